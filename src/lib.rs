@@ -1,0 +1,1 @@
+//! Routing brain for LLM serving.
