@@ -1,1 +1,3 @@
 //! Routing brain for LLM serving.
+
+pub mod prefix;
