@@ -6,6 +6,8 @@
 mod chacha;
 mod fingerprint;
 mod hash;
+pub mod tree;
+pub use tree::*;
 
 pub use fingerprint::{
     BlockSize, FORMAT_VERSION, Fingerprint, FingerprintError, FingerprintHeader, Fingerprinter,
