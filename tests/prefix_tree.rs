@@ -21,8 +21,9 @@ enum Operation {
     Unregister {
         slot: u16,
     },
-    /// Changes nothing where the test runs without capacities.
-    Resize {
+    /// Only ever shrinks: what has expired may be forgotten, so a greater capacity brings back
+    /// some of it or nothing.
+    Shrink {
         slot: u16,
         capacity: u64,
     },
@@ -41,7 +42,7 @@ fn operation(slots: u16) -> impl Strategy<Value = Operation> {
         1 => (0..slots).prop_map(|slot| Operation::Register { slot }),
         1 => (0..slots).prop_map(|slot| Operation::Unregister { slot }),
         1 => (0..slots, 1u64..63)
-            .prop_map(|(slot, capacity)| Operation::Resize { slot, capacity }),
+            .prop_map(|(slot, capacity)| Operation::Shrink { slot, capacity }),
     ]
 }
 
@@ -86,11 +87,11 @@ impl Pair {
                 self.model.unregister(*slot);
                 self.registrations.remove(slot);
             }
-            Operation::Resize { slot, capacity } if self.capacity.is_some() => {
-                self.tree.set_capacity(*slot, Some(*capacity));
-                self.model.set_capacity(*slot, Some(*capacity));
+            Operation::Shrink { slot, capacity } => {
+                let Some(old) = self.model.capacity(*slot) else { return };
+                self.tree.set_capacity(*slot, Some(old.min(*capacity)));
+                self.model.set_capacity(*slot, Some(old.min(*capacity)));
             }
-            Operation::Resize { .. } => {}
         }
     }
 

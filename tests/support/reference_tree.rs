@@ -28,6 +28,10 @@ impl ReferenceTree {
         self.slots.entry(slot).or_default().registered = false;
     }
 
+    pub(crate) fn capacity(&self, slot: u16) -> Option<u64> {
+        self.slots.get(&slot)?.capacity
+    }
+
     pub(crate) fn set_capacity(&mut self, slot: u16, capacity: Option<u64>) {
         self.slots.entry(slot).or_default().capacity = capacity;
     }

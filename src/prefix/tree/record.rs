@@ -14,7 +14,7 @@ pub(super) struct Record(pub(super) u64);
 
 impl Record {
     pub(super) fn new(slot: u16, length: usize, stamp: u64) -> Record {
-        let low = (length as u64) << SLOT_BITS | u64::from(slot) % MAX_SLOTS as u64;
+        let low = ((length as u64) << SLOT_BITS) | (u64::from(slot) % MAX_SLOTS as u64);
         Record(stamp << (SLOT_BITS + LENGTH_BITS) | low)
     }
 

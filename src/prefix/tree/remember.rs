@@ -244,6 +244,6 @@ fn resume(matches: &Matches, held: usize) -> usize {
 fn half_rate(held: usize, age: u64, capacity: u64, blocks: &[u64]) -> u64 {
     let whole = u128::from(capacity.max(1)) * 2;
     let draw = blocks.last().map_or(0, |&block| block.wrapping_mul(0x9e37_79b9_7f4a_7c15));
-    let chance = u128::from(draw) * whole >> 64;
+    let chance = (u128::from(draw) * whole) >> 64;
     ((held as u128 * u128::from(age.min(capacity)) + chance) / whole) as u64
 }
