@@ -305,7 +305,8 @@ impl<M: Mode> Trip<'_, M> {
         let bytes = if header.unit == Unit::Text { clamp(header.total) } else { 0 };
         let tokens = self.core.tokens_of(&fingerprint);
         let tokens_per_block = self.core.tokens_per_block(header.unit);
-        let query = PrefixQuery::new(&self.core.tree, fingerprint, tokens_per_block);
+        let query =
+            PrefixQuery::new(&self.core.tree, &self.view.pool, fingerprint, tokens_per_block);
         self.decide_and_commit(tokens, bytes, Some(&query))
     }
 
