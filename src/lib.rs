@@ -1,3 +1,4 @@
 //! Routing brain for LLM serving.
 
 pub mod prefix;
+pub mod request;

@@ -1,0 +1,488 @@
+//! What a body means: the one listener that both readers drive.
+//!
+//! It knows seven places in a body (see [`Place`]) and treats every other value as opaque: digested
+//! by [`Canon`] if it counts, skipped if not.
+
+use super::canon::Canon;
+use super::events::{Events, Literal, Num, Shape};
+use super::fields::{self, Field, Source};
+use super::keyed::{Domain, Keyed};
+use super::outcome::{Fields, Outcome};
+use super::prompt::{MESSAGE_MARK, PART_MARK, Prompt};
+use super::small::Small;
+use super::{BodyFingerprint, BodyOptions, Messages, NoPrefix};
+use crate::prefix::{HashKey, Unit};
+
+/// The innermost open container that has a meaning. Each has one parent, so the path is no stack.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Outside of the body's value.
+    Root,
+    /// The body's object.
+    Top,
+    /// The array that is the prompt: messages, strings, tokens or token arrays.
+    Prompt,
+    /// A token array in the prompt array.
+    Tokens,
+    /// A message.
+    Message,
+    /// The array of a message's content parts.
+    Parts,
+    /// A content part.
+    Part,
+    /// The object of sampling parameters.
+    Sampling,
+}
+
+/// What kind of value comes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Object,
+    Array,
+    Text,
+    Number,
+    Bool,
+    Null,
+}
+
+/// What happens with a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Use {
+    Skip,
+    Digest,
+    /// Its inside has a meaning of its own.
+    Enter(Place),
+    /// It is text of the prompt.
+    Prompt,
+    /// It is a token of the prompt.
+    Token,
+    /// It is kept as it is.
+    Fact,
+}
+
+pub(super) struct Meaning<'k, 'b> {
+    keyed: Keyed<'k>,
+    options: BodyOptions,
+    place: Place,
+    /// What the current key of the innermost place stands for.
+    field: Field,
+    /// Digest of that key, where it is digested.
+    label: u64,
+    /// Open containers inside a skipped value.
+    skipping: usize,
+    canon: Canon<'k>,
+    name: Small<'k>,
+    /// The digested string under way.
+    value: Small<'k>,
+    /// What the string under way is used for.
+    text: Use,
+    /// Bytes and strings digested since the last complete field.
+    weight: u64,
+    strings: u64,
+    message: Fields,
+    /// Whether the message's content was seen.
+    content_seen: bool,
+    /// Content parts so far.
+    parts: usize,
+    part: Fields,
+    prompt: Prompt<'k, 'b>,
+    outcome: Outcome,
+}
+
+impl<'k, 'b> Meaning<'k, 'b> {
+    pub(super) fn new(key: &'k HashKey, options: BodyOptions, out: &'b mut [u64]) -> Self {
+        let keyed = Keyed(key);
+        Meaning {
+            keyed,
+            options,
+            place: Place::Root,
+            field: Field::Ignored,
+            label: 0,
+            skipping: 0,
+            canon: Canon::new(keyed),
+            name: Small::new(Domain::Name),
+            value: Small::new(Domain::Text),
+            text: Use::Skip,
+            weight: 0,
+            strings: 0,
+            message: Fields::default(),
+            content_seen: false,
+            parts: 0,
+            part: Fields::default(),
+            prompt: Prompt::new(keyed, options.block_bytes, out),
+            outcome: Outcome::default(),
+        }
+    }
+
+    pub(super) fn finish(self) -> BodyFingerprint<'b> {
+        self.outcome.finish(self.keyed, &self.options, self.prompt)
+    }
+
+    fn use_of(&mut self, kind: Kind) -> Use {
+        match self.place {
+            Place::Root if kind == Kind::Object => Use::Enter(Place::Top),
+            Place::Root => self.no_prefix(NoPrefix::NotAnObject),
+            Place::Top => self.use_at_top(kind),
+            Place::Prompt => self.use_in_prompt(kind),
+            Place::Tokens if kind == Kind::Number => Use::Token,
+            Place::Tokens => self.no_prefix(NoPrefix::UnknownShape),
+            Place::Message => self.use_in_message(kind),
+            Place::Parts => self.use_in_parts(kind),
+            Place::Part => self.use_in_part(kind),
+            Place::Sampling if self.field == Field::MaxTokens => Use::Fact,
+            Place::Sampling => Use::Skip,
+        }
+    }
+
+    fn use_at_top(&mut self, kind: Kind) -> Use {
+        match self.field {
+            Field::Stream | Field::MaxTokens | Field::OldMaxTokens => match kind {
+                Kind::Object | Kind::Array | Kind::Text => Use::Skip,
+                _ => Use::Fact,
+            },
+            // For an engine, null is the same as leaving the field out.
+            _ if kind == Kind::Null => Use::Skip,
+            Field::Prompt(source) => self.use_as_prompt(source, kind),
+            Field::Digested | Field::Media(_) | Field::Namespace => Use::Digest,
+            Field::Sampling if kind == Kind::Object => Use::Enter(Place::Sampling),
+            _ => Use::Skip,
+        }
+    }
+
+    fn use_as_prompt(&mut self, source: Source, kind: Kind) -> Use {
+        if kind == Kind::Object && source.may_be_setting() {
+            self.field = Field::Digested;
+            self.label = self.keyed.bytes(Domain::Name, b"setting");
+            return Use::Digest;
+        }
+        if !self.outcome.claim(source) {
+            return self.no_prefix(NoPrefix::SeveralPrompts);
+        }
+        match kind {
+            Kind::Array => Use::Enter(Place::Prompt),
+            Kind::Text if source.takes_text() => {
+                self.outcome.templated |= source == Source::Input;
+                self.use_as_text()
+            }
+            _ => self.no_prefix(NoPrefix::UnknownShape),
+        }
+    }
+
+    fn use_in_prompt(&mut self, kind: Kind) -> Use {
+        if self.outcome.rest_ignored {
+            return Use::Skip;
+        }
+        let takes = |takes: fn(Source) -> bool| self.outcome.source.is_some_and(takes);
+        match kind {
+            Kind::Object if takes(Source::takes_messages) => {
+                self.outcome.templated = true;
+                self.started(Unit::Text, Use::Enter(Place::Message))
+            }
+            Kind::Text if takes(Source::takes_text) => {
+                let used = self.use_as_text();
+                self.separate();
+                used
+            }
+            Kind::Number if takes(Source::takes_tokens) => self.started(Unit::Tokens, Use::Token),
+            Kind::Array if takes(Source::takes_tokens) => {
+                self.started(Unit::Tokens, Use::Enter(Place::Tokens))
+            }
+            _ => self.no_prefix(NoPrefix::UnknownShape),
+        }
+    }
+
+    fn use_in_message(&mut self, kind: Kind) -> Use {
+        match (self.field, kind) {
+            (Field::Ignored, _) | (_, Kind::Null) => Use::Skip,
+            (Field::Content, Kind::Text | Kind::Array) if self.content_seen => {
+                self.no_prefix(NoPrefix::SeveralPrompts)
+            }
+            (Field::Content, Kind::Text) => {
+                self.content_seen = true;
+                self.use_as_text()
+            }
+            (Field::Content, Kind::Array) => {
+                self.content_seen = true;
+                Use::Enter(Place::Parts)
+            }
+            _ => Use::Digest,
+        }
+    }
+
+    fn use_in_parts(&mut self, kind: Kind) -> Use {
+        if self.parts > 0 {
+            self.prompt.mark(PART_MARK);
+        }
+        self.parts += 1;
+        self.weight = 0;
+        match kind {
+            Kind::Object => Use::Enter(Place::Part),
+            Kind::Text => self.use_as_text(),
+            _ => Use::Digest,
+        }
+    }
+
+    fn use_in_part(&mut self, kind: Kind) -> Use {
+        match (self.field, kind) {
+            (Field::Ignored, _) | (_, Kind::Null) => Use::Skip,
+            (Field::Text, Kind::Text) if self.part.text_seen => {
+                self.no_prefix(NoPrefix::SeveralPrompts)
+            }
+            (Field::Text, Kind::Text) => {
+                self.part.text_seen = true;
+                self.use_as_text()
+            }
+            (Field::Media(media), _) => {
+                self.part.media |= 1 << media as u8;
+                Use::Digest
+            }
+            _ => Use::Digest,
+        }
+    }
+
+    fn use_as_text(&mut self) -> Use {
+        self.started(Unit::Text, Use::Prompt)
+    }
+
+    /// `then`, if the prompt is of this unit so far.
+    fn started(&mut self, unit: Unit, then: Use) -> Use {
+        if self.prompt.start(unit) { then } else { self.no_prefix(NoPrefix::MixedPrompt) }
+    }
+
+    fn no_prefix(&mut self, reason: NoPrefix) -> Use {
+        self.outcome.no_prefix(reason);
+        Use::Skip
+    }
+
+    fn enter(&mut self, place: Place) {
+        match place {
+            Place::Message => {
+                self.message = Fields::default();
+                self.content_seen = false;
+            }
+            Place::Parts => self.parts = 0,
+            Place::Part => self.part = Fields::default(),
+            Place::Tokens => self.separate(),
+            Place::Root | Place::Top | Place::Prompt | Place::Sampling => {}
+        }
+        self.place = place;
+    }
+
+    fn leave(&mut self) {
+        self.place = match self.place {
+            Place::Root | Place::Top => Place::Root,
+            Place::Prompt | Place::Sampling => Place::Top,
+            Place::Tokens => Place::Prompt,
+            Place::Message => {
+                self.end_message();
+                Place::Prompt
+            }
+            Place::Parts => Place::Message,
+            Place::Part => {
+                self.end_part();
+                Place::Parts
+            }
+        };
+    }
+
+    /// Marks the border to an earlier element of the prompt array.
+    fn separate(&mut self) {
+        if self.outcome.elements > 0 {
+            self.prompt.border();
+        }
+        self.outcome.elements += 1;
+    }
+
+    fn end_message(&mut self) {
+        let digest = self.keyed.container(Shape::Object, self.message.sum);
+        self.prompt.record(MESSAGE_MARK, digest, self.message.weight);
+        self.outcome.rest_ignored = self.options.messages == Messages::FirstOnly;
+    }
+
+    /// A part that is only text leaves no record, so that it equals a plain string.
+    fn end_part(&mut self) {
+        if self.part.count == 0 {
+            return;
+        }
+        let media = self.options.media.bytes(self.part.media);
+        let digest = self.keyed.container(Shape::Object, self.part.sum);
+        self.prompt.record(PART_MARK, digest, self.part.weight + media);
+    }
+
+    /// Takes the digest of a complete value that has a meaning where it stands.
+    fn deliver(&mut self, digest: u64) {
+        let weight = core::mem::take(&mut self.weight);
+        let strings = core::mem::take(&mut self.strings);
+        let entry = self.keyed.pair(Domain::Entry, self.label, digest);
+        match (self.place, self.field) {
+            (Place::Top, Field::Namespace) => self.outcome.namespace.add(entry, 0),
+            (Place::Top, Field::Media(media)) => {
+                let each = self.options.media.bytes(1 << media as u8);
+                self.outcome.shaping.add(entry, strings.saturating_mul(each));
+            }
+            (Place::Top, _) => self.outcome.shaping.add(entry, weight),
+            (Place::Message, _) => self.message.add(entry, weight),
+            (Place::Part, Field::Media(_)) => self.part.add(entry, 0),
+            (Place::Part, _) => self.part.add(entry, weight),
+            (Place::Parts, _) => self.prompt.record(PART_MARK, digest, weight),
+            _ => {}
+        }
+    }
+
+    /// Adds a complete digest to the opaque value under way, or delivers it if that is all of it.
+    fn add(&mut self, digest: u64) {
+        if let Some(whole) = self.canon.add(digest) {
+            self.deliver(whole);
+        }
+    }
+
+    /// What happens with a value that holds no other one.
+    fn use_of_leaf(&mut self, kind: Kind) -> Use {
+        if self.skipping > 0 {
+            Use::Skip
+        } else if self.canon.is_open() {
+            Use::Digest
+        } else {
+            self.use_of(kind)
+        }
+    }
+
+    /// The record that a string in place of an array of messages ends with: that of a message
+    /// with this content and the role `user`, which is how engines read it.
+    fn end_only_message(&mut self) {
+        let role = self.keyed.bytes(Domain::Name, b"role");
+        let user = self.keyed.bytes(Domain::Text, b"user");
+        self.message = Fields::default();
+        self.message.add(self.keyed.pair(Domain::Entry, role, user), 8);
+        self.end_message();
+    }
+}
+
+impl Events for Meaning<'_, '_> {
+    fn key(&mut self, piece: &[u8]) {
+        if self.skipping == 0 {
+            self.weight += piece.len() as u64;
+            self.name.push(self.keyed, piece);
+        }
+    }
+
+    fn key_end(&mut self) {
+        if self.skipping > 0 {
+            return;
+        }
+        if self.canon.is_open() {
+            let key = self.name.digest(self.keyed);
+            self.canon.key(key);
+        } else {
+            let name = self.name.held();
+            self.weight = self.name.length();
+            self.field = match self.place {
+                Place::Top => fields::top(name),
+                Place::Message => fields::message(name),
+                Place::Part => fields::part(name),
+                _ => fields::sampling(name),
+            };
+            if self.field.is_digested() {
+                self.label = self.name.digest(self.keyed);
+            }
+        }
+        self.name.clear();
+    }
+
+    fn text_begin(&mut self) {
+        self.text = self.use_of_leaf(Kind::Text);
+        self.value.clear();
+    }
+
+    fn text(&mut self, piece: &[u8]) {
+        match self.text {
+            Use::Prompt => self.prompt.text(piece),
+            Use::Digest => {
+                self.weight += piece.len() as u64;
+                self.value.push(self.keyed, piece);
+            }
+            _ => {}
+        }
+    }
+
+    fn text_end(&mut self) {
+        match self.text {
+            Use::Digest => {
+                let opaque = self.canon.is_open() || self.field != Field::Type;
+                if opaque || !fields::is_plain_type(self.value.held()) {
+                    self.strings += 1;
+                    let digest = self.value.digest(self.keyed);
+                    self.add(digest);
+                }
+            }
+            Use::Prompt if self.place == Place::Top && self.outcome.templated => {
+                self.end_only_message();
+            }
+            _ => {}
+        }
+    }
+
+    fn wants_number(&self) -> bool {
+        let in_object =
+            matches!(self.place, Place::Top | Place::Message | Place::Part | Place::Sampling);
+        self.skipping == 0 && (self.canon.is_open() || !in_object || self.field != Field::Ignored)
+    }
+
+    fn number(&mut self, number: Num) {
+        match (self.use_of_leaf(Kind::Number), number) {
+            (Use::Digest, _) => {
+                self.weight += 1;
+                self.add(self.keyed.number(number));
+            }
+            (Use::Token, Num::Unsigned(token)) if token <= u32::MAX.into() => {
+                self.prompt.token(token as u32);
+            }
+            (Use::Token, _) => {
+                self.no_prefix(NoPrefix::UnknownShape);
+            }
+            (Use::Fact, Num::Unsigned(tokens)) => self.outcome.max_tokens(self.field, tokens),
+            _ => {}
+        }
+    }
+
+    fn number_skipped(&mut self) {}
+
+    fn literal(&mut self, literal: Literal) {
+        let kind = if literal == Literal::Null { Kind::Null } else { Kind::Bool };
+        match self.use_of_leaf(kind) {
+            Use::Digest => {
+                self.weight += 1;
+                self.add(self.keyed.literal(literal));
+            }
+            Use::Fact if self.field == Field::Stream => {
+                self.outcome.stream = literal == Literal::True;
+            }
+            _ => {}
+        }
+    }
+
+    fn begin(&mut self, shape: Shape) {
+        if self.skipping > 0 {
+            self.skipping += 1;
+        } else if self.canon.is_open() {
+            self.canon.begin(shape);
+        } else {
+            let kind = if shape == Shape::Object { Kind::Object } else { Kind::Array };
+            match self.use_of(kind) {
+                Use::Enter(place) => self.enter(place),
+                Use::Digest => self.canon.begin(shape),
+                _ => self.skipping = 1,
+            }
+        }
+    }
+
+    fn end(&mut self) {
+        if self.skipping > 0 {
+            self.skipping -= 1;
+        } else if !self.canon.is_open() {
+            self.leave();
+        } else if let Some(whole) = self.canon.end() {
+            self.deliver(whole);
+        }
+    }
+}

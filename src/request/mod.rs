@@ -1,0 +1,3 @@
+//! What a host hands to the router.
+
+pub mod body;
