@@ -23,19 +23,32 @@ pub(super) enum Literal {
     Null,
 }
 
-/// Hears a JSON value as a flat run of events. Strings arrive unescaped, in pieces cut anywhere;
-/// the listener's result must not depend on the cuts.
+/// What a string is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Role {
+    /// An object's key.
+    Key,
+    /// A value.
+    Text,
+}
+
+/// Least room for a piece of a string.
+pub(super) const MIN_ROOM: usize = 128;
+
+/// Hears a JSON value as a flat run of events.
 ///
-/// The caller vouches for well-formed order: keys only in objects, each followed by one value.
+/// A string's unescaped bytes are written straight to where the listener wants them, in pieces cut
+/// anywhere; its result must not depend on the cuts. The caller vouches for well-formed order: keys
+/// only in objects, each followed by one value.
 pub(super) trait Events {
-    /// A piece of the key that is being read.
-    fn key(&mut self, piece: &[u8]);
+    /// A string value begins. (A key needs no such call.)
+    fn text_begin(&mut self);
+    /// At least [`MIN_ROOM`] bytes for the next piece of the string under way.
+    fn room(&mut self, role: Role) -> &mut [u8];
+    /// So many bytes of the room were written.
+    fn wrote(&mut self, role: Role, bytes: usize);
     /// The key is complete.
     fn key_end(&mut self);
-    /// A string value begins.
-    fn text_begin(&mut self);
-    /// A piece of the string value.
-    fn text(&mut self, piece: &[u8]);
     /// The string value is complete.
     fn text_end(&mut self);
     /// Whether the next number's value matters; asked when a number ends.
@@ -50,4 +63,15 @@ pub(super) trait Events {
     fn begin(&mut self, shape: Shape);
     /// The innermost object or array ends.
     fn end(&mut self);
+
+    /// Writes a piece that lies elsewhere.
+    fn write(&mut self, role: Role, mut piece: &[u8]) {
+        while !piece.is_empty() {
+            let room = self.room(role);
+            let (now, rest) = piece.split_at(piece.len().min(room.len()));
+            room[..now.len()].copy_from_slice(now);
+            self.wrote(role, now.len());
+            piece = rest;
+        }
+    }
 }

@@ -6,7 +6,7 @@
 
 use super::MAX_DEPTH;
 use super::error::{BodyError, BodyErrorKind};
-use super::events::{Events, Literal, Shape};
+use super::events::{Events, Literal, Role, Shape};
 use super::number::{Number, Step};
 use super::text::{Ended, TextReader};
 use super::utf8::{Joint, Pending};
@@ -195,25 +195,20 @@ impl Lexer {
         at: usize,
         events: &mut impl Events,
     ) -> Result<usize, BodyError> {
-        let is_key = self.state == State::InKey;
-        let read = if is_key {
-            self.text.read(bytes, at, |piece| events.key(piece))
-        } else {
-            self.text.read(bytes, at, |piece| events.text(piece))
-        };
-        match read {
-            Ok(Ended::Chunk) => Ok(bytes.len()),
-            Ok(Ended::Quote(next)) => {
-                if is_key {
-                    self.state = State::Colon;
-                    events.key_end();
-                } else {
-                    self.state = self.after_value();
-                    events.text_end();
-                }
+        let role = if self.state == State::InKey { Role::Key } else { Role::Text };
+        match (self.text.read(bytes, at, role, events), role) {
+            (Ok(Ended::Chunk), _) => Ok(bytes.len()),
+            (Ok(Ended::Quote(next)), Role::Key) => {
+                self.state = State::Colon;
+                events.key_end();
                 Ok(next)
             }
-            Err((at, kind)) => Err(self.error(at, kind)),
+            (Ok(Ended::Quote(next)), Role::Text) => {
+                self.state = self.after_value();
+                events.text_end();
+                Ok(next)
+            }
+            (Err((at, kind)), _) => Err(self.error(at, kind)),
         }
     }
 

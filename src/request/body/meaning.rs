@@ -4,7 +4,7 @@
 //! by [`Canon`] if it counts, skipped if not.
 
 use super::canon::Canon;
-use super::events::{Events, Literal, Num, Shape};
+use super::events::{Events, Literal, Num, Role, Shape};
 use super::fields::{self, Field, Source};
 use super::keyed::{Domain, Keyed};
 use super::outcome::{Fields, Outcome};
@@ -359,18 +359,33 @@ impl<'k, 'b> Meaning<'k, 'b> {
 }
 
 impl Events for Meaning<'_, '_> {
-    fn key(&mut self, piece: &[u8]) {
-        if self.skipping == 0 {
-            self.weight += piece.len() as u64;
-            self.name.push(self.keyed, piece);
+    #[inline]
+    fn room(&mut self, role: Role) -> &mut [u8] {
+        match (role, self.text) {
+            (Role::Key, _) => self.name.room(self.keyed),
+            (Role::Text, Use::Prompt) => self.prompt.room(),
+            (Role::Text, _) => self.value.room(self.keyed),
+        }
+    }
+
+    #[inline]
+    fn wrote(&mut self, role: Role, bytes: usize) {
+        match (role, self.text) {
+            (Role::Key, _) => self.name.wrote(bytes),
+            (Role::Text, Use::Prompt) => self.prompt.wrote(bytes),
+            (Role::Text, Use::Digest) => self.value.wrote(bytes),
+            // The room is written over and over.
+            (Role::Text, _) => {}
         }
     }
 
     fn key_end(&mut self) {
         if self.skipping > 0 {
+            self.name.clear();
             return;
         }
         if self.canon.is_open() {
+            self.weight += self.name.length();
             let key = self.name.digest(self.keyed);
             self.canon.key(key);
         } else {
@@ -394,23 +409,13 @@ impl Events for Meaning<'_, '_> {
         self.value.clear();
     }
 
-    fn text(&mut self, piece: &[u8]) {
-        match self.text {
-            Use::Prompt => self.prompt.text(piece),
-            Use::Digest => {
-                self.weight += piece.len() as u64;
-                self.value.push(self.keyed, piece);
-            }
-            _ => {}
-        }
-    }
-
     fn text_end(&mut self) {
         match self.text {
             Use::Digest => {
                 let opaque = self.canon.is_open() || self.field != Field::Type;
                 if opaque || !fields::is_plain_type(self.value.held()) {
                     self.strings += 1;
+                    self.weight += self.value.length();
                     let digest = self.value.digest(self.keyed);
                     self.add(digest);
                 }

@@ -4,6 +4,7 @@
 //! mark may stand filler bytes made from a digest: they say what the digest says, and they take the
 //! room in the prompt that the digested thing takes for the engine.
 
+use super::events::MIN_ROOM;
 use super::keyed::Keyed;
 use crate::prefix::{BlockSize, Fingerprint, Fingerprinter, Unit};
 
@@ -17,6 +18,10 @@ const TOKENS_MARK: u32 = u32::MAX;
 /// Tokens handed on at once.
 const TOKENS: usize = 64;
 
+/// Bytes of text gathered before they are hashed, so that the fingerprinter sees whole blocks only
+/// and hashes them where they lie.
+const STAGE: usize = 4096;
+
 #[expect(clippy::large_enum_variant, reason = "a box would allocate; there is one per reader")]
 enum Stage<'k, 'b> {
     Idle(&'b mut [u64]),
@@ -29,11 +34,14 @@ pub(super) struct Prompt<'k, 'b> {
     stage: Stage<'k, 'b>,
     tokens: [u32; TOKENS],
     held: usize,
+    text: [u8; STAGE],
+    filled: usize,
 }
 
 impl<'k, 'b> Prompt<'k, 'b> {
     pub(super) fn new(keyed: Keyed<'k>, block: BlockSize, out: &'b mut [u64]) -> Self {
-        Prompt { keyed, block, stage: Stage::Idle(out), tokens: [0; TOKENS], held: 0 }
+        let stage = Stage::Idle(out);
+        Prompt { keyed, block, stage, tokens: [0; TOKENS], held: 0, text: [0; STAGE], filled: 0 }
     }
 
     /// Whether the prompt is of this unit, which the first call decides.
@@ -46,9 +54,42 @@ impl<'k, 'b> Prompt<'k, 'b> {
         matches!(&self.stage, Stage::Running(running, _) if *running == unit)
     }
 
-    pub(super) fn text(&mut self, piece: &[u8]) {
+    /// At least [`MIN_ROOM`] bytes for text.
+    #[inline]
+    pub(super) fn room(&mut self) -> &mut [u8] {
+        if STAGE - self.filled < MIN_ROOM {
+            self.hash_blocks();
+        }
+        &mut self.text[self.filled..]
+    }
+
+    #[inline]
+    pub(super) fn wrote(&mut self, bytes: usize) {
+        self.filled += bytes;
+    }
+
+    fn write(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let room = self.room();
+            let (now, rest) = bytes.split_at(bytes.len().min(room.len()));
+            room[..now.len()].copy_from_slice(now);
+            self.wrote(now.len());
+            bytes = rest;
+        }
+    }
+
+    /// Hashes the whole blocks of the gathered text.
+    #[inline(never)]
+    fn hash_blocks(&mut self) {
+        let whole = self.filled - self.filled % self.block.bytes();
+        self.push(whole);
+        self.text.copy_within(whole..self.filled, 0);
+        self.filled -= whole;
+    }
+
+    fn push(&mut self, bytes: usize) {
         if let Stage::Running(Unit::Text, fingerprinter) = &mut self.stage {
-            fingerprinter.push(piece);
+            fingerprinter.push(&self.text[..bytes]);
         }
     }
 
@@ -68,7 +109,7 @@ impl<'k, 'b> Prompt<'k, 'b> {
     }
 
     pub(super) fn mark(&mut self, mark: u8) {
-        self.text(&[mark]);
+        self.write(&[mark]);
     }
 
     /// The border between two prompts of a batch.
@@ -89,7 +130,7 @@ impl<'k, 'b> Prompt<'k, 'b> {
         let mut left = weight.max(8);
         while left > 0 {
             let now = left.min(filler.len() as u64);
-            self.text(&filler[..now as usize]);
+            self.write(&filler[..now as usize]);
             left -= now;
         }
     }
@@ -97,6 +138,7 @@ impl<'k, 'b> Prompt<'k, 'b> {
     /// The fingerprint, or nothing if the prompt has not begun.
     pub(super) fn finish(mut self, namespace: u64, shaping: u64) -> Option<Fingerprint<'b>> {
         self.flush();
+        self.push(self.filled);
         match self.stage {
             Stage::Idle(_) => None,
             Stage::Running(_, fingerprinter) => Some(fingerprinter.finish(namespace, shaping)),

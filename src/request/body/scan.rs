@@ -1,48 +1,198 @@
-//! Finds, at memory speed, where a run of plain string bytes ends: at the closing quote, at an
-//! escape, or at a control character that JSON does not allow there.
+//! Unescapes the inside of a string at memory speed: copies plain bytes and resolves the escapes
+//! that lie whole in the source, up to the closing quote or to whatever needs a closer look.
 
-/// Length of the longest prefix of `bytes` without `"`, `\` and bytes below 0x20.
-pub(super) fn plain_prefix(bytes: &[u8]) -> usize {
-    #[cfg(target_arch = "x86_64")]
-    return sse2::plain_prefix(bytes);
-    #[cfg(not(target_arch = "x86_64"))]
-    portable::plain_prefix(bytes)
+/// Why [`unescape`] stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stop {
+    /// The source is used up, or the target is too full to go on.
+    Edge,
+    /// At the closing quote.
+    Quote,
+    /// At a backslash whose escape is cut, wrong, or half of a surrogate pair.
+    Escape,
+    /// At a control character that JSON does not allow in a string.
+    Control,
 }
 
-/// Eight bytes at a time in an ordinary register; also the tail of the SSE2 form.
-mod portable {
-    const ONES: u64 = u64::from_ne_bytes([0x01; 8]);
-    const HIGHS: u64 = u64::from_ne_bytes([0x80; 8]);
-    const QUOTES: u64 = u64::from_ne_bytes([b'"'; 8]);
-    const ESCAPES: u64 = u64::from_ne_bytes([b'\\'; 8]);
+/// How far [`unescape`] came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Run {
+    pub(super) read: usize,
+    pub(super) written: usize,
+    pub(super) stop: Stop,
+}
 
-    pub(super) fn plain_prefix(bytes: &[u8]) -> usize {
-        let mut at = 0;
-        let mut words = bytes.chunks_exact(8);
-        for chunk in &mut words {
+/// Bytes that are looked at together.
+const LANES: usize = 64;
+
+/// Source bytes that a whole step may touch: the block, a copy that starts at its end, an escape.
+const REACH: usize = 2 * LANES + 8;
+
+/// Room for one step: a block, and a copy of a block's length behind it.
+const STEP_ROOM: usize = 2 * LANES;
+
+const _: () = assert!(STEP_ROOM <= super::events::MIN_ROOM);
+
+/// Unescapes from `source` to `target`; what is left behind the written bytes has no meaning.
+/// Advances unless the source is empty or the target shorter than a step.
+#[inline]
+pub(super) fn unescape(source: &[u8], target: &mut [u8]) -> Run {
+    let mut run = Run { read: 0, written: 0, stop: Stop::Edge };
+    while let Some(to) = target.get_mut(run.written..).filter(|to| to.len() >= STEP_ROOM) {
+        let rest = &source[run.read..];
+        let step = match rest.first_chunk::<REACH>() {
+            Some(from) => step(from, to),
+            None => last_steps(rest, to),
+        };
+        run.read += step.read;
+        run.written += step.written;
+        run.stop = step.stop;
+        if step.stop != Stop::Edge || run.read == source.len() {
+            break;
+        }
+    }
+    run
+}
+
+/// Unescapes one block, and an escape that begins in it.
+#[inline(always)]
+fn step(source: &[u8; REACH], target: &mut [u8]) -> Run {
+    let mut marks = specials(source);
+    let (mut read, mut written) = (0, 0);
+    loop {
+        // The plain bytes up to the next mark, and more behind them that is overwritten: a copy of
+        // fixed length costs less than one of the right length.
+        let place = (marks.trailing_zeros() as usize).max(read);
+        if let (Some(from), Some(to)) = (source[read..].first_chunk::<LANES>(), target[written..].first_chunk_mut::<LANES>()) {
+            *to = *from;
+        }
+        written += place - read;
+        read = place;
+        if place >= LANES {
+            return Run { read, written, stop: Stop::Edge };
+        }
+        match source[place] {
+            b'"' => return Run { read, written, stop: Stop::Quote },
+            b'\\' => {
+                let Some((inside, bytes)) = escape(&source[place + 1..], &mut target[written..]) else {
+                    return Run { read, written, stop: Stop::Escape };
+                };
+                read += 1 + inside;
+                written += bytes;
+                // The escaped byte may look special.
+                marks &= u64::MAX.checked_shl(read as u32).unwrap_or(0);
+            }
+            _ => return Run { read, written, stop: Stop::Control },
+        }
+    }
+}
+
+/// The bytewise form, for the last bytes of a source.
+fn last_steps(source: &[u8], target: &mut [u8]) -> Run {
+    let (mut read, mut written) = (0, 0);
+    let stop = loop {
+        let Some(&byte) = source.get(read).filter(|_| written + 4 <= STEP_ROOM) else {
+            break Stop::Edge;
+        };
+        match byte {
+            b'"' => break Stop::Quote,
+            b'\\' => {
+                let Some((inside, bytes)) = escape(&source[read + 1..], &mut target[written..]) else {
+                    break Stop::Escape;
+                };
+                read += 1 + inside;
+                written += bytes;
+            }
+            0..0x20 => break Stop::Control,
+            _ => {
+                target[written] = byte;
+                read += 1;
+                written += 1;
+            }
+        }
+    };
+    Run { read, written, stop }
+}
+
+/// What the byte behind a backslash stands for; 0 if that takes more than the byte.
+const SHORT: [u8; 256] = {
+    let mut table = [0; 256];
+    table[b'"' as usize] = b'"';
+    table[b'\\' as usize] = b'\\';
+    table[b'/' as usize] = b'/';
+    table[b'b' as usize] = 0x08;
+    table[b'f' as usize] = 0x0c;
+    table[b'n' as usize] = b'\n';
+    table[b'r' as usize] = b'\r';
+    table[b't' as usize] = b'\t';
+    table
+};
+
+/// The short escape that `byte` is behind a backslash.
+pub(super) fn short_escape(byte: u8) -> Option<u8> {
+    Some(SHORT[usize::from(byte)]).filter(|&plain| plain != 0)
+}
+
+/// Resolves the escape whose backslash is behind us, if it is whole and stands for one character:
+/// the bytes read and written.
+#[inline]
+fn escape(source: &[u8], target: &mut [u8]) -> Option<(usize, usize)> {
+    let kind = *source.first()?;
+    if let Some(plain) = short_escape(kind) {
+        *target.first_mut()? = plain;
+        return Some((1, 1));
+    }
+    let digits = source.get(1..5).filter(|_| kind == b'u')?;
+    let mut code = 0;
+    for &digit in digits {
+        code = code << 4 | char::from(digit).to_digit(16)?;
+    }
+    let character = char::from_u32(code)?;
+    let target = target.get_mut(..character.len_utf8())?;
+    Some((5, character.encode_utf8(target).len()))
+}
+
+/// One bit per byte of the block, set where the byte is a quote, a backslash or a control character.
+#[inline(always)]
+fn specials(source: &[u8; REACH]) -> u64 {
+    #[cfg(target_arch = "x86_64")]
+    return sse2::specials(source);
+    #[cfg(not(target_arch = "x86_64"))]
+    portable::specials(source)
+}
+
+/// Eight bytes at a time in ordinary registers.
+#[cfg(any(test, not(target_arch = "x86_64")))]
+mod portable {
+    use super::{LANES, REACH};
+
+    const LOWS: u64 = u64::from_ne_bytes([0x7f; 8]);
+
+    pub(super) fn specials(source: &[u8; REACH]) -> u64 {
+        let mut marks = 0;
+        for (number, chunk) in source[..LANES].chunks_exact(8).enumerate() {
             let mut word = [0; 8];
             word.copy_from_slice(chunk);
-            let marks = specials(u64::from_le_bytes(word));
-            if marks != 0 {
-                return at + (marks.trailing_zeros() / 8) as usize;
-            }
-            at += 8;
+            marks |= gather(marks_of(u64::from_le_bytes(word))) << (8 * number);
         }
-        let plain = |byte: &u8| *byte >= 0x20 && *byte != b'"' && *byte != b'\\';
-        at + words.remainder().iter().take_while(|byte| plain(byte)).count()
+        marks
     }
 
-    /// High bit set in each byte that is special; borrows may mark bytes above the lowest special
-    /// one wrongly, so only the lowest mark is meaningful.
-    fn specials(word: u64) -> u64 {
-        let zero_byte = |word: u64| word.wrapping_sub(ONES) & !word;
-        let control = word.wrapping_sub(ONES * 0x20) & !word;
-        (control | zero_byte(word ^ QUOTES) | zero_byte(word ^ ESCAPES)) & HIGHS
+    /// The high bit of each byte that is special. Exact in every byte: no carry leaves a byte.
+    fn marks_of(word: u64) -> u64 {
+        let repeat = |byte: u8| u64::from_ne_bytes([byte; 8]);
+        let above = |word: u64, limit: u8| (word & LOWS) + repeat(0x80 - limit) | word;
+        let differs = |byte: u8| above(word ^ repeat(byte), 1);
+        !(above(word, 0x20) & differs(b'"') & differs(b'\\')) & !LOWS
+    }
+
+    /// The high bits of eight bytes as eight neighbouring bits.
+    fn gather(highs: u64) -> u64 {
+        (highs >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
     }
 }
 
-/// SSE2 belongs to every x86-64, so nothing is detected at run time. Wider vectors gain nothing
-/// here: hashing the same bytes takes longer than this scan.
+/// SSE2 belongs to every x86-64, so nothing is detected at run time.
 #[cfg(target_arch = "x86_64")]
 mod sse2 {
     use core::arch::x86_64::{
@@ -50,42 +200,16 @@ mod sse2 {
         _mm_set1_epi8,
     };
 
-    const LANES: usize = 16;
+    use super::{LANES, REACH};
 
-    pub(super) fn plain_prefix(bytes: &[u8]) -> usize {
-        let mut at = 0;
-        let mut blocks = bytes.chunks_exact(4 * LANES);
-        for block in &mut blocks {
-            let (low, high) = block.split_at(2 * LANES);
-            let marks = u64::from(marks(low)) | u64::from(marks(high)) << 32;
-            if marks != 0 {
-                return at + marks.trailing_zeros() as usize;
-            }
-            at += 4 * LANES;
-        }
-        let mut pairs = blocks.remainder().chunks_exact(2 * LANES);
-        for pair in &mut pairs {
-            let marks = marks(pair);
-            if marks != 0 {
-                return at + marks.trailing_zeros() as usize;
-            }
-            at += 2 * LANES;
-        }
-        at + super::portable::plain_prefix(pairs.remainder())
-    }
-
-    /// One bit per byte of `pair`, which holds at least 32, set where the byte is special.
     #[inline(always)]
-    fn marks(pair: &[u8]) -> u32 {
-        debug_assert!(pair.len() >= 2 * LANES);
-        // SAFETY: SSE2 is part of the x86-64 baseline; the loads are unaligned ones, and the caller
-        // hands at least 32 bytes, of which the two loads read bytes 0 to 31.
-        unsafe {
-            let start = pair.as_ptr().cast::<__m128i>();
-            let low = special(_mm_loadu_si128(start));
-            let high = special(_mm_loadu_si128(start.add(1)));
-            low | high << LANES
-        }
+    pub(super) fn specials(source: &[u8; REACH]) -> u64 {
+        const { assert!(LANES == 64 && REACH >= LANES) };
+        let start = source.as_ptr().cast::<__m128i>();
+        // SAFETY: SSE2 is part of the x86-64 baseline; the loads are unaligned ones and read bytes
+        // 0 to 63 of a source that has at least LANES of them.
+        let quarter = |number: usize| unsafe { marks(_mm_loadu_si128(start.add(number))) };
+        quarter(0) | quarter(1) << 16 | quarter(2) << 32 | quarter(3) << 48
     }
 
     /// One bit per byte, set where the byte is special.
@@ -93,7 +217,7 @@ mod sse2 {
     /// # Safety
     /// Needs SSE2.
     #[inline(always)]
-    unsafe fn special(bytes: __m128i) -> u32 {
+    unsafe fn marks(bytes: __m128i) -> u64 {
         // SAFETY: the caller vouches for SSE2; these work on registers only.
         let mask = unsafe {
             let quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8(b'"' as i8));
@@ -101,42 +225,40 @@ mod sse2 {
             let control = _mm_cmpeq_epi8(_mm_min_epu8(bytes, _mm_set1_epi8(0x1f)), bytes);
             _mm_movemask_epi8(_mm_or_si128(_mm_or_si128(quote, escape), control))
         };
-        mask as u32
+        u64::from(mask as u32)
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{plain_prefix, portable};
+    use super::{LANES, REACH, Stop, portable, specials, unescape};
 
-    fn naive(bytes: &[u8]) -> usize {
-        let special = |byte: &u8| *byte < 0x20 || *byte == b'"' || *byte == b'\\';
-        bytes.iter().position(special).unwrap_or(bytes.len())
+    fn naive(source: &[u8; REACH]) -> u64 {
+        let special = |byte: u8| byte < 0x20 || byte == b'"' || byte == b'\\';
+        (0..LANES).map(|place| u64::from(special(source[place])) << place).sum()
     }
 
     #[test]
-    fn every_byte_at_every_place_agrees_with_the_naive_scan() {
-        for length in [1, 7, 8, 9, 31, 32, 33, 63, 64, 65, 100, 130] {
-            for place in 0..length {
-                for byte in 0..=255u8 {
-                    let mut bytes = vec![0xe4; length];
-                    bytes[place] = byte;
-                    assert_eq!(plain_prefix(&bytes), naive(&bytes));
-                    assert_eq!(portable::plain_prefix(&bytes), naive(&bytes));
-                }
+    fn the_special_bytes_are_found_by_every_form() {
+        let others = [b'a', 0x1f, b'"', b'\\', 0x00, 0x80, 0xff, 0x20, 0x7f, b'!', b'#', b'[', b']'];
+        for byte in 0..=255 {
+            for place in 0..LANES {
+                let mut source = [0; REACH];
+                let fill = |place: usize| others[(place * 7 + usize::from(byte)) % others.len()];
+                source.iter_mut().enumerate().for_each(|(place, byte)| *byte = fill(place));
+                source[place] = byte;
+                assert_eq!(specials(&source), naive(&source));
+                assert_eq!(portable::specials(&source), naive(&source));
             }
         }
     }
 
     #[test]
-    fn the_lowest_special_byte_wins() {
-        for specials in [b"\x1f!\"!", b"\\\\\"\"", b"\x7f\x20\x00\x01", b"\xff\xfe\x1f\\"] {
-            for place in 0..70 {
-                let mut bytes = vec![b'a'; 80];
-                bytes[place..place + 4].copy_from_slice(specials);
-                assert_eq!(plain_prefix(&bytes), naive(&bytes));
-                assert_eq!(portable::plain_prefix(&bytes), naive(&bytes));
-            }
-        }
+    fn a_full_target_stops_between_characters() {
+        let mut target = [0; 300];
+        let source = br"\u20ac".repeat(400);
+        let run = unescape(&source, &mut target);
+        assert_eq!((run.written / 3 * 6, run.stop), (run.read, Stop::Edge));
+        assert_eq!(&target[..run.written], "€".repeat(run.written / 3).as_bytes());
     }
 }

@@ -1,61 +1,78 @@
-//! A string that is digested: short ones are also held, so that they can be compared.
+//! A string that is digested: short ones are held until they end, so that they can be compared.
 
+use super::events::MIN_ROOM;
 use super::keyed::{self, Domain, Keyed};
 use crate::prefix::Digest;
 
-/// Longest string that is held; every known name is shorter.
-const HELD: usize = 48;
+/// Bytes that a digest takes at once without a copy.
+const STEP: usize = 256;
+
+/// Longest string that is certainly held whole; every known name is shorter.
+const HELD: usize = STEP;
 
 /// A key or a digested string under way.
 pub(super) struct Small<'k> {
     domain: Domain,
-    /// Bytes pushed, held or not.
-    length: u64,
-    held: usize,
-    bytes: [u8; HELD],
-    /// The digest, from the moment on that the string is too long to be held.
-    rest: Option<Digest<'k>>,
+    /// Bytes of the string so far.
+    length: usize,
+    /// Bytes in the buffer.
+    filled: usize,
+    bytes: [u8; STEP + HELD],
+    /// The digest of what has left the buffer.
+    digest: Option<Digest<'k>>,
 }
 
 impl<'k> Small<'k> {
     pub(super) const fn new(domain: Domain) -> Self {
-        Small { domain, length: 0, held: 0, bytes: [0; HELD], rest: None }
+        Small { domain, length: 0, filled: 0, bytes: [0; STEP + HELD], digest: None }
     }
 
     pub(super) fn clear(&mut self) {
         self.length = 0;
-        self.held = 0;
-        self.rest = None;
+        self.filled = 0;
+        self.digest = None;
     }
 
-    pub(super) fn push(&mut self, keyed: Keyed<'k>, piece: &[u8]) {
-        self.length += piece.len() as u64;
-        if let Some(digest) = &mut self.rest {
-            digest.push(piece);
-        } else if let Some(free) = self.bytes.get_mut(self.held..self.held + piece.len()) {
-            free.copy_from_slice(piece);
-            self.held += piece.len();
-        } else {
-            let mut digest = keyed.stream(self.domain);
-            digest.push(&self.bytes[..self.held]);
-            digest.push(piece);
-            self.rest = Some(digest);
+    #[inline]
+    pub(super) fn room(&mut self, keyed: Keyed<'k>) -> &mut [u8] {
+        if self.bytes.len() - self.filled < MIN_ROOM {
+            self.spill(keyed);
         }
+        &mut self.bytes[self.filled..]
+    }
+
+    #[inline]
+    pub(super) fn wrote(&mut self, bytes: usize) {
+        self.length += bytes;
+        self.filled += bytes;
+    }
+
+    #[cold]
+    fn spill(&mut self, keyed: Keyed<'k>) {
+        let digest = self.digest.get_or_insert_with(|| keyed.stream(self.domain));
+        digest.push(&self.bytes[..STEP]);
+        self.bytes.copy_within(STEP..self.filled, 0);
+        self.filled -= STEP;
     }
 
     pub(super) fn length(&self) -> u64 {
-        self.length
+        self.length as u64
     }
 
     /// The whole string, or nothing if it is too long to be one of the known ones.
+    #[inline]
     pub(super) fn held(&self) -> &[u8] {
-        if self.rest.is_some() { &[] } else { &self.bytes[..self.held] }
+        if self.length <= HELD { &self.bytes[..self.filled] } else { &[] }
     }
 
     pub(super) fn digest(&mut self, keyed: Keyed<'k>) -> u64 {
-        match self.rest.take() {
-            Some(digest) => keyed::end(digest),
-            None => keyed.bytes(self.domain, &self.bytes[..self.held]),
+        let rest = &self.bytes[..self.filled];
+        match self.digest.take() {
+            Some(mut digest) => {
+                digest.push(rest);
+                keyed::end(digest)
+            }
+            None => keyed.bytes(self.domain, rest),
         }
     }
 }

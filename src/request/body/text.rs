@@ -1,7 +1,8 @@
 //! The inside of a JSON string: plain runs, and escapes that may be cut anywhere.
 
 use super::error::BodyErrorKind;
-use super::scan;
+use super::events::{Events, Role};
+use super::scan::{self, Stop};
 
 /// Where the string is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,39 +44,41 @@ impl TextReader {
         TextReader { inside: Inside::Plain, code: 0, first_half: 0 }
     }
 
-    /// Reads the string on from `bytes[at..]` and hands its unescaped pieces to `emit`. An error
+    /// Reads the string on from `bytes[at..]` into the room that `events` has for it. An error
     /// carries the offset of the byte that shows it.
     #[inline]
     pub(super) fn read(
         &mut self,
         bytes: &[u8],
         mut at: usize,
-        mut emit: impl FnMut(&[u8]),
+        role: Role,
+        events: &mut impl Events,
     ) -> Result<Ended, Fault> {
         while at < bytes.len() {
             if self.inside != Inside::Plain {
-                self.escaped(bytes[at], &mut emit).map_err(|kind| (at, kind))?;
+                let emit = |piece: &[u8]| events.write(role, piece);
+                self.escaped(bytes[at], emit).map_err(|kind| (at, kind))?;
                 at += 1;
                 continue;
             }
-            let run = scan::plain_prefix(&bytes[at..]);
-            if run > 0 {
-                emit(&bytes[at..at + run]);
-                at += run;
+            let run = scan::unescape(&bytes[at..], events.room(role));
+            events.wrote(role, run.written);
+            at += run.read;
+            match run.stop {
+                Stop::Edge => {}
+                Stop::Quote => return Ok(Ended::Quote(at + 1)),
+                Stop::Escape => {
+                    self.inside = Inside::Escape;
+                    at += 1;
+                }
+                Stop::Control => return Err((at, BodyErrorKind::ControlCharacter)),
             }
-            match bytes.get(at) {
-                None => break,
-                Some(b'"') => return Ok(Ended::Quote(at + 1)),
-                Some(b'\\') => self.inside = Inside::Escape,
-                Some(_) => return Err((at, BodyErrorKind::ControlCharacter)),
-            }
-            at += 1;
         }
         Ok(Ended::Chunk)
     }
 
     /// Takes one byte of an escape.
-    fn escaped(&mut self, byte: u8, emit: &mut impl FnMut(&[u8])) -> Result<(), BodyErrorKind> {
+    fn escaped(&mut self, byte: u8, emit: impl FnMut(&[u8])) -> Result<(), BodyErrorKind> {
         match self.inside {
             Inside::Plain | Inside::Escape => self.short_escape(byte, emit),
             Inside::Unicode(seen) => self.digit(byte, seen, emit),
@@ -94,21 +97,13 @@ impl TextReader {
     fn short_escape(
         &mut self,
         byte: u8,
-        emit: &mut impl FnMut(&[u8]),
+        mut emit: impl FnMut(&[u8]),
     ) -> Result<(), BodyErrorKind> {
-        let plain = match byte {
-            b'"' | b'\\' | b'/' => byte,
-            b'n' => b'\n',
-            b't' => b'\t',
-            b'r' => b'\r',
-            b'b' => 0x08,
-            b'f' => 0x0c,
-            b'u' => {
-                self.begin_digits();
-                return Ok(());
-            }
-            _ => return Err(BodyErrorKind::InvalidEscape),
-        };
+        if byte == b'u' {
+            self.begin_digits();
+            return Ok(());
+        }
+        let plain = scan::short_escape(byte).ok_or(BodyErrorKind::InvalidEscape)?;
         self.inside = Inside::Plain;
         emit(&[plain]);
         Ok(())
@@ -123,7 +118,7 @@ impl TextReader {
         &mut self,
         byte: u8,
         seen: u8,
-        emit: &mut impl FnMut(&[u8]),
+        emit: impl FnMut(&[u8]),
     ) -> Result<(), BodyErrorKind> {
         let digit = char::from(byte).to_digit(16).ok_or(BodyErrorKind::InvalidEscape)?;
         self.code = self.code << 4 | digit as u16;
@@ -136,7 +131,7 @@ impl TextReader {
     }
 
     /// Takes a complete UTF-16 code unit.
-    fn code_unit(&mut self, emit: &mut impl FnMut(&[u8])) -> Result<(), BodyErrorKind> {
+    fn code_unit(&mut self, mut emit: impl FnMut(&[u8])) -> Result<(), BodyErrorKind> {
         let first = core::mem::take(&mut self.first_half);
         let is_first_half = matches!(self.code, 0xd800..=0xdbff);
         if first == 0 && is_first_half {

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use super::MAX_DEPTH;
 use super::error::{BodyError, BodyErrorKind};
-use super::events::{Events, Literal, Num, Shape};
+use super::events::{Events, Literal, Num, Role, Shape};
 
 /// Tells `events` the whole of `value`, which lies inside `depth` containers.
 pub(super) fn walk(value: &Value, depth: usize, events: &mut impl Events) -> Result<(), BodyError> {
@@ -20,7 +20,7 @@ pub(super) fn walk(value: &Value, depth: usize, events: &mut impl Events) -> Res
         Value::Number(_) => events.number_skipped(),
         Value::String(text) => {
             events.text_begin();
-            events.text(text.as_bytes());
+            events.write(Role::Text, text.as_bytes());
             events.text_end();
         }
         Value::Array(elements) => {
@@ -33,7 +33,7 @@ pub(super) fn walk(value: &Value, depth: usize, events: &mut impl Events) -> Res
         Value::Object(entries) => {
             events.begin(Shape::Object);
             for (key, value) in entries {
-                events.key(key.as_bytes());
+                events.write(Role::Key, key.as_bytes());
                 events.key_end();
                 walk(value, depth + 1, events)?;
             }
