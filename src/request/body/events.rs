@@ -33,7 +33,7 @@ pub(super) enum Role {
 }
 
 /// Least room for a piece of a string.
-pub(super) const MIN_ROOM: usize = 128;
+pub(super) const MIN_ROOM: usize = 192;
 
 /// Hears a JSON value as a flat run of events.
 ///
@@ -41,7 +41,9 @@ pub(super) const MIN_ROOM: usize = 128;
 /// anywhere; its result must not depend on the cuts. The caller vouches for well-formed order: keys
 /// only in objects, each followed by one value.
 pub(super) trait Events {
-    /// A string value begins. (A key needs no such call.)
+    /// A key begins.
+    fn key_begin(&mut self);
+    /// A string value begins.
     fn text_begin(&mut self);
     /// At least [`MIN_ROOM`] bytes for the next piece of the string under way.
     fn room(&mut self, role: Role) -> &mut [u8];

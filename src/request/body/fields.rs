@@ -30,18 +30,6 @@ pub(super) enum Field {
     Sampling,
 }
 
-impl Field {
-    /// Whether a value of this field may be digested under the field's name.
-    pub(super) fn is_digested(self) -> bool {
-        match self {
-            Field::Digested | Field::Type | Field::Media(_) | Field::Namespace => true,
-            // Where they are not text.
-            Field::Content | Field::Text => true,
-            _ => false,
-        }
-    }
-}
-
 /// What is not text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]

@@ -23,6 +23,9 @@ pub(super) enum Domain {
     Namespace = 0x28,
 }
 
+/// Longest string that is digested in one step.
+pub(super) const SHORT: usize = 24;
+
 /// Digests under one key.
 #[derive(Clone, Copy)]
 pub(super) struct Keyed<'k>(pub(super) &'k HashKey);
@@ -38,11 +41,14 @@ impl<'k> Keyed<'k> {
         end(digest)
     }
 
+    /// Digest of a string of at most [`SHORT`] bytes, given in words with zeros behind it.
+    pub(super) fn short(self, domain: Domain, [first, second, third]: [u64; 3], length: usize) -> u64 {
+        let tag = (length as u64) << 8 | domain as u64;
+        scramble(self.0.digest_words([first, second, third, tag]))
+    }
+
     pub(super) fn pair(self, domain: Domain, first: u64, second: u64) -> u64 {
-        let mut bytes = [0; 16];
-        bytes[..8].copy_from_slice(&first.to_le_bytes());
-        bytes[8..].copy_from_slice(&second.to_le_bytes());
-        self.bytes(domain, &bytes)
+        scramble(self.0.digest_words([first, second, 0, domain as u64]))
     }
 
     pub(super) fn number(self, number: Num) -> u64 {
@@ -63,14 +69,18 @@ impl<'k> Keyed<'k> {
             Shape::Object => Domain::Object,
             Shape::Array => Domain::Array,
         };
-        self.bytes(domain, &inside.to_le_bytes())
+        self.pair(domain, inside, 0)
     }
 }
 
-/// The scrambled value of a digest: the finalizer of SplitMix64 (Steele, Lea, Flood, 2014), a
-/// bijection, so that it adds no collision.
+/// The scrambled value of a digest.
 pub(super) fn end(digest: Digest<'_>) -> u64 {
-    let mut value = digest.finish();
+    scramble(digest.finish())
+}
+
+/// The finalizer of SplitMix64 (Steele, Lea, Flood, 2014): a bijection, so it adds no collision.
+#[inline]
+fn scramble(mut value: u64) -> u64 {
     value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     value = (value ^ value >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
     value ^ value >> 31

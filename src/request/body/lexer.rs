@@ -12,7 +12,7 @@ use super::text::{Ended, TextReader};
 use super::utf8::{Joint, Pending};
 
 /// So many bytes are validated, then read, while they are in the first-level cache.
-const WINDOW: usize = 8 * 1024;
+const WINDOW: usize = 16 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -34,8 +34,8 @@ enum State {
     InText,
     /// Inside a number.
     InNumber,
-    /// Inside `true`, `false` or `null`: which, and how many bytes of it were seen.
-    InLiteral(Literal, u8),
+    /// Inside `true`, `false` or `null`.
+    InLiteral,
     /// Behind the one value.
     Done,
 }
@@ -50,6 +50,8 @@ pub(super) struct Lexer {
     pending: Pending,
     text: TextReader,
     number: Number,
+    /// The literal under way, and how many bytes of it were seen.
+    literal: (Literal, usize),
 }
 
 const _: () = assert!(MAX_DEPTH < u128::BITS as usize);
@@ -64,6 +66,7 @@ impl Lexer {
             pending: Pending::new(),
             text: TextReader::new(),
             number: Number::new(),
+            literal: (Literal::Null, 0),
         }
     }
 
@@ -122,38 +125,54 @@ impl Lexer {
             at = match self.state {
                 State::InKey | State::InText => self.read_string(bytes, at, events)?,
                 State::InNumber => self.read_number(bytes, at, events)?,
-                State::InLiteral(literal, seen) => {
-                    self.read_literal(bytes[at], at, events, literal, seen)?
-                }
+                State::InLiteral => self.read_literal(bytes[at], at, events)?,
                 _ if matches!(bytes[at], b' ' | b'\n' | b'\r' | b'\t') => at + 1,
-                _ => self.read_mark(bytes[at], at, events)?,
+                _ => self.read_mark(bytes, at, events)?,
             };
         }
         self.offset += bytes.len() as u64;
         Ok(())
     }
 
-    /// Reads one byte outside of strings, numbers, literals and white space.
+    /// Reads one byte outside of strings, numbers, literals and white space, and with it the quote
+    /// that mostly follows.
     fn read_mark(
         &mut self,
-        byte: u8,
+        bytes: &[u8],
         at: usize,
         events: &mut impl Events,
     ) -> Result<usize, BodyError> {
-        match (self.state, byte) {
-            (State::FirstValue, b']') => self.close(events),
-            (State::Value | State::FirstValue, _) => self.begin_value(byte, at, events)?,
-            (State::FirstKey, b'}') => self.close(events),
-            (State::FirstKey | State::Key, b'"') => self.state = State::InKey,
+        let next = at + 1;
+        match (self.state, bytes[at]) {
+            (State::FirstValue, b']') | (State::FirstKey, b'}') => self.close(events),
+            (State::Value | State::FirstValue, byte) => {
+                self.begin_value(byte, at, events)?;
+                return Ok(self.maybe_key(bytes, next, events));
+            }
+            (State::FirstKey | State::Key, b'"') => return Ok(self.maybe_key(bytes, at, events)),
             (State::Colon, b':') => self.state = State::Value,
-            (State::After, b',') if self.in_object() => self.state = State::Key,
+            (State::After, b',') if self.in_object() => {
+                self.state = State::Key;
+                return Ok(self.maybe_key(bytes, next, events));
+            }
             (State::After, b',') => self.state = State::Value,
             (State::After, b'}') if self.in_object() => self.close(events),
             (State::After, b']') if !self.in_object() => self.close(events),
             (State::Done, _) => return Err(self.error(at, BodyErrorKind::TrailingData)),
             _ => return Err(self.error(at, BodyErrorKind::UnexpectedByte)),
         }
-        Ok(at + 1)
+        Ok(next)
+    }
+
+    /// Begins a key if one may come and its quote is here.
+    fn maybe_key(&mut self, bytes: &[u8], at: usize, events: &mut impl Events) -> usize {
+        let may_come = matches!(self.state, State::FirstKey | State::Key);
+        if !may_come || bytes.get(at) != Some(&b'"') {
+            return at;
+        }
+        self.state = State::InKey;
+        events.key_begin();
+        at + 1
     }
 
     fn begin_value(
@@ -177,9 +196,9 @@ impl Lexer {
                 events.begin(Shape::Array);
                 State::FirstValue
             }
-            b't' => State::InLiteral(Literal::True, 1),
-            b'f' => State::InLiteral(Literal::False, 1),
-            b'n' => State::InLiteral(Literal::Null, 1),
+            b't' => self.begin_literal(Literal::True),
+            b'f' => self.begin_literal(Literal::False),
+            b'n' => self.begin_literal(Literal::Null),
             _ if Number::starts(byte) => {
                 self.number.begin(byte);
                 State::InNumber
@@ -187,6 +206,11 @@ impl Lexer {
             _ => return Err(self.error(at, BodyErrorKind::UnexpectedByte)),
         };
         Ok(())
+    }
+
+    fn begin_literal(&mut self, literal: Literal) -> State {
+        self.literal = (literal, 1);
+        State::InLiteral
     }
 
     fn read_string(
@@ -199,9 +223,10 @@ impl Lexer {
         match (self.text.read(bytes, at, role, events), role) {
             (Ok(Ended::Chunk), _) => Ok(bytes.len()),
             (Ok(Ended::Quote(next)), Role::Key) => {
-                self.state = State::Colon;
                 events.key_end();
-                Ok(next)
+                let is_colon = bytes.get(next) == Some(&b':');
+                self.state = if is_colon { State::Value } else { State::Colon };
+                Ok(next + usize::from(is_colon))
             }
             (Ok(Ended::Quote(next)), Role::Text) => {
                 self.state = self.after_value();
@@ -246,22 +271,20 @@ impl Lexer {
         byte: u8,
         at: usize,
         events: &mut impl Events,
-        literal: Literal,
-        seen: u8,
     ) -> Result<usize, BodyError> {
+        let (literal, seen) = self.literal;
         let word: &[u8] = match literal {
             Literal::True => b"true",
             Literal::False => b"false",
             Literal::Null => b"null",
         };
-        if word.get(usize::from(seen)) != Some(&byte) {
+        if word.get(seen) != Some(&byte) {
             return Err(self.error(at, BodyErrorKind::UnexpectedByte));
         }
-        if usize::from(seen) + 1 < word.len() {
-            self.state = State::InLiteral(literal, seen + 1);
-        } else {
-            events.literal(literal);
+        self.literal.1 += 1;
+        if self.literal.1 == word.len() {
             self.state = self.after_value();
+            events.literal(literal);
         }
         Ok(at + 1)
     }

@@ -66,8 +66,8 @@ pub(super) struct Meaning<'k, 'b> {
     place: Place,
     /// What the current key of the innermost place stands for.
     field: Field,
-    /// Digest of that key, where it is digested.
-    label: u64,
+    /// Digest of that key, once it is asked for.
+    label: Option<u64>,
     /// Open containers inside a skipped value.
     skipping: usize,
     canon: Canon<'k>,
@@ -97,7 +97,7 @@ impl<'k, 'b> Meaning<'k, 'b> {
             options,
             place: Place::Root,
             field: Field::Ignored,
-            label: 0,
+            label: None,
             skipping: 0,
             canon: Canon::new(keyed),
             name: Small::new(Domain::Name),
@@ -152,7 +152,7 @@ impl<'k, 'b> Meaning<'k, 'b> {
     fn use_as_prompt(&mut self, source: Source, kind: Kind) -> Use {
         if kind == Kind::Object && source.may_be_setting() {
             self.field = Field::Digested;
-            self.label = self.keyed.bytes(Domain::Name, b"setting");
+            self.label = Some(self.keyed.pair(Domain::Name, source as u64, 0));
             return Use::Digest;
         }
         if !self.outcome.claim(source) {
@@ -294,8 +294,7 @@ impl<'k, 'b> Meaning<'k, 'b> {
     }
 
     fn end_message(&mut self) {
-        let digest = self.keyed.container(Shape::Object, self.message.sum);
-        self.prompt.record(MESSAGE_MARK, digest, self.message.weight);
+        self.prompt.record(MESSAGE_MARK, self.message.sum, self.message.weight);
         self.outcome.rest_ignored = self.options.messages == Messages::FirstOnly;
     }
 
@@ -305,15 +304,18 @@ impl<'k, 'b> Meaning<'k, 'b> {
             return;
         }
         let media = self.options.media.bytes(self.part.media);
-        let digest = self.keyed.container(Shape::Object, self.part.sum);
-        self.prompt.record(PART_MARK, digest, self.part.weight + media);
+        self.prompt.record(PART_MARK, self.part.sum, self.part.weight + media);
+    }
+
+    fn label(&mut self) -> u64 {
+        *self.label.get_or_insert_with(|| self.name.digest(self.keyed))
     }
 
     /// Takes the digest of a complete value that has a meaning where it stands.
     fn deliver(&mut self, digest: u64) {
         let weight = core::mem::take(&mut self.weight);
         let strings = core::mem::take(&mut self.strings);
-        let entry = self.keyed.pair(Domain::Entry, self.label, digest);
+        let entry = self.keyed.pair(Domain::Entry, self.label(), digest);
         match (self.place, self.field) {
             (Place::Top, Field::Namespace) => self.outcome.namespace.add(entry, 0),
             (Place::Top, Field::Media(media)) => {
@@ -350,8 +352,8 @@ impl<'k, 'b> Meaning<'k, 'b> {
     /// The record that a string in place of an array of messages ends with: that of a message
     /// with this content and the role `user`, which is how engines read it.
     fn end_only_message(&mut self) {
-        let role = self.keyed.bytes(Domain::Name, b"role");
-        let user = self.keyed.bytes(Domain::Text, b"user");
+        let role = self.keyed.short(Domain::Name, word(b"role"), 4);
+        let user = self.keyed.short(Domain::Text, word(b"user"), 4);
         self.message = Fields::default();
         self.message.add(self.keyed.pair(Domain::Entry, role, user), 8);
         self.end_message();
@@ -379,29 +381,28 @@ impl Events for Meaning<'_, '_> {
         }
     }
 
+    fn key_begin(&mut self) {
+        self.name.clear();
+    }
+
     fn key_end(&mut self) {
         if self.skipping > 0 {
-            self.name.clear();
             return;
         }
         if self.canon.is_open() {
             self.weight += self.name.length();
-            let key = self.name.digest(self.keyed);
-            self.canon.key(key);
-        } else {
-            let name = self.name.held();
-            self.weight = self.name.length();
-            self.field = match self.place {
-                Place::Top => fields::top(name),
-                Place::Message => fields::message(name),
-                Place::Part => fields::part(name),
-                _ => fields::sampling(name),
-            };
-            if self.field.is_digested() {
-                self.label = self.name.digest(self.keyed);
-            }
+            self.canon.key(self.name.digest(self.keyed));
+            return;
         }
-        self.name.clear();
+        self.weight = self.name.length();
+        self.label = None;
+        let name = self.name.held();
+        self.field = match self.place {
+            Place::Top => fields::top(name),
+            Place::Message => fields::message(name),
+            Place::Part => fields::part(name),
+            _ => fields::sampling(name),
+        };
     }
 
     fn text_begin(&mut self) {
@@ -475,7 +476,11 @@ impl Events for Meaning<'_, '_> {
             let kind = if shape == Shape::Object { Kind::Object } else { Kind::Array };
             match self.use_of(kind) {
                 Use::Enter(place) => self.enter(place),
-                Use::Digest => self.canon.begin(shape),
+                Use::Digest => {
+                    // The keys inside take the place of this one.
+                    self.label();
+                    self.canon.begin(shape);
+                }
                 _ => self.skipping = 1,
             }
         }
@@ -490,4 +495,9 @@ impl Events for Meaning<'_, '_> {
             self.deliver(whole);
         }
     }
+}
+
+/// Four bytes as [`Keyed::short`] wants them.
+fn word(bytes: &[u8; 4]) -> [u64; 3] {
+    [u32::from_le_bytes(*bytes).into(), 0, 0]
 }

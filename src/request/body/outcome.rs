@@ -98,7 +98,7 @@ impl Outcome {
         match self.namespace.count {
             0 => 0,
             // 0 says that there is none.
-            _ => keyed.bytes(Domain::Namespace, &self.namespace.sum.to_le_bytes()).max(1),
+            _ => keyed.pair(Domain::Namespace, self.namespace.sum, 0).max(1),
         }
     }
 

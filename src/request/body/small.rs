@@ -1,7 +1,7 @@
 //! A string that is digested: short ones are held until they end, so that they can be compared.
 
 use super::events::MIN_ROOM;
-use super::keyed::{self, Domain, Keyed};
+use super::keyed::{self, Domain, Keyed, SHORT};
 use crate::prefix::Digest;
 
 /// Bytes that a digest takes at once without a copy.
@@ -66,13 +66,24 @@ impl<'k> Small<'k> {
     }
 
     pub(super) fn digest(&mut self, keyed: Keyed<'k>) -> u64 {
-        let rest = &self.bytes[..self.filled];
-        match self.digest.take() {
-            Some(mut digest) => {
-                digest.push(rest);
-                keyed::end(digest)
-            }
-            None => keyed.bytes(self.domain, rest),
+        if self.length <= SHORT {
+            return keyed.short(self.domain, self.words(), self.length);
         }
+        let mut digest = self.digest.take().unwrap_or_else(|| keyed.stream(self.domain));
+        digest.push(&self.bytes[..self.filled]);
+        keyed::end(digest)
+    }
+
+    /// A short string as words, with zeros behind it.
+    #[inline]
+    fn words(&self) -> [u64; 3] {
+        let word = |start: usize| {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(&self.bytes[start..start + 8]);
+            // What lies behind the string is left from an earlier one.
+            let unused = 8 - self.length.saturating_sub(start).min(8);
+            u64::from_le_bytes(bytes) & u64::MAX.checked_shr(8 * unused as u32).unwrap_or(0)
+        };
+        [word(0), word(8), word(16)]
     }
 }

@@ -33,6 +33,7 @@ pub(super) fn walk(value: &Value, depth: usize, events: &mut impl Events) -> Res
         Value::Object(entries) => {
             events.begin(Shape::Object);
             for (key, value) in entries {
+                events.key_begin();
                 events.write(Role::Key, key.as_bytes());
                 events.key_end();
                 walk(value, depth + 1, events)?;
