@@ -2,3 +2,4 @@
 
 pub mod prefix;
 pub mod request;
+mod sync;

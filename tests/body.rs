@@ -440,3 +440,34 @@ fn every_escape_gives_the_text_that_it_stands_for() {
     let short = r#"{"prompt":"\"\\\/\n\t\r\b\f"}"#;
     assert_eq!(read_text(short).total, 8);
 }
+
+#[test]
+fn what_is_rendered_before_the_messages_counts_as_whole_blocks_before_them() {
+    let messages = vec![message("user", words("question", 300))];
+    let body = |tools: Value| {
+        let mut body = chat(messages.clone());
+        body["tools"] = tools;
+        read(&body)
+    };
+    let tool = |seed: &str| json!([{"name": "f", "description": words(seed, 1000)}]);
+    let (plain, one, other) = (read(&chat(messages.clone())), body(tool("a")), body(tool("b")));
+    assert_eq!(one.total, plain.total + 7 * 128);
+    assert_eq!(one.blocks.len(), plain.blocks.len() + 7);
+    assert_eq!(shared_blocks(&one, &other), 0);
+    assert_eq!(shared_blocks(&one, &body(tool("a"))), one.blocks.len());
+
+    // Another question behind the same tools shares the tools.
+    let mut asked = chat(vec![message("user", words("other", 300))]);
+    asked["tools"] = tool("a");
+    assert_eq!(shared_blocks(&one, &read(&asked)), 7);
+
+    let key = key();
+    for length in [0, 3, 7, 8] {
+        let mut out = vec![0; length];
+        let mut body = chat(messages.clone());
+        body["tools"] = tool("a");
+        let read = read_value(&key, BodyOptions::default(), &body, &mut out).unwrap();
+        let print = read.fingerprint.unwrap();
+        assert_eq!((print.blocks(), print.total()), (&one.blocks[..length], one.total));
+    }
+}

@@ -8,6 +8,8 @@ pub(super) enum Field {
     Ignored,
     /// It shapes the prompt: digested.
     Digested,
+    /// It is part of what is rendered before the messages: digested, and its length counts.
+    Rendered,
     /// What kind of message or part this is: digested, save for the plain kinds.
     Type,
     /// An image or the like: digested, and counted as configured.

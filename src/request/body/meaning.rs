@@ -143,7 +143,7 @@ impl<'k, 'b> Meaning<'k, 'b> {
             // For an engine, null is the same as leaving the field out.
             _ if kind == Kind::Null => Use::Skip,
             Field::Prompt(source) => self.use_as_prompt(source, kind),
-            Field::Digested | Field::Media(_) | Field::Namespace => Use::Digest,
+            Field::Digested | Field::Rendered | Field::Media(_) | Field::Namespace => Use::Digest,
             Field::Sampling if kind == Kind::Object => Use::Enter(Place::Sampling),
             _ => Use::Skip,
         }
@@ -322,7 +322,8 @@ impl<'k, 'b> Meaning<'k, 'b> {
                 let each = self.options.media.bytes(1 << media as u8);
                 self.outcome.shaping.add(entry, strings.saturating_mul(each));
             }
-            (Place::Top, _) => self.outcome.shaping.add(entry, weight),
+            (Place::Top, Field::Rendered) => self.outcome.shaping.add(entry, weight),
+            (Place::Top, _) => self.outcome.shaping.add(entry, 0),
             (Place::Message, _) => self.message.add(entry, weight),
             (Place::Part, Field::Media(_)) => self.part.add(entry, 0),
             (Place::Part, _) => self.part.add(entry, weight),

@@ -76,7 +76,7 @@ impl Outcome {
         let namespace = options.namespace.unwrap_or_else(|| self.namespace_digest(keyed));
         let fingerprint = match self.no_prefix {
             Some(_) => None,
-            None => prompt.finish(namespace, self.shaping_digest(keyed)),
+            None => prompt.finish(self.shaping.weight, namespace, self.shaping_digest(keyed)),
         };
         let absent = match self.source {
             None => NoPrefix::NoPrompt,

@@ -135,13 +135,21 @@ impl<'k, 'b> Prompt<'k, 'b> {
         }
     }
 
-    /// The fingerprint, or nothing if the prompt has not begun.
-    pub(super) fn finish(mut self, namespace: u64, shaping: u64) -> Option<Fingerprint<'b>> {
+    /// The fingerprint, or nothing if the prompt has not begun. `shaping` digests what is rendered
+    /// before the prompt, in about `preamble` bytes.
+    pub(super) fn finish(
+        mut self,
+        preamble: u64,
+        namespace: u64,
+        shaping: u64,
+    ) -> Option<Fingerprint<'b>> {
         self.flush();
         self.push(self.filled);
         match self.stage {
             Stage::Idle(_) => None,
-            Stage::Running(_, fingerprinter) => Some(fingerprinter.finish(namespace, shaping)),
+            Stage::Running(_, fingerprinter) => {
+                Some(fingerprinter.finish_behind(preamble, namespace, shaping))
+            },
         }
     }
 }
