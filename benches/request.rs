@@ -2,6 +2,7 @@
 //!
 //! `cargo bench --bench request`. Each figure is the median of interleaved runs, with the lowest
 //! and the highest one behind it.
+#![allow(clippy::unwrap_used, reason = "a benchmark may panic")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::hint::black_box;
@@ -68,7 +69,12 @@ fn main() {
     println!("{RUNS} interleaved runs; GB/s of body bytes: median (lowest to highest)\n");
     println!(
         "{:<22} {:>24} {:>24} {:>21} {:>18} {:>6}",
-        "body", "to fingerprint", "plain hashing", "serde_json::Value", "Value to fingerpr.", "allocs"
+        "body",
+        "to fingerprint",
+        "plain hashing",
+        "serde_json::Value",
+        "Value to fingerpr.",
+        "allocs"
     );
     for row in rows() {
         measure(&row);
@@ -79,7 +85,7 @@ fn measure(row: &Row) {
     let key = HashKey::from_bytes([7; 32]);
     let mut out = vec![0; BLOCKS];
     let body = &row.body;
-    let value: Value = serde_json::from_slice(body).expect("the body is valid");
+    let value: Value = serde_json::from_slice(body).unwrap();
 
     let before = ALLOCATIONS.load(Ordering::Relaxed);
     read(&key, body, &mut out);
@@ -161,7 +167,9 @@ impl std::fmt::Display for Figure {
 
 fn rows() -> Vec<Row> {
     let mut rows = Vec::new();
-    for (name, bytes) in [("1 KiB", KIB), ("16 KiB", 16 * KIB), ("64 KiB", 64 * KIB), ("1 MiB", KIB * KIB)] {
+    for (name, bytes) in
+        [("1 KiB", KIB), ("16 KiB", 16 * KIB), ("64 KiB", 64 * KIB), ("1 MiB", KIB * KIB)]
+    {
         let body = chat(bytes, Words::new(ENGLISH, 12));
         rows.push(Row { name: format!("chat {name}"), body, has_bar: bytes == 64 * KIB });
     }
@@ -181,7 +189,8 @@ const ENGLISH: &str = "the train leaves at nine from a small station near the ri
     knows which track it will take because signals were changed during night \"so\" we wait";
 const CODE: &str = "let self.next = fn push(&mut self) -> Result<(), Error> { return Err(\"no\") } \
     if x == 0 {\t for i in 0..n \\d+ // comment";
-const CHINESE: &str = "火车 九点 从 小站 出发 没有 人 知道 它 会 走 哪 条 轨道 因为 信号 在 夜里 改变 了";
+const CHINESE: &str =
+    "火车 九点 从 小站 出发 没有 人 知道 它 会 走 哪 条 轨道 因为 信号 在 夜里 改变 了";
 
 /// Words of a text in a random but fixed order, with line breaks.
 struct Words {
@@ -249,6 +258,7 @@ fn agent(bytes: usize) -> Vec<u8> {
 }
 
 fn tokens(bytes: usize) -> Vec<u8> {
-    let tokens: Vec<u32> = (0..bytes as u32 / 6).map(|token| token * 7919 % 100_000 + 10_000).collect();
+    let tokens: Vec<u32> =
+        (0..bytes as u32 / 6).map(|token| token * 7919 % 100_000 + 10_000).collect();
     json!({"input_ids": tokens, "sampling_params": {"max_new_tokens": 64}}).to_string().into_bytes()
 }

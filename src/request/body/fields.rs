@@ -84,27 +84,23 @@ pub(super) fn top(name: &[u8]) -> Field {
         b"text" => Field::Prompt(Source::Text),
         b"input_ids" => Field::Prompt(Source::InputIds),
         b"model" | b"lora_path" | b"cache_salt" | b"extra_key" => Field::Namespace,
-        b"tools"
-        | b"tool_choice"
-        | b"functions"
+        b"tools" | b"functions" | b"documents" | b"instructions" | b"system" => Field::Rendered,
+        b"tool_choice"
         | b"function_call"
         | b"response_format"
-        | b"documents"
         | b"chat_template"
         | b"chat_template_kwargs"
         | b"reasoning_effort"
         | b"reasoning"
-        | b"instructions"
-        | b"system"
+        | b"thinking"
+        | b"task"
         | b"previous_response_id"
         | b"conversation"
         | b"suffix"
         | b"add_special_tokens"
         | b"truncate_prompt_tokens"
         | b"mm_processor_kwargs"
-        | b"media_io_kwargs"
-        | b"task"
-        | b"thinking" => Field::Digested,
+        | b"media_io_kwargs" => Field::Digested,
         b"image_data" => Field::Media(Media::Image),
         b"audio_data" => Field::Media(Media::Audio),
         b"video_data" => Field::Media(Media::Video),

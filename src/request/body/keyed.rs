@@ -35,14 +35,13 @@ impl<'k> Keyed<'k> {
         Digest::new(self.0, domain as u8)
     }
 
-    pub(super) fn bytes(self, domain: Domain, bytes: &[u8]) -> u64 {
-        let mut digest = self.stream(domain);
-        digest.push(bytes);
-        end(digest)
-    }
-
     /// Digest of a string of at most [`SHORT`] bytes, given in words with zeros behind it.
-    pub(super) fn short(self, domain: Domain, [first, second, third]: [u64; 3], length: usize) -> u64 {
+    pub(super) fn short(
+        self,
+        domain: Domain,
+        [first, second, third]: [u64; 3],
+        length: usize,
+    ) -> u64 {
         let tag = (length as u64) << 8 | domain as u64;
         scramble(self.0.digest_words([first, second, third, tag]))
     }

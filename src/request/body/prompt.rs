@@ -149,7 +149,7 @@ impl<'k, 'b> Prompt<'k, 'b> {
             Stage::Idle(_) => None,
             Stage::Running(_, fingerprinter) => {
                 Some(fingerprinter.finish_behind(preamble, namespace, shaping))
-            },
+            }
         }
     }
 }

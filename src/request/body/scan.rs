@@ -181,7 +181,7 @@ mod portable {
     /// The high bit of each byte that is special. Exact in every byte: no carry leaves a byte.
     fn marks_of(word: u64) -> u64 {
         let repeat = |byte: u8| u64::from_ne_bytes([byte; 8]);
-        let above = |word: u64, limit: u8| (word & LOWS) + repeat(0x80 - limit) | word;
+        let above = |word: u64, limit: u8| ((word & LOWS) + repeat(0x80 - limit)) | word;
         let differs = |byte: u8| above(word ^ repeat(byte), 1);
         !(above(word, 0x20) & differs(b'"') & differs(b'\\')) & !LOWS
     }
@@ -231,6 +231,7 @@ mod avx2 {
     /// # Safety
     /// Needs AVX2.
     #[inline]
+    #[allow(unused_unsafe, reason = "these intrinsics are unsafe before Rust 1.87")]
     #[target_feature(enable = "avx2")]
     unsafe fn marks(bytes: __m256i) -> u32 {
         // SAFETY: the caller vouches for AVX2; these work on registers only.
@@ -304,7 +305,8 @@ mod tests {
 
     #[test]
     fn the_special_bytes_are_found_by_every_form() {
-        let others = [b'a', 0x1f, b'"', b'\\', 0x00, 0x80, 0xff, 0x20, 0x7f, b'!', b'#', b'[', b']'];
+        let others =
+            [b'a', 0x1f, b'"', b'\\', 0x00, 0x80, 0xff, 0x20, 0x7f, b'!', b'#', b'[', b']'];
         for byte in 0..=255 {
             for place in 0..LANES {
                 let mut source = [0; REACH];

@@ -94,11 +94,7 @@ impl TextReader {
         }
     }
 
-    fn short_escape(
-        &mut self,
-        byte: u8,
-        mut emit: impl FnMut(&[u8]),
-    ) -> Result<(), BodyErrorKind> {
+    fn short_escape(&mut self, byte: u8, mut emit: impl FnMut(&[u8])) -> Result<(), BodyErrorKind> {
         if byte == b'u' {
             self.begin_digits();
             return Ok(());
@@ -114,12 +110,7 @@ impl TextReader {
         self.inside = Inside::Unicode(0);
     }
 
-    fn digit(
-        &mut self,
-        byte: u8,
-        seen: u8,
-        emit: impl FnMut(&[u8]),
-    ) -> Result<(), BodyErrorKind> {
+    fn digit(&mut self, byte: u8, seen: u8, emit: impl FnMut(&[u8])) -> Result<(), BodyErrorKind> {
         let digit = char::from(byte).to_digit(16).ok_or(BodyErrorKind::InvalidEscape)?;
         self.code = self.code << 4 | digit as u16;
         if seen < 3 {
