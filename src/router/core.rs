@@ -22,6 +22,7 @@ use crate::pool::{
     snapshot::PoolSnapshot,
 };
 use crate::prefix::{BlockSize, Digest, HashKey, PrefixTree};
+use crate::request::body::BodyOptions;
 use crate::stripe::Striped;
 use crate::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64,
@@ -56,6 +57,7 @@ pub(crate) struct Core {
     pub(super) tree: PrefixTree,
     pub(super) key: HashKey,
     pub(super) block: BlockSize,
+    pub(super) body: BodyOptions,
     pub(super) health: HealthConfig,
     /// Nanoseconds an open ticket lives without a sign of life.
     pub(super) deadline: u64,
@@ -156,6 +158,7 @@ impl Core {
             rows,
             key,
             block,
+            body: config.body.options(block),
             health: config.health.clone(),
             deadline,
             untracked: Striped::new(|_| AtomicU64::new(0)),
