@@ -52,7 +52,8 @@ pub use crate::request::{Prompt, Request};
 pub use crate::router::{
     Router,
     builder::RouterBuilder,
-    config::{BodyConfig, RouterConfig, TreeConfig},
+    config::{BodyConfig, RouterConfig, SplitConfig, TreeConfig},
+    explain::DecisionRecord,
     selection::{Chosen, PairSelection, Selection},
     ticket::Ticket,
 };

@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{estimates::Estimates, formula, least_resident, remember, rendezvous};
+use super::{estimates::Estimates, formula, least_resident, rendezvous};
 use crate::error::{ConfigError, RoutingError};
 use crate::policy::{
     Completion, Decision, Dispatch, FirstToken, Reason, RequestView, RoutingPolicy, RunnerUp,
@@ -323,7 +323,6 @@ impl RoutingPolicy for LeastWorkPolicy {
         let work = dispatch.decision.work_tokens;
         self.estimates.start(slot, work, dispatch.request.now);
         self.estimates.sample_work(work, self.config.work_step);
-        remember(dispatch.decision, dispatch.request);
     }
 
     fn on_first_token(&self, event: &FirstToken) {
