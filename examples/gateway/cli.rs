@@ -1,0 +1,158 @@
+//! The command line.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::engine::EngineConfig;
+use crate::http::AnyError;
+use crate::load::LoadConfig;
+
+/// A gateway for LLM engines that routes with the pointsman library.
+///
+/// Without arguments: a demonstration. It starts simulated engines in this process, puts the gateway in
+/// front of them, runs one policy after the other under the same chat load, kills a worker in each run,
+/// and prints a table.
+///
+/// With --worker (or --prefill and --decode): a real gateway in front of real engines that speak
+/// OpenAI's chat and completions API. GET /workers lists the workers, POST adds one, PATCH /workers/{id}
+/// drains or weights one, DELETE removes one; GET /metrics is Prometheus text.
+#[derive(Parser)]
+#[command(name = "gateway", version, args_conflicts_with_subcommands = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    #[command(flatten)]
+    pub(crate) gateway: GatewayArgs,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// The demonstration, with its knobs
+    Demo(DemoArgs),
+    /// One simulated engine
+    Engine(EngineArgs),
+    /// The chat load, against a gateway or an engine that runs already
+    Load(LoadArgs),
+}
+
+#[derive(Args)]
+pub(crate) struct GatewayArgs {
+    /// An engine that does prefill and decode; repeat for each
+    #[arg(long = "worker", value_name = "URL", value_parser = worker_url)]
+    pub(crate) workers: Vec<String>,
+    /// An engine that does prefill only; needs --decode
+    #[arg(long, value_name = "URL", value_parser = worker_url, requires = "decode")]
+    pub(crate) prefill: Vec<String>,
+    /// An engine that does decode only; needs --prefill
+    #[arg(long, value_name = "URL", value_parser = worker_url, requires = "prefill")]
+    pub(crate) decode: Vec<String>,
+    /// Address to serve on; port 0 takes any free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    pub(crate) listen: SocketAddr,
+    /// Time between two health probes and load reports of a worker, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(10..))]
+    pub(crate) probe_interval: u64,
+    /// How long requests in flight may take to end after SIGINT or SIGTERM, in seconds
+    #[arg(long, value_name = "S", default_value_t = 30)]
+    pub(crate) grace: u64,
+}
+
+#[derive(Args)]
+pub(crate) struct DemoArgs {
+    #[command(flatten)]
+    pub(crate) load: LoadArgsCommon,
+    #[command(flatten)]
+    pub(crate) engine: EngineSpeed,
+    /// Simulated engines
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u16).range(2..=64))]
+    pub(crate) workers: u16,
+}
+
+#[derive(Args)]
+pub(crate) struct EngineArgs {
+    /// Address to serve on; port 0 takes any free one
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9001")]
+    pub(crate) listen: SocketAddr,
+    #[command(flatten)]
+    pub(crate) speed: EngineSpeed,
+}
+
+#[derive(Args)]
+pub(crate) struct LoadArgs {
+    /// Base URL to send the load to
+    #[arg(long, value_name = "URL", value_parser = worker_url)]
+    pub(crate) target: String,
+    #[command(flatten)]
+    pub(crate) load: LoadArgsCommon,
+}
+
+/// Speed and size of a simulated engine.
+#[derive(Args)]
+pub(crate) struct EngineSpeed {
+    /// Prompt tokens that an engine computes per second
+    #[arg(long, value_name = "TOKENS/S", default_value_t = EngineConfig::default().prefill_rate, value_parser = positive)]
+    pub(crate) prefill_rate: f64,
+    /// KV cache of an engine, in tokens
+    #[arg(long, value_name = "TOKENS", default_value_t = EngineConfig::default().kv_capacity_tokens)]
+    pub(crate) kv_capacity: usize,
+    /// Sequences that run at once on an engine
+    #[arg(long, default_value_t = EngineConfig::default().max_sequences)]
+    pub(crate) max_sequences: usize,
+}
+
+#[derive(Args)]
+pub(crate) struct LoadArgsCommon {
+    /// Length of a run, in seconds
+    #[arg(long, value_name = "S", default_value_t = LoadConfig::default().length.as_secs_f64(), value_parser = positive)]
+    pub(crate) seconds: f64,
+    /// Users who talk at the same time
+    #[arg(long, default_value_t = LoadConfig::default().users)]
+    pub(crate) users: usize,
+    /// Mean turns of a conversation
+    #[arg(long, default_value_t = LoadConfig::default().turns)]
+    pub(crate) turns: u32,
+    /// Seed of the conversations
+    #[arg(long, default_value_t = LoadConfig::default().seed)]
+    pub(crate) seed: u64,
+}
+
+impl EngineSpeed {
+    pub(crate) fn config(&self) -> EngineConfig {
+        EngineConfig {
+            prefill_rate: self.prefill_rate,
+            kv_capacity_tokens: self.kv_capacity,
+            max_sequences: self.max_sequences,
+            ..EngineConfig::default()
+        }
+    }
+}
+
+impl LoadArgsCommon {
+    pub(crate) fn config(&self) -> LoadConfig {
+        LoadConfig {
+            length: Duration::from_secs_f64(self.seconds),
+            users: self.users,
+            turns: self.turns,
+            seed: self.seed,
+            ..LoadConfig::default()
+        }
+    }
+}
+
+/// A base URL without its trailing slash. The example speaks plain HTTP only.
+pub(crate) fn worker_url(text: &str) -> Result<String, AnyError> {
+    let url = text.trim_end_matches('/');
+    let uri: axum::http::Uri = url.parse()?;
+    match (uri.scheme_str(), uri.host()) {
+        (Some("http"), Some(_)) => Ok(url.to_owned()),
+        (Some("https"), _) => Err("this example speaks plain http:// only".into()),
+        _ => Err("expected http://host:port".into()),
+    }
+}
+
+fn positive(text: &str) -> Result<f64, AnyError> {
+    let number: f64 = text.parse()?;
+    if number.is_finite() && number > 0.0 { Ok(number) } else { Err("must be above 0".into()) }
+}
