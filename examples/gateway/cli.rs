@@ -3,11 +3,13 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
+use pointsman::PolicyConfig;
 
 use crate::engine::EngineConfig;
 use crate::http::AnyError;
 use crate::load::LoadConfig;
+use crate::proxy::{GatewayConfig, PromptSource};
 
 /// A gateway for LLM engines that routes with the pointsman library.
 ///
@@ -38,25 +40,72 @@ pub(crate) enum Command {
 }
 
 #[derive(Args)]
+#[command(group = ArgGroup::new("members").multiple(true))]
 pub(crate) struct GatewayArgs {
     /// An engine that does prefill and decode; repeat for each
-    #[arg(long = "worker", value_name = "URL", value_parser = worker_url)]
+    #[arg(long = "worker", value_name = "URL", value_parser = worker_url, group = "members", conflicts_with = "prefill")]
     pub(crate) workers: Vec<String>,
     /// An engine that does prefill only; needs --decode
-    #[arg(long, value_name = "URL", value_parser = worker_url, requires = "decode")]
+    #[arg(long, value_name = "URL", value_parser = worker_url, group = "members", requires = "decode")]
     pub(crate) prefill: Vec<String>,
     /// An engine that does decode only; needs --prefill
     #[arg(long, value_name = "URL", value_parser = worker_url, requires = "prefill")]
     pub(crate) decode: Vec<String>,
+    /// random, round_robin, power_of_two, cache_aware, or a policy's JSON configuration such as
+    /// '{"cache_aware": {"rule": "threshold"}}'
+    #[arg(long, value_name = "POLICY", requires = "members", default_value_t = PolicyConfig::default().name().to_owned())]
+    pub(crate) policy: String,
+    /// What of a request counts as its prompt
+    #[arg(long, value_enum, default_value_t, requires = "members")]
+    pub(crate) prompt: PromptSource,
     /// Address to serve on; port 0 takes any free one
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:8080")]
+    #[arg(long, value_name = "ADDRESS", requires = "members", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
     /// Time between two health probes and load reports of a worker, in milliseconds
-    #[arg(long, value_name = "MS", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(10..))]
+    #[arg(long, value_name = "MS", requires = "members", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(10..))]
     pub(crate) probe_interval: u64,
+    /// Time in which a worker must begin its answer, in seconds
+    #[arg(long, value_name = "S", requires = "members", default_value_t = GatewayConfig::default().first_byte_timeout.as_secs())]
+    pub(crate) first_byte_timeout: u64,
     /// How long requests in flight may take to end after SIGINT or SIGTERM, in seconds
-    #[arg(long, value_name = "S", default_value_t = 30)]
+    #[arg(long, value_name = "S", requires = "members", default_value_t = 30)]
     pub(crate) grace: u64,
+}
+
+impl GatewayArgs {
+    /// Whether any worker is named: otherwise there is nothing to be a gateway for.
+    pub(crate) fn is_gateway(&self) -> bool {
+        !self.workers.is_empty() || !self.prefill.is_empty()
+    }
+
+    pub(crate) fn config(&self) -> Result<GatewayConfig, AnyError> {
+        let mut config = GatewayConfig {
+            prompt: self.prompt,
+            pairs: !self.prefill.is_empty(),
+            probe_interval: Duration::from_millis(self.probe_interval),
+            first_byte_timeout: Duration::from_secs(self.first_byte_timeout),
+            ..GatewayConfig::default()
+        };
+        config.router.policy = policy(&self.policy)?;
+        Ok(config)
+    }
+}
+
+/// A built-in policy by its name, or any by its JSON.
+fn policy(text: &str) -> Result<PolicyConfig, AnyError> {
+    let config = if text.trim_start().starts_with('{') {
+        serde_json::from_str(text).map_err(|error| format!("--policy: {error}"))?
+    } else {
+        PolicyConfig::named(text)
+    };
+    match &config {
+        PolicyConfig::Custom(custom) => Err(format!(
+            "--policy: unknown policy {:?}; known are random, round_robin, power_of_two, cache_aware",
+            custom.name
+        )
+        .into()),
+        _ => Ok(config),
+    }
 }
 
 #[derive(Args)]

@@ -21,6 +21,9 @@ use tokio::task::{JoinHandle, JoinSet};
 /// Any failure, for callers that only report it.
 pub(crate) type AnyError = Box<dyn Error + Send + Sync>;
 
+/// Header in which the gateway names the worker that served a request.
+pub(crate) const WORKER_HEADER: &str = "x-pointsman-worker";
+
 /// A client that keeps connections to every worker open between requests.
 pub(crate) type Client = hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>;
 

@@ -10,7 +10,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use super::chat::Message;
-use crate::http::{AnyError, Client};
+use crate::http::{AnyError, Client, WORKER_HEADER};
 
 /// A complete answer.
 pub(crate) struct Answer {
@@ -36,9 +36,6 @@ impl<E: Into<AnyError>> From<E> for Failure {
         Failure::Lost(error.into())
     }
 }
-
-/// Header in which the gateway names the worker that served a request.
-pub(crate) const WORKER_HEADER: &str = "x-pointsman-worker";
 
 #[derive(Deserialize)]
 struct Chunk {

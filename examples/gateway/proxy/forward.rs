@@ -51,7 +51,7 @@ async fn single(shared: &Shared, inbound: &Inbound, body: Bytes, in_flight: InFl
             shared.metrics.retried();
         }
         let timeout = shared.config.first_byte_timeout;
-        match inbound.begin(&shared.client, selection.url(), body.clone(), timeout).await {
+        match inbound.begin(&shared.client, &selection.url(), body.clone(), timeout).await {
             Ok(begun) => return relay::response(begun, Duty::Single(selection), in_flight),
             Err(Failed { outcome, response }) => {
                 failed.push(selection.worker());

@@ -7,7 +7,7 @@
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use axum::response::Response;
-use pointsman::{PairSelection, Usage, WorkerId};
+use pointsman::{PairSelection, Role, Usage, WorkerId};
 use serde_json::{Map, Value, json};
 
 use super::Shared;
@@ -45,9 +45,10 @@ pub(crate) async fn forward(
         }
         match serve(shared, inbound, &original, &pair).await {
             Ok(begun) => return relay::response(begun, Duty::Pair(pair), in_flight),
-            Err((worker, Failed { outcome, response })) => {
-                failed.push(worker);
-                let _ = pair.complete(outcome, Usage::default());
+            Err((role, Failed { outcome, response })) => {
+                let blamed = if role == Role::Prefill { pair.prefill() } else { pair.decode() };
+                failed.push(blamed.worker());
+                let _ = pair.complete_blaming(role, outcome, Usage::default());
                 refusal = Some(response);
             }
         }
@@ -56,21 +57,21 @@ pub(crate) async fn forward(
     refusal.unwrap_or_else(|| problem(StatusCode::BAD_GATEWAY, "no pair of workers"))
 }
 
-/// Both requests, one after the other. A failure names the worker that failed.
+/// Both requests, one after the other. A failure names the role that failed.
 async fn serve(
     shared: &Shared,
     inbound: &Inbound,
     original: &Map<String, Value>,
     pair: &PairSelection,
-) -> Result<Begun, (WorkerId, Failed)> {
-    let (prefill, decode) = (pair.prefill(), pair.decode());
+) -> Result<Begun, (Role, Failed)> {
+    let (prefill, decode) = (pair.prefill().url(), pair.decode().url());
     let timeout = shared.config.first_byte_timeout;
     let request = to_bytes(&prefill_request(original));
     let computed = async {
-        let begun = inbound.begin(&shared.client, prefill.url(), request, timeout).await?;
-        begun.collect().await.map_err(|error| Failed::unreachable(prefill.url(), error))
+        let begun = inbound.begin(&shared.client, &prefill, request, timeout).await?;
+        begun.collect().await.map_err(|error| Failed::unreachable(&prefill, error))
     };
-    let answer = computed.await.map_err(|failure| (prefill.worker(), failure))?;
+    let answer = computed.await.map_err(|failure| (Role::Prefill, failure))?;
     let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
     let cached = answer["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64();
     let _ = pair.first_token(cached.map(|tokens| tokens.min(u32::MAX.into()) as u32));
@@ -79,9 +80,9 @@ async fn serve(
         request.insert("kv_transfer_params".to_owned(), params.clone());
     }
     inbound
-        .begin(&shared.client, decode.url(), to_bytes(&request), timeout)
+        .begin(&shared.client, &decode, to_bytes(&request), timeout)
         .await
-        .map_err(|failure| (decode.worker(), failure))
+        .map_err(|failure| (Role::Decode, failure))
 }
 
 fn prefill_request(original: &Map<String, Value>) -> Map<String, Value> {

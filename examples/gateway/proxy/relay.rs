@@ -11,13 +11,12 @@ use axum::body::Bytes;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use pointsman::{Outcome, PairSelection, Selection, Usage};
+use pointsman::{Outcome, PairSelection, Reason, Selection, Usage};
 
 use super::exchange::Begun;
 use super::metrics::InFlight;
 use super::usage::UsageReader;
-use crate::http::AnyError;
-use crate::load::client::WORKER_HEADER;
+use crate::http::{AnyError, WORKER_HEADER};
 
 /// Frames between two renewals of a ticket's deadline.
 const RENEW_EVERY: u32 = 64;
@@ -30,17 +29,17 @@ pub(crate) enum Duty {
 }
 
 impl Duty {
-    fn worker_url(&self) -> &str {
+    fn worker_url(&self) -> String {
         match self {
             Duty::Single(selection) => selection.url(),
             Duty::Pair(pair) => pair.decode().url(),
         }
     }
 
-    fn reason(&self) -> String {
+    fn reason(&self) -> Reason {
         match self {
-            Duty::Single(selection) => selection.reason().to_string(),
-            Duty::Pair(pair) => pair.reason().to_string(),
+            Duty::Single(selection) => selection.reason(),
+            Duty::Pair(pair) => pair.prefill().reason(),
         }
     }
 
@@ -89,11 +88,10 @@ pub(crate) fn response(begun: Begun, duty: Duty, in_flight: InFlight) -> Respons
     }
     in_flight.first_byte();
     let mut headers = begun.headers;
-    for (name, value) in [(WORKER_HEADER, duty.worker_url()), (REASON_HEADER, &duty.reason())] {
-        if let Ok(value) = HeaderValue::from_str(value) {
-            headers.insert(name, value);
-        }
+    if let Ok(url) = HeaderValue::from_str(&duty.worker_url()) {
+        headers.insert(WORKER_HEADER, url);
     }
+    headers.insert(REASON_HEADER, HeaderValue::from_static(duty.reason().as_str()));
     // What is left besides success are refusals of the request itself, such as 400.
     let outcome =
         if begun.status.is_success() { Outcome::Success } else { Outcome::ClientError };
