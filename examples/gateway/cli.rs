@@ -7,7 +7,7 @@ use clap::{ArgGroup, Args, Parser, Subcommand};
 use pointsman::PolicyConfig;
 
 use crate::engine::EngineConfig;
-use crate::http::AnyError;
+use crate::http::{AnyError, worker_url};
 use crate::load::LoadConfig;
 use crate::proxy::{GatewayConfig, PromptSource};
 
@@ -61,8 +61,8 @@ pub(crate) struct GatewayArgs {
     /// Address to serve on; port 0 takes any free one
     #[arg(long, value_name = "ADDRESS", requires = "members", default_value = "127.0.0.1:8080")]
     pub(crate) listen: SocketAddr,
-    /// Time between two health probes and load reports of a worker, in milliseconds
-    #[arg(long, value_name = "MS", requires = "members", default_value_t = 1_000, value_parser = clap::value_parser!(u64).range(10..))]
+    /// Time between two health probes and load reports of a worker, in milliseconds; 0 = none
+    #[arg(long, value_name = "MS", requires = "members", default_value_t = 1_000)]
     pub(crate) probe_interval: u64,
     /// Time in which a worker must begin its answer, in seconds
     #[arg(long, value_name = "S", requires = "members", default_value_t = GatewayConfig::default().first_byte_timeout.as_secs())]
@@ -82,7 +82,7 @@ impl GatewayArgs {
         let mut config = GatewayConfig {
             prompt: self.prompt,
             pairs: !self.prefill.is_empty(),
-            probe_interval: Duration::from_millis(self.probe_interval),
+            probe_interval: Some(Duration::from_millis(self.probe_interval)).filter(|i| !i.is_zero()),
             first_byte_timeout: Duration::from_secs(self.first_byte_timeout),
             ..GatewayConfig::default()
         };
@@ -187,17 +187,6 @@ impl LoadArgsCommon {
             seed: self.seed,
             ..LoadConfig::default()
         }
-    }
-}
-
-/// A base URL without its trailing slash. The example speaks plain HTTP only.
-pub(crate) fn worker_url(text: &str) -> Result<String, AnyError> {
-    let url = text.trim_end_matches('/');
-    let uri: axum::http::Uri = url.parse()?;
-    match (uri.scheme_str(), uri.host()) {
-        (Some("http"), Some(_)) => Ok(url.to_owned()),
-        (Some("https"), _) => Err("this example speaks plain http:// only".into()),
-        _ => Err("expected http://host:port".into()),
     }
 }
 

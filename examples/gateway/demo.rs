@@ -116,7 +116,7 @@ impl Demo {
         }
         let mut config = GatewayConfig {
             prompt: contender.prompt,
-            probe_interval: Duration::from_millis(250),
+            probe_interval: Some(Duration::from_millis(250)),
             ..GatewayConfig::default()
         };
         config.router.policy = contender.policy.clone();

@@ -55,6 +55,17 @@ pub(crate) async fn call(
     Ok((status, response.into_body().collect().await?.to_bytes()))
 }
 
+/// A base URL without its trailing slash. This example speaks plain HTTP only.
+pub(crate) fn worker_url(text: &str) -> Result<String, AnyError> {
+    let url = text.trim_end_matches('/');
+    let uri: axum::http::Uri = url.parse()?;
+    match (uri.scheme_str(), uri.host()) {
+        (Some("http"), Some(_)) => Ok(url.to_owned()),
+        (Some("https"), _) => Err("this example speaks plain http:// only".into()),
+        _ => Err("expected http://host:port".into()),
+    }
+}
+
 /// A listening server. Dropping it kills it.
 pub(crate) struct Server {
     address: SocketAddr,

@@ -13,8 +13,7 @@ use serde_json::{Value, json};
 
 use super::Shared;
 use super::exchange::problem;
-use crate::cli::worker_url;
-use crate::http::AnyError;
+use crate::http::{AnyError, worker_url};
 
 type Answer = Result<Response, Response>;
 
@@ -110,9 +109,11 @@ pub(crate) async fn health(State(shared): State<Arc<Shared>>) -> Response {
 pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let mut text = String::new();
     // Writing to a string cannot fail.
-    let _ = shared.router.metrics().write_prometheus(&mut text);
-    shared.metrics.write_prometheus(&mut text);
-    ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
+    let _ = shared.router.metrics().write_families(&mut text);
+    shared.metrics.write_families(&mut text);
+    text.push_str("# EOF\n");
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], text).into_response()
 }
 
 fn describe(worker: &WorkerStatus) -> Value {

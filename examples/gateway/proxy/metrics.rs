@@ -44,27 +44,29 @@ impl Metrics {
         self.retries.load(Relaxed)
     }
 
-    pub(crate) fn write_prometheus(&self, out: &mut String) {
+    /// Writes all families in the OpenMetrics text format, without its final line.
+    pub(crate) fn write_families(&self, out: &mut String) {
         let single: [(&str, &str, &str, &AtomicU64); 6] = [
-            ("requests_total", "counter", "Requests from clients.", &self.requests),
+            ("requests", "counter", "Requests from clients.", &self.requests),
             ("in_flight", "gauge", "Requests under way.", &self.in_flight),
-            ("retries_total", "counter", "Requests sent to a second worker.", &self.retries),
-            ("refused_total", "counter", "Requests that no worker answered.", &self.refused),
-            ("cut_total", "counter", "Answers that a worker broke off.", &self.cut),
-            ("disconnects_total", "counter", "Requests that the client gave up.", &self.disconnects),
+            ("retries", "counter", "Requests sent to a second worker.", &self.retries),
+            ("refused", "counter", "Requests that no worker answered.", &self.refused),
+            ("cut", "counter", "Answers that a worker broke off.", &self.cut),
+            ("disconnects", "counter", "Requests that the client gave up.", &self.disconnects),
         ];
         for (name, kind, help, value) in single {
-            let _ = writeln!(out, "# HELP gateway_{name} {help}");
+            let suffix = if kind == "counter" { "_total" } else { "" };
             let _ = writeln!(out, "# TYPE gateway_{name} {kind}");
-            let _ = writeln!(out, "gateway_{name} {}", value.load(Relaxed));
+            let _ = writeln!(out, "# HELP gateway_{name} {help}");
+            let _ = writeln!(out, "gateway_{name}{suffix} {}", value.load(Relaxed));
         }
         self.write_histogram(out);
     }
 
     fn write_histogram(&self, out: &mut String) {
         const NAME: &str = "gateway_first_byte_seconds";
-        let _ = writeln!(out, "# HELP {NAME} Time from a request to the first byte of its answer.");
         let _ = writeln!(out, "# TYPE {NAME} histogram");
+        let _ = writeln!(out, "# HELP {NAME} Time from a request to the first byte of its answer.");
         let mut sum = 0;
         for (count, bound) in self.first_byte.iter().zip(BUCKETS) {
             sum += count.load(Relaxed);

@@ -41,7 +41,8 @@ pub(crate) struct GatewayConfig {
     pub(crate) prompt: PromptSource,
     /// Whether requests are served by a prefill and a decode worker.
     pub(crate) pairs: bool,
-    pub(crate) probe_interval: Duration,
+    /// Time between two probes of a worker; `None` = the host of this gateway does not probe.
+    pub(crate) probe_interval: Option<Duration>,
     /// A worker that has not begun to answer by then has failed.
     pub(crate) first_byte_timeout: Duration,
     pub(crate) max_body_bytes: usize,
@@ -53,7 +54,7 @@ impl Default for GatewayConfig {
             router: RouterConfig::default(),
             prompt: PromptSource::default(),
             pairs: false,
-            probe_interval: Duration::from_secs(1),
+            probe_interval: Some(Duration::from_secs(1)),
             first_byte_timeout: Duration::from_secs(300),
             max_body_bytes: 64 << 20,
         }
@@ -71,8 +72,9 @@ pub(crate) struct Shared {
 /// A running gateway. Dropping it kills it.
 pub(crate) struct Gateway {
     shared: Arc<Shared>,
-    server: Server,
-    probes: JoinHandle<()>,
+    address: SocketAddr,
+    server: Option<Server>,
+    probes: Option<JoinHandle<()>>,
 }
 
 impl Gateway {
@@ -90,8 +92,9 @@ impl Gateway {
         let server = Server::bind(address, routes(shared.clone()))
             .await
             .map_err(|error| format!("cannot listen on {address}: {error}"))?;
-        let probes = tokio::spawn(probe::run(shared.clone(), shared.config.probe_interval));
-        Ok(Gateway { shared, server, probes })
+        let interval = shared.config.probe_interval;
+        let probes = interval.map(|interval| tokio::spawn(probe::run(shared.clone(), interval)));
+        Ok(Gateway { shared, address: server.address(), server: Some(server), probes })
     }
 
     /// Registers a worker; its KV capacity is asked for, as it decides what the router believes cached.
@@ -108,13 +111,23 @@ impl Gateway {
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("http://{}", self.server.address())
+        format!("http://{}", self.address)
     }
 
     /// Stops accepting and gives the requests in flight up to `grace` to end.
-    pub(crate) async fn shutdown(self, grace: Duration) {
-        self.server.shutdown(grace).await;
-        self.probes.abort();
+    pub(crate) async fn shutdown(mut self, grace: Duration) {
+        let server = self.server.take();
+        if let Some(server) = server {
+            server.shutdown(grace).await;
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if let Some(probes) = &self.probes {
+            probes.abort();
+        }
     }
 }
 
@@ -126,7 +139,11 @@ impl Shared {
         url: &str,
         known: Option<u64>,
     ) -> Result<WorkerId, AnyError> {
-        if let Some(tokens) = known.or(probe::kv_capacity(self, url).await) {
+        let capacity = match known {
+            Some(tokens) => Some(tokens),
+            None => probe::kv_capacity(self, url).await,
+        };
+        if let Some(tokens) = capacity {
             spec = spec.kv_capacity_tokens(tokens);
         }
         Ok(self.router.add_worker(spec)?)

@@ -51,10 +51,13 @@ async fn probe(shared: &Shared, worker: &WorkerStatus, before: Seen, limit: Dura
         return Seen { down: true, ..before };
     };
     let started = value(&metrics, "process_start_time_seconds");
-    let restarted = before.started.is_some() && started.is_some() && started != before.started;
+    let started_anew = before.started.is_some() && started.is_some() && started != before.started;
+    // Down when it was registered, so nobody could ask how much it holds.
+    let unknown = before.down && worker.info.kv_capacity_tokens.is_none();
+    let restarted = started_anew || (unknown && kv_tokens(&metrics).is_some());
     // Errors mean that somebody has removed the worker meanwhile: nothing is left to do.
     if restarted {
-        let _ = register_anew(shared, worker);
+        let _ = register_anew(shared, worker, kv_tokens(&metrics));
     } else if before.down {
         let _ = shared.router.set_health(id, None);
     }
@@ -74,13 +77,13 @@ async fn ask(shared: &Shared, url: &str) -> Result<String, AnyError> {
     Ok(if status == 200 { String::from_utf8_lossy(&text).into_owned() } else { String::new() })
 }
 
-fn register_anew(shared: &Shared, worker: &WorkerStatus) -> Result<(), AnyError> {
+fn register_anew(shared: &Shared, worker: &WorkerStatus, capacity: Option<u64>) -> Result<(), AnyError> {
     let info = &worker.info;
     let mut spec = WorkerSpec::new(&info.url).role(info.role).weight(worker.weight);
     if let Some(group) = &info.group {
         spec = spec.group(group);
     }
-    if let Some(tokens) = info.kv_capacity_tokens {
+    if let Some(tokens) = capacity.or(info.kv_capacity_tokens) {
         spec = spec.kv_capacity_tokens(tokens);
     }
     for (key, value) in &info.labels {
