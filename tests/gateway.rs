@@ -1,5 +1,8 @@
 //! The gateway example end to end, over loopback: real HTTP, simulated engines.
 
+// The helpers of a test may panic as the test itself may.
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 // The tests use a part of what the example has.
 #[allow(dead_code)]
 #[path = "../examples/gateway/cli.rs"]

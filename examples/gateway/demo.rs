@@ -128,8 +128,9 @@ impl Demo {
         let target = gateway.url();
         let load = load::run(self.load.clone(), &target, tally.clone());
         let progress = self.progress(contender.name, &tally, bar);
-        let (report, accident, ()) = tokio::join!(load, self.accident(engines), progress);
+        let (mut report, accident, ()) = tokio::join!(load, self.accident(engines), progress);
         accident?;
+        report.retried = gateway.metrics().retries();
         gateway.shutdown(Duration::from_secs(5)).await;
         Ok(report)
     }

@@ -61,7 +61,8 @@ async fn serve_gateway(args: GatewayArgs) -> Result<(), AnyError> {
             gateway.add_worker(url, role).await?;
         }
     }
-    println!("gateway on {}", gateway.url());
+    let (policy, workers) = (gateway.router().policy(), gateway.router().workers().len());
+    println!("gateway on {}: {policy} over {workers} workers", gateway.url());
     interrupted().await?;
     eprintln!("shutting down; requests in flight have up to {} s", args.grace);
     gateway.shutdown(Duration::from_secs(args.grace)).await;
@@ -74,6 +75,7 @@ async fn serve_engine(args: EngineArgs) -> Result<(), AnyError> {
         .map_err(|error| format!("cannot listen on {}: {error}", args.listen))?;
     println!("engine on {}", engine.url());
     interrupted().await?;
+    println!("{:?}", engine.stats());
     engine.shutdown(Duration::from_secs(5)).await;
     Ok(())
 }

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use crate::load::Report;
 
-const HEADS: [&str; 10] = [
-    "policy", "req/s", "TTFT mean", "p50", "p99", "cached", "busiest/mean", "lost", "cut", "requests",
+const HEADS: [&str; 11] = [
+    "policy", "req/s", "TTFT mean", "p50", "p99", "cached", "busiest/mean", "lost", "cut",
+    "retried", "requests",
 ];
 
 /// One aligned line per run.
@@ -26,7 +27,8 @@ pub(crate) fn render(rows: &[(&str, Report)]) -> String {
     text.push_str(
         "\nTTFT: time to first token, in milliseconds, measured at the client. cached: share of prompt tokens \
          that the\nengines had in their prefix cache. lost: requests without an answer. cut: answers that the \
-         killed worker broke\noff after their first token, when no gateway can retry; the user asked again.\n",
+         killed worker broke\noff after their first token, when no gateway can retry; the user asked again. retried: sent to a second\nworker before the \
+         first byte.\n",
     );
     for (name, report) in rows {
         if let Some(error) = &report.last_error {
@@ -47,6 +49,7 @@ fn cells(name: &str, report: &Report) -> [String; HEADS.len()] {
         format!("{:.2}", report.busiest_over_mean),
         report.lost.to_string(),
         report.cut.to_string(),
+        report.retried.to_string(),
         report.answered.to_string(),
     ]
 }

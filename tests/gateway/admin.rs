@@ -43,7 +43,7 @@ async fn workers_are_listed_added_and_removed() {
 async fn draining_takes_no_new_work_and_ends_the_old() {
     let rig = Rig::new(&[(Regular, fast()), (Regular, fast())]).await;
     let drained = rig.engines[0].url();
-    let mut streams = [rig.begin("one", 50_000).await, rig.begin("two", 50_000).await];
+    let mut streams = [rig.begin("one", 20_000).await, rig.begin("two", 20_000).await];
     for body in &mut streams {
         next_piece(body).await.unwrap().unwrap();
     }

@@ -91,8 +91,8 @@ async fn generate(app: Arc<App>, api: Api, body: &[u8]) -> Result<Response, Resp
         request.render(api).map_err(|message| refusal(StatusCode::BAD_REQUEST, message))?.into_bytes();
     let config = &app.scheduler.config;
     let output = request.output_tokens(config.default_output);
-    let seed = request.cache_seed();
     let model = if request.model.is_empty() { config.model.clone() } else { request.model.clone() };
+    let seed = request.cache_seed(&model);
     let id = format!("cmpl-{}", app.requests.fetch_add(1, Relaxed));
     let envelope = Envelope { api, id, model };
     let params = request.kv_transfer_params.as_ref();

@@ -78,9 +78,9 @@ impl ApiRequest {
     }
 
     /// Requests of different model or salt share no cache.
-    pub(crate) fn cache_seed(&self) -> u64 {
+    pub(crate) fn cache_seed(&self, model: &str) -> u64 {
         let mut hasher = DefaultHasher::new();
-        (&self.model, &self.cache_salt).hash(&mut hasher);
+        (model, &self.cache_salt).hash(&mut hasher);
         hasher.finish()
     }
 

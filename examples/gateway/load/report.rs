@@ -38,6 +38,8 @@ pub(crate) struct Report {
     pub(crate) busiest_over_mean: f64,
     /// Answers that broke off after their first token; the user asked again.
     pub(crate) cut: u64,
+    /// Requests that the gateway sent to a second worker, where it says so.
+    pub(crate) retried: u64,
     /// Requests without an answer.
     pub(crate) lost: u64,
     pub(crate) last_error: Option<String>,
@@ -85,6 +87,7 @@ impl Tally {
             cached_share: state.cached_tokens as f64 / state.prompt_tokens.max(1) as f64,
             busiest_over_mean: most * state.by_worker.len() as f64 / served.max(1) as f64,
             cut: state.cut,
+            retried: 0,
             lost: state.lost,
             last_error: state.last_error.clone(),
         }

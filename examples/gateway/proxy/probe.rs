@@ -51,10 +51,9 @@ async fn probe(shared: &Shared, worker: &WorkerStatus, before: Seen, limit: Dura
         return Seen { down: true, ..before };
     };
     let started = value(&metrics, "process_start_time_seconds");
-    let started_anew = before.started.is_some() && started.is_some() && started != before.started;
-    // Down when it was registered, so nobody could ask how much it holds.
-    let unknown = before.down && worker.info.kv_capacity_tokens.is_none();
-    let restarted = started_anew || (unknown && kv_tokens(&metrics).is_some());
+    // One that was down before anybody could ask it counts as new, too: what it holds is unknown.
+    let known = before.started.is_some() || before.down;
+    let restarted = known && started.is_some() && started != before.started;
     // Errors mean that somebody has removed the worker meanwhile: nothing is left to do.
     if restarted {
         let _ = register_anew(shared, worker, kv_tokens(&metrics));
