@@ -24,7 +24,7 @@ mod usage;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::routing::{any, get, patch, put};
 use pointsman::{Role, Router, RouterConfig, WorkerId, WorkerSpec};
@@ -67,6 +67,8 @@ pub(crate) struct Shared {
     pub(crate) metrics: Arc<Metrics>,
     client: Client,
     config: GatewayConfig,
+    /// When the router was made: its clock counts from there.
+    started: Instant,
 }
 
 /// A running gateway. Dropping it kills it.
@@ -87,6 +89,7 @@ impl Gateway {
             router: Router::new(config.router.clone())?,
             metrics: Arc::default(),
             client: client(Duration::from_secs(2)),
+            started: Instant::now(),
             config,
         });
         let server = Server::bind(address, routes(shared.clone()))

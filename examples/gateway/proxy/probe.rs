@@ -106,7 +106,7 @@ fn report_load(shared: &Shared, id: WorkerId, metrics: &str) {
         waiting: waiting as u32,
         kv_used_tokens: usage.zip(total).map(|(usage, total)| (usage * total as f64) as u64),
         kv_total_tokens: total,
-        at: shared.router.now(),
+        at: shared.started.elapsed().as_nanos() as u64,
     };
     let _ = shared.router.report_load(id, report);
 }
