@@ -130,7 +130,7 @@ impl Demo {
         let progress = self.progress(contender.name, &tally, bar);
         let (mut report, accident, ()) = tokio::join!(load, self.accident(engines), progress);
         accident?;
-        report.retried = gateway.metrics().retries();
+        report.retried = Some(gateway.metrics().retries());
         gateway.shutdown(Duration::from_secs(5)).await;
         Ok(report)
     }

@@ -21,6 +21,17 @@ use tokio::task::{JoinHandle, JoinSet};
 /// Any failure, for callers that only report it.
 pub(crate) type AnyError = Box<dyn Error + Send + Sync>;
 
+/// The error and what it was caused by, on one line.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text.push_str(&format!(": {error}"));
+        cause = error.source();
+    }
+    text
+}
+
 /// Header in which the gateway names the worker that served a request.
 pub(crate) const WORKER_HEADER: &str = "x-pointsman-worker";
 

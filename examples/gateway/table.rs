@@ -49,7 +49,7 @@ fn cells(name: &str, report: &Report) -> [String; HEADS.len()] {
         format!("{:.2}", report.busiest_over_mean),
         report.lost.to_string(),
         report.cut.to_string(),
-        report.retried.to_string(),
+        report.retried.map_or("-".to_owned(), |retried| retried.to_string()),
         report.answered.to_string(),
     ]
 }

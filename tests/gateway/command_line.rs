@@ -2,6 +2,8 @@
 
 use clap::Parser;
 
+use pointsman::Router;
+
 use crate::cli::Cli;
 
 fn parse(arguments: &[&str]) -> Result<Cli, clap::Error> {
@@ -39,7 +41,8 @@ fn policies_are_named_or_given_as_json() {
     assert_eq!(policy("power_of_two").unwrap().router.policy.name(), "power_of_two");
     let json = r#"{"cache_aware": {"rule": {"threshold": {"cache_threshold": 0.5}}}}"#;
     assert_eq!(policy(json).unwrap().router.policy.name(), "cache_aware");
-    let message = policy("fastest").unwrap_err().to_string();
+    let unknown = policy("fastest").unwrap().router;
+    let message = Router::new(unknown).unwrap_err().to_string();
     assert!(message.contains("fastest") && message.contains("power_of_two"), "{message}");
     assert!(policy("{}").is_err());
 }

@@ -102,6 +102,7 @@ async fn talk(run: Arc<Run>, user: u64) {
             }
             pause(&run, &mut rng).await;
         }
+        pause(&run, &mut rng).await;
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::client::Answer;
-use crate::http::AnyError;
+use crate::http::{AnyError, with_causes};
 
 /// Collects the outcomes of a run; shared by its users.
 #[derive(Default)]
@@ -38,8 +38,8 @@ pub(crate) struct Report {
     pub(crate) busiest_over_mean: f64,
     /// Answers that broke off after their first token; the user asked again.
     pub(crate) cut: u64,
-    /// Requests that the gateway sent to a second worker, where it says so.
-    pub(crate) retried: u64,
+    /// Requests that the gateway sent to a second worker, where that is known.
+    pub(crate) retried: Option<u64>,
     /// Requests without an answer.
     pub(crate) lost: u64,
     pub(crate) last_error: Option<String>,
@@ -63,7 +63,7 @@ impl Tally {
     pub(super) fn lost(&self, error: &AnyError) {
         let mut state = self.lock();
         state.lost += 1;
-        state.last_error = Some(error.to_string());
+        state.last_error = Some(with_causes(&**error));
     }
 
     /// Requests answered so far.
@@ -87,7 +87,7 @@ impl Tally {
             cached_share: state.cached_tokens as f64 / state.prompt_tokens.max(1) as f64,
             busiest_over_mean: most * state.by_worker.len() as f64 / served.max(1) as f64,
             cut: state.cut,
-            retried: 0,
+            retried: None,
             lost: state.lost,
             last_error: state.last_error.clone(),
         }

@@ -11,7 +11,7 @@ use hyper::body::{Body, Frame, Incoming};
 use pointsman::Outcome;
 use serde_json::json;
 
-use crate::http::{AnyError, Client};
+use crate::http::{AnyError, Client, with_causes};
 
 /// What the client asked, apart from the body.
 pub(crate) struct Inbound {
@@ -146,14 +146,4 @@ fn strip_hop_by_hop(headers: &mut HeaderMap) {
         headers.remove(name);
     });
     headers.remove("keep-alive");
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(&format!(": {error}"));
-        cause = error.source();
-    }
-    text
 }
