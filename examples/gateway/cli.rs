@@ -82,7 +82,8 @@ impl GatewayArgs {
         let mut config = GatewayConfig {
             prompt: self.prompt,
             pairs: !self.prefill.is_empty(),
-            probe_interval: Some(Duration::from_millis(self.probe_interval)).filter(|i| !i.is_zero()),
+            probe_interval: Some(Duration::from_millis(self.probe_interval))
+                .filter(|i| !i.is_zero()),
             first_byte_timeout: Duration::from_secs(self.first_byte_timeout),
             ..GatewayConfig::default()
         };
@@ -152,6 +153,21 @@ pub(crate) struct LoadArgsCommon {
     /// Users who talk at the same time
     #[arg(long, default_value_t = LoadConfig::default().users)]
     pub(crate) users: usize,
+    /// Distinct system prompts; every conversation begins with one of them
+    #[arg(long, default_value_t = LoadConfig::default().applications)]
+    pub(crate) applications: usize,
+    /// Size of a system prompt, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = LoadConfig::default().system_bytes)]
+    pub(crate) system_bytes: usize,
+    /// Mean size of what a user says, in bytes
+    #[arg(long, value_name = "BYTES", default_value_t = LoadConfig::default().message_bytes)]
+    pub(crate) message_bytes: usize,
+    /// Tokens of an answer
+    #[arg(long, value_name = "TOKENS", default_value_t = LoadConfig::default().output_tokens)]
+    pub(crate) output_tokens: usize,
+    /// Mean pause between an answer and the next question, in milliseconds
+    #[arg(long, value_name = "MS", default_value_t = LoadConfig::default().think.as_millis() as u64)]
+    pub(crate) think: u64,
     /// Mean turns of a conversation
     #[arg(long, default_value_t = LoadConfig::default().turns)]
     pub(crate) turns: u32,
@@ -178,7 +194,11 @@ impl LoadArgsCommon {
             users: self.users,
             turns: self.turns,
             seed: self.seed,
-            ..LoadConfig::default()
+            applications: self.applications,
+            system_bytes: self.system_bytes,
+            message_bytes: self.message_bytes,
+            output_tokens: self.output_tokens,
+            think: Duration::from_millis(self.think),
         }
     }
 }

@@ -58,11 +58,7 @@ fn contenders() -> Vec<Contender> {
             PolicyConfig::least_work(Default::default()),
             PromptSource::FirstMessage,
         ),
-        cache_aware(
-            "cache_aware (default)",
-            PolicyConfig::default(),
-            PromptSource::Conversation,
-        ),
+        cache_aware("cache_aware (default)", PolicyConfig::default(), PromptSource::Conversation),
     ]
 }
 

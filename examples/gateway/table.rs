@@ -5,8 +5,17 @@ use std::time::Duration;
 use crate::load::Report;
 
 const HEADS: [&str; 11] = [
-    "policy", "req/s", "TTFT mean", "p50", "p99", "cached", "busiest/mean", "lost", "cut",
-    "retried", "requests",
+    "policy",
+    "req/s",
+    "TTFT mean",
+    "p50",
+    "p99",
+    "cached",
+    "busiest/mean",
+    "lost",
+    "cut",
+    "retried",
+    "requests",
 ];
 
 /// One aligned line per run.

@@ -37,7 +37,8 @@ fn bad_input_is_refused_with_exit_code_2() {
 #[test]
 fn policies_are_named_or_given_as_json() {
     let worker = ["--worker", "http://127.0.0.1:1"];
-    let policy = |text| parse(&[&worker[..], &["--policy", text]].concat()).unwrap().gateway.config();
+    let policy =
+        |text| parse(&[&worker[..], &["--policy", text]].concat()).unwrap().gateway.config();
     assert_eq!(policy("power_of_two").unwrap().router.policy.name(), "power_of_two");
     let json = r#"{"cache_aware": {"rule": {"threshold": {"cache_threshold": 0.5}}}}"#;
     assert_eq!(policy(json).unwrap().router.policy.name(), "cache_aware");

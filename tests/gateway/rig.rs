@@ -49,8 +49,12 @@ pub(crate) struct Rig {
 impl Rig {
     /// A round-robin gateway that does not probe, over engines in these roles.
     pub(crate) async fn new(engines: &[(Role, EngineConfig)]) -> Rig {
-        Rig::with("round_robin", GatewayConfig { probe_interval: None, ..Default::default() }, engines)
-            .await
+        Rig::with(
+            "round_robin",
+            GatewayConfig { probe_interval: None, ..Default::default() },
+            engines,
+        )
+        .await
     }
 
     pub(crate) async fn with(

@@ -15,7 +15,8 @@ pub(crate) fn render(scheduler: &Scheduler, started: f64) -> String {
     let mut metric = |name: &str, kind: &str, samples: &[(&str, f64)]| {
         let _ = writeln!(out, "# TYPE {name} {kind}");
         for (labels, value) in samples {
-            let _ = writeln!(out, "{name}{{model_name=\"{model}\",engine=\"0\"{labels}}} {value:?}");
+            let _ =
+                writeln!(out, "{name}{{model_name=\"{model}\",engine=\"0\"{labels}}} {value:?}");
         }
     };
     metric("vllm:num_requests_running", "gauge", &[("", counters.running.load(Relaxed) as f64)]);

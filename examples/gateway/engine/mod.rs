@@ -87,7 +87,10 @@ pub(crate) struct Engine {
 
 impl Engine {
     /// Starts an engine on `address` (port 0 = any free one).
-    pub(crate) async fn start(config: EngineConfig, address: SocketAddr) -> std::io::Result<Engine> {
+    pub(crate) async fn start(
+        config: EngineConfig,
+        address: SocketAddr,
+    ) -> std::io::Result<Engine> {
         let app = routes::App::new(config.clone());
         let server = Server::bind(address, routes::router(app.clone())).await?;
         let address = server.address();

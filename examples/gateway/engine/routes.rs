@@ -87,8 +87,10 @@ async fn kv_transfer(State(app): State<Arc<App>>, Path(id): Path<String>) -> Sta
 async fn generate(app: Arc<App>, api: Api, body: &[u8]) -> Result<Response, Response> {
     let request: ApiRequest = serde_json::from_slice(body)
         .map_err(|error| refusal(StatusCode::BAD_REQUEST, &error.to_string()))?;
-    let text =
-        request.render(api).map_err(|message| refusal(StatusCode::BAD_REQUEST, message))?.into_bytes();
+    let text = request
+        .render(api)
+        .map_err(|message| refusal(StatusCode::BAD_REQUEST, message))?
+        .into_bytes();
     let config = &app.scheduler.config;
     let output = request.output_tokens(config.default_output);
     let model = if request.model.is_empty() { config.model.clone() } else { request.model.clone() };

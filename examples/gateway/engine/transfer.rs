@@ -71,7 +71,9 @@ impl Transfers {
         let (Some(id), Some(host), Some(port)) =
             (&params.remote_request_id, &params.remote_host, params.remote_port)
         else {
-            return Err("kv_transfer_params lack remote_request_id, remote_host or remote_port".into());
+            return Err(
+                "kv_transfer_params lack remote_request_id, remote_host or remote_port".into()
+            );
         };
         let url = format!("http://{host}:{port}/kv_transfer/{id}");
         match call(&self.client, Method::POST, &url, "").await? {

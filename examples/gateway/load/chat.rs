@@ -26,7 +26,8 @@ impl Conversation {
     pub(crate) fn new(config: &LoadConfig, number: u64) -> Conversation {
         let mut rng = SmallRng::seed_from_u64(config.seed.wrapping_mul(1_000_003) ^ number);
         let application = rng.random_range(0..config.applications.max(1));
-        let turns_left = rng.random_range(config.turns / 2..=config.turns + config.turns / 2).max(1);
+        let turns_left =
+            rng.random_range(config.turns / 2..=config.turns + config.turns / 2).max(1);
         Conversation {
             messages: vec![Message {
                 role: "system",
@@ -63,10 +64,38 @@ fn system_prompt(config: &LoadConfig, application: u64) -> String {
 }
 
 const WORDS: [&str; 32] = [
-    "track", "signal", "lever", "switch", "junction", "yard", "freight", "express", "timetable",
-    "platform", "whistle", "carriage", "engine", "siding", "depot", "bridge", "tunnel", "gauge",
-    "sleeper", "ballast", "coupling", "brake", "lantern", "crossing", "guard", "driver", "fireman",
-    "ticket", "station", "terminus", "viaduct", "embankment",
+    "track",
+    "signal",
+    "lever",
+    "switch",
+    "junction",
+    "yard",
+    "freight",
+    "express",
+    "timetable",
+    "platform",
+    "whistle",
+    "carriage",
+    "engine",
+    "siding",
+    "depot",
+    "bridge",
+    "tunnel",
+    "gauge",
+    "sleeper",
+    "ballast",
+    "coupling",
+    "brake",
+    "lantern",
+    "crossing",
+    "guard",
+    "driver",
+    "fireman",
+    "ticket",
+    "station",
+    "terminus",
+    "viaduct",
+    "embankment",
 ];
 
 fn words(rng: &mut SmallRng, bytes: usize) -> String {

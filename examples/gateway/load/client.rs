@@ -139,7 +139,9 @@ impl Reader {
             return Ok(());
         }
         let chunk: Chunk = serde_json::from_slice(payload)?;
-        if let Some(content) = chunk.choices.first().and_then(|choice| choice.delta.content.as_ref()) {
+        if let Some(content) =
+            chunk.choices.first().and_then(|choice| choice.delta.content.as_ref())
+        {
             self.first_token.get_or_insert_with(|| self.asked.elapsed());
             self.text.push_str(content);
         }

@@ -47,7 +47,7 @@ impl Default for LoadConfig {
         LoadConfig {
             users: 48,
             length: Duration::from_secs(7),
-            applications: 16,
+            applications: 4,
             system_bytes: 6_000,
             message_bytes: 2_000,
             turns: 8,

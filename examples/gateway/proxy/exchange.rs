@@ -92,7 +92,10 @@ impl Failed {
     /// A connection that was refused or broke off.
     pub(crate) fn unreachable(url: &str, error: AnyError) -> Failed {
         let message = format!("worker {url}: {}", with_causes(&*error));
-        Failed { outcome: Outcome::WorkerError, response: problem(StatusCode::BAD_GATEWAY, &message) }
+        Failed {
+            outcome: Outcome::WorkerError,
+            response: problem(StatusCode::BAD_GATEWAY, &message),
+        }
     }
 
     fn too_late(url: &str) -> Failed {

@@ -80,7 +80,8 @@ impl Metrics {
     }
 
     fn saw_first_byte(&self, after: Duration) {
-        let bucket = BUCKETS.iter().take_while(|&&bound| after > Duration::from_millis(bound)).count();
+        let bucket =
+            BUCKETS.iter().take_while(|&&bound| after > Duration::from_millis(bound)).count();
         self.first_byte[bucket].fetch_add(1, Relaxed);
         self.first_byte_micros.fetch_add(after.as_micros() as u64, Relaxed);
     }

@@ -76,7 +76,11 @@ async fn ask(shared: &Shared, url: &str) -> Result<String, AnyError> {
     Ok(if status == 200 { String::from_utf8_lossy(&text).into_owned() } else { String::new() })
 }
 
-fn register_anew(shared: &Shared, worker: &WorkerStatus, capacity: Option<u64>) -> Result<(), AnyError> {
+fn register_anew(
+    shared: &Shared,
+    worker: &WorkerStatus,
+    capacity: Option<u64>,
+) -> Result<(), AnyError> {
     let info = &worker.info;
     let mut spec = WorkerSpec::new(&info.url).role(info.role).weight(worker.weight);
     if let Some(group) = &info.group {

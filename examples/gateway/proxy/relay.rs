@@ -93,8 +93,7 @@ pub(crate) fn response(begun: Begun, duty: Duty, in_flight: InFlight) -> Respons
     }
     headers.insert(REASON_HEADER, HeaderValue::from_static(duty.reason().as_str()));
     // What is left besides success are refusals of the request itself, such as 400.
-    let outcome =
-        if begun.status.is_success() { Outcome::Success } else { Outcome::ClientError };
+    let outcome = if begun.status.is_success() { Outcome::Success } else { Outcome::ClientError };
     let relay = Relay {
         first: begun.first,
         rest: begun.rest,
@@ -162,7 +161,8 @@ impl Body for Relay {
     }
 
     fn size_hint(&self) -> SizeHint {
-        let first = self.first.as_ref().and_then(Frame::data_ref).map_or(0, |data| data.len() as u64);
+        let first =
+            self.first.as_ref().and_then(Frame::data_ref).map_or(0, |data| data.len() as u64);
         let rest = self.rest.size_hint();
         let mut hint = SizeHint::new();
         hint.set_lower(rest.lower() + first);
