@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::prefix::FingerprintError;
+use crate::request::body::BodyError;
 use crate::worker::{Role, WorkerId, spec::MAX_WEIGHT};
 
 /// Why no worker was named.
@@ -18,13 +19,13 @@ pub enum RoutingError {
         /// The role that has none.
         role: Role,
         /// Workers registered in the role.
-        workers: usize,
+        workers: u32,
         /// Of these, unhealthy (by the host's word or by outcomes).
-        unhealthy: usize,
+        unhealthy: u32,
         /// Of these, draining.
-        draining: usize,
+        draining: u32,
         /// Of the remaining ones, those that the request's exclusions, allow set or labels rule out.
-        excluded: usize,
+        excluded: u32,
     },
     /// Every worker that the request may use is at its limit of in-flight requests.
     #[error(
@@ -34,7 +35,7 @@ pub enum RoutingError {
         /// The role that is full.
         role: Role,
         /// How many workers are full.
-        busy: usize,
+        busy: u32,
     },
     /// There are eligible workers of both roles, but none that may work together.
     #[error(
@@ -42,21 +43,20 @@ pub enum RoutingError {
     )]
     NoPair {
         /// Eligible prefill workers.
-        prefill: usize,
+        prefill: u32,
         /// Eligible decode workers.
-        decode: usize,
+        decode: u32,
     },
     /// The policy failed.
-    #[error("policy {name:?}: {source}")]
-    Policy {
-        /// The policy's name.
-        name: String,
-        /// What went wrong.
-        source: PolicyError,
-    },
+    #[error(transparent)]
+    Policy(Box<PolicyFailure>),
     /// The fingerprint in the request does not fit this router.
     #[error(transparent)]
     Fingerprint(#[from] FingerprintError),
+    /// The request's JSON body is malformed. To route it all the same, make a request without a
+    /// prompt.
+    #[error("request body: {0}")]
+    Body(#[from] BodyError),
 }
 
 impl RoutingError {
@@ -69,6 +69,16 @@ impl RoutingError {
             _ => None,
         }
     }
+}
+
+/// A policy's failure to decide. Boxed in [`RoutingError`], which every select returns by value.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("policy {name:?}: {source}")]
+pub struct PolicyFailure {
+    /// The policy's name.
+    pub name: String,
+    /// What went wrong.
+    pub source: PolicyError,
 }
 
 /// What a policy can do wrong, and what can be wrong with a policy.

@@ -19,13 +19,15 @@ pub mod policy;
 mod pool;
 pub mod prefix;
 mod random;
-mod request;
+pub mod request;
 mod router;
 mod stripe;
 mod sync;
 mod worker;
 
-pub use crate::error::{ConfigError, PolicyError, PoolError, RoutingError, TicketError};
+pub use crate::error::{
+    ConfigError, PolicyError, PolicyFailure, PoolError, RoutingError, TicketError,
+};
 pub use crate::metrics::MetricsSnapshot;
 pub use crate::policy::{
     Completion, Decision, Dispatch, FirstToken, PairDecision, Reason, RequestView, RoutingPolicy,
@@ -50,7 +52,8 @@ pub use crate::request::{Prompt, Request};
 pub use crate::router::{
     Router,
     builder::RouterBuilder,
-    config::{RouterConfig, TreeConfig},
+    config::{BodyConfig, RouterConfig, SplitConfig, TreeConfig},
+    explain::DecisionRecord,
     selection::{Chosen, PairSelection, Selection},
     ticket::Ticket,
 };

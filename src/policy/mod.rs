@@ -20,7 +20,7 @@ pub mod random;
 pub mod round_robin;
 
 use self::prefix_query::PrefixQuery;
-use crate::error::{PolicyError, RoutingError};
+use crate::error::{PolicyError, PolicyFailure, RoutingError};
 use crate::pool::candidates::Candidates;
 use crate::request::Request;
 use crate::worker::{Role, WorkerId, health::Outcome, spec::WorkerInfo};
@@ -60,7 +60,8 @@ pub trait RoutingPolicy: Send + Sync {
         pair::jointly(prefill, decode, |candidates| self.select_single(candidates, request))
     }
 
-    /// The router has charged the decision: remember the prefix, count the work.
+    /// The router has charged the decision, and remembered the prefix if the policy wants prefixes:
+    /// count the work.
     fn on_dispatch(&self, dispatch: &Dispatch<'_>) {
         let _ = dispatch;
     }
@@ -95,9 +96,9 @@ pub trait RoutingPolicy: Send + Sync {
     }
 
     /// Whether the policy listens to `on_dispatch`, `on_first_token` and `on_request_complete`.
-    /// Asked once; where it is false the router saves the calls.
+    /// Asked once, when the policy takes over; where it is false the router saves the calls.
     fn wants_events(&self) -> bool {
-        self.wants_prefix()
+        true
     }
 }
 
@@ -111,6 +112,8 @@ pub struct RequestView<'a> {
     pub now: u64,
     /// Length of the prompt in tokens, estimated where only bytes are known; 0 if unknown.
     pub prompt_tokens: u32,
+    /// Length that the answer is expected to have, in tokens.
+    pub output_tokens: u32,
     /// The request's routing key as a keyed digest.
     pub routing_key: Option<u64>,
     /// The prompt's fingerprint and the router's prefix tree, for policies that want them.
@@ -294,6 +297,7 @@ pub struct Usage {
 }
 
 /// Turns a policy's own failure into the error of a request.
+#[cold]
 pub(crate) fn failed(policy: &dyn RoutingPolicy, source: PolicyError) -> RoutingError {
-    RoutingError::Policy { name: policy.name().to_owned(), source }
+    RoutingError::Policy(Box::new(PolicyFailure { name: policy.name().to_owned(), source }))
 }

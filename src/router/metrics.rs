@@ -1,7 +1,10 @@
 //! Reads the counters into a snapshot.
 
 use super::core::Core;
-use crate::metrics::{DecisionCount, MetricsSnapshot, TicketMetrics, WorkerMetrics};
+use super::policies::{Arm, Installed};
+use crate::metrics::{
+    DecisionCount, MetricsSnapshot, PolicyMetrics, ShadowMetrics, TicketMetrics, WorkerMetrics,
+};
 use crate::policy::Reason;
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::worker::{Role, health::Outcome};
@@ -31,8 +34,11 @@ impl Core {
             })
             .collect();
         let expired = workers.iter().map(|w| w.outcomes[Outcome::Expired.index()]).sum();
+        let view = self.view();
         MetricsSnapshot {
-            decisions: self.decisions(),
+            decisions: view.policies.iter().flat_map(decisions_of).collect(),
+            policies: view.policies.iter().map(sums_of).collect(),
+            shadow: view.policies.iter().find(|policy| policy.arm == Arm::Shadow).map(shadow_of),
             tree: self.tree.stats(),
             tickets: TicketMetrics {
                 open: self.tickets.open_count(),
@@ -44,21 +50,33 @@ impl Core {
             workers,
         }
     }
+}
 
-    fn decisions(&self) -> Vec<DecisionCount> {
-        let view = self.view();
-        let mut counts = Vec::new();
-        for installed in view.policies.iter() {
-            for role in Role::ALL {
-                for reason in Reason::ALL {
-                    let count = installed.decisions.iter().map(|d| d.get(role, reason)).sum();
-                    if count > 0 {
-                        let policy = installed.policy.name().to_owned();
-                        counts.push(DecisionCount { policy, role, reason, count });
-                    }
-                }
-            }
-        }
-        counts
-    }
+fn decisions_of(installed: &Installed) -> Vec<DecisionCount> {
+    let count = |role, reason| DecisionCount {
+        policy: installed.policy.name().to_owned(),
+        arm: installed.arm.as_str(),
+        role,
+        reason,
+        count: installed.decisions.iter().map(|stripe| stripe.get(role, reason)).sum(),
+    };
+    let pairs = Role::ALL.into_iter().flat_map(|role| Reason::ALL.map(|reason| (role, reason)));
+    pairs.map(|(role, reason)| count(role, reason)).filter(|row| row.count > 0).collect()
+}
+
+fn sums_of(installed: &Installed) -> PolicyMetrics {
+    let mut sums = PolicyMetrics {
+        policy: installed.policy.name().to_owned(),
+        arm: installed.arm.as_str(),
+        ..Default::default()
+    };
+    installed.decisions.iter().for_each(|stripe| stripe.add_to(&mut sums));
+    sums
+}
+
+fn shadow_of(installed: &Installed) -> ShadowMetrics {
+    let mut sums =
+        ShadowMetrics { policy: installed.policy.name().to_owned(), ..Default::default() };
+    installed.shadow.iter().for_each(|stripe| stripe.add_to(&mut sums));
+    sums
 }

@@ -25,24 +25,16 @@ fn longest_match<'a>(
     candidates: &Candidates<'a>,
     request: &RequestView<'_>,
     random: &Random,
-) -> Option<(Candidate<'a>, usize)> {
-    request.prefix?.matches(|matches| {
+) -> Option<(Candidate<'a>, u32)> {
+    request.prefix?.holders(|holders| {
         let mut best = Best::new(random);
-        for &slot in matches.holders() {
-            let blocks = matches.get(slot.into());
-            if let Some(candidate) = candidates.get(slot.into()) {
-                best.offer(-(blocks as f64), (candidate, blocks));
+        for holder in holders {
+            if let Some(candidate) = candidates.get(holder.slot.into()) {
+                best.offer(-f64::from(holder.blocks), (candidate, holder.blocks));
             }
         }
         best.first().map(|(_, found)| found)
     })
-}
-
-/// Tells the tree that a dispatched prompt is now with its worker.
-fn remember(decision: &Decision, request: &RequestView<'_>) {
-    if let Some(prefix) = request.prefix {
-        prefix.remember(decision.worker.slot());
-    }
 }
 
 /// Decode: the candidate whose requests in flight will hold the least KV tokens, each running
