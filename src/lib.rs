@@ -14,6 +14,11 @@
 //!
 //! Each layer knows only those above it in this list.
 
+/// The README's code, run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
+
 #[cfg(any(feature = "async", feature = "tower"))]
 pub mod adapter;
 mod error;
@@ -22,7 +27,7 @@ pub mod policy;
 mod pool;
 pub mod prefix;
 mod random;
-mod request;
+pub mod request;
 mod router;
 mod stripe;
 mod sync;
@@ -55,7 +60,8 @@ pub use crate::request::{Prompt, Request};
 pub use crate::router::{
     Router,
     builder::RouterBuilder,
-    config::{RouterConfig, TreeConfig},
+    config::{BodyConfig, RouterConfig, SplitConfig, TreeConfig},
+    explain::DecisionRecord,
     selection::{Chosen, PairSelection, Selection},
     ticket::Ticket,
 };

@@ -1,7 +1,7 @@
 //! What a host can set.
 
 use crate::error::ConfigError;
-use crate::router::config::{RouterConfig, TreeConfig};
+use crate::router::config::{BodyConfig, RouterConfig, TreeConfig};
 
 /// How an adapter keeps its books. The defaults suit a router written against the proposal.
 #[derive(Clone, Debug, PartialEq)]
@@ -9,6 +9,8 @@ use crate::router::config::{RouterConfig, TreeConfig};
 pub struct AdapterOptions {
     /// The prefix tree, made only for policies that want one.
     pub tree: TreeConfig,
+    /// How requests are read, for policies that want prefixes.
+    pub body: BodyConfig,
     /// Who raises and lowers [`Worker::load`](crate::Worker::load).
     pub load: LoadKeeping,
     /// Seconds after which a request that nobody completed gives its load back; 0 is never.
@@ -30,6 +32,7 @@ impl Default for AdapterOptions {
         let router = RouterConfig::default();
         AdapterOptions {
             tree: router.tree,
+            body: router.body,
             load: LoadKeeping::default(),
             deadline_secs: router.ticket_deadline_secs,
         }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::finish::Charge;
 use super::ledger::{Ledger, Open, Part};
 use super::options::{AdapterOptions, LoadKeeping};
-use super::prompt::Prompts;
+use super::prompt::{Printed, Prompts};
 use super::proposed;
 use super::roster::{Asked, Book, Enrol, Roster};
 use crate::error::{ConfigError, PolicyError, RoutingError};
@@ -19,9 +19,8 @@ use crate::policy::{
     factory::PolicyFactory,
 };
 use crate::pool::candidates::Candidates;
-use crate::prefix::{Fingerprint, Registration};
+use crate::prefix::Registration;
 use crate::request::Request;
-use crate::router::DEFAULT_OUTPUT_TOKENS;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::worker::{Role, health::Outcome, proposal::Worker, spec::WorkerInfo};
 
@@ -181,10 +180,10 @@ impl Adapter {
     ) -> Result<M::Workers, RoutingError> {
         let now = self.now();
         self.expire_some(now);
-        self.prompts.read(body, |fingerprint| {
+        self.prompts.read(body, |printed| {
             let mut roster = self.book.roster(&asked, self);
             for _ in 0..ATTEMPTS {
-                if let Some(workers) = self.attempt::<M, N>(&roster, fingerprint, now)? {
+                if let Some(workers) = self.attempt::<M, N>(&roster, body, &printed, now)? {
                     return Ok(workers);
                 }
                 roster = self.book.renewed(&asked, self);
@@ -197,14 +196,16 @@ impl Adapter {
     fn attempt<M: Mode<N>, const N: usize>(
         &self,
         roster: &Roster,
-        fingerprint: Option<Fingerprint<'_>>,
+        body: &Value,
+        printed: &Printed<'_>,
         now: u64,
     ) -> Result<Option<M::Workers>, RoutingError> {
-        let query = self.prompts.query(&roster.pool, fingerprint);
+        let query = self.prompts.query(&roster.pool, printed);
         let request = RequestView {
-            request: &fingerprint.map_or(Request::none(), Request::fingerprint),
+            request: &Request::value(body),
             now,
-            prompt_tokens: Prompts::tokens(fingerprint.as_ref()),
+            prompt_tokens: printed.prompt_tokens(),
+            output_tokens: printed.output_tokens,
             routing_key: None,
             prefix: query.as_ref(),
         };
@@ -229,13 +230,20 @@ impl Adapter {
         workers: &[Option<&Arc<dyn Worker>>; N],
         request: &RequestView<'_>,
     ) -> Option<()> {
+        // The prompt is computed by the first worker, which of a pair is the prefill worker.
+        let Decision { worker, work_tokens, matched_tokens, .. } = decisions[0];
+        let remember = || request.prefix.iter().for_each(|prefix| prefix.remember(worker.slot()));
         if !self.wants_events && self.load == LoadKeeping::Host {
+            // Nobody waits for the completion, so nothing is opened.
+            remember();
             return Some(());
         }
+        let resident = u64::from(request.prompt_tokens) + u64::from(request.output_tokens);
         let mut charges: [Option<Charge<'_>>; N] = [const { None }; N];
         for side in 0..N {
             let id = decisions[side].worker;
-            let resident = if side + 1 == N { resident_tokens(request) } else { 0 };
+            // The last one generates the answer, so the KV tokens are counted there.
+            let resident = if side + 1 == N { resident } else { 0 };
             let mut charge = Charge::new(self.book.rows.get(id.slot())?, resident);
             if !charge.is_of(id) {
                 return None;
@@ -245,6 +253,7 @@ impl Adapter {
             }
             charges[side] = Some(charge);
         }
+        remember();
         let parts = self.parts(decisions);
         if self.wants_events {
             for (decision, part) in decisions.iter().zip(&parts) {
@@ -252,8 +261,6 @@ impl Adapter {
                 self.policy.on_dispatch(&Dispatch { decision, role, request });
             }
         }
-        // The prompt is computed by the first worker, which of a pair is the prefill worker.
-        let Decision { work_tokens, matched_tokens, .. } = decisions[0];
         for side in 0..N {
             let open = Open {
                 id: decisions[side].worker,
@@ -335,9 +342,4 @@ impl std::fmt::Debug for Adapter {
             .field("load", &self.load)
             .finish_non_exhaustive()
     }
-}
-
-/// KV tokens that the request is expected to hold at its end.
-fn resident_tokens(request: &RequestView<'_>) -> u64 {
-    u64::from(request.prompt_tokens) + u64::from(DEFAULT_OUTPUT_TOKENS)
 }
