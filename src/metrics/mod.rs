@@ -179,6 +179,8 @@ pub struct WorkerMetrics {
     pub reported_cached_tokens: u64,
     /// KV tokens that its requests in flight are expected to hold at their end.
     pub resident_tokens: u64,
+    /// What the policy at work knows about it, by name.
+    pub policy_gauges: Vec<(&'static str, f64)>,
 }
 
 /// What is counted for tickets.

@@ -83,6 +83,7 @@ impl MetricsSnapshot {
             }
         }
         self.write_outcomes(out)?;
+        self.write_gauges(out)?;
         self.write_tree(out)?;
         self.write_tickets(out)
     }
@@ -117,6 +118,27 @@ impl MetricsSnapshot {
                 let [url, role] = labels_of(worker);
                 let labels = [url, role, ("outcome", *outcome)];
                 sample(out, "worker_failures_total", &labels, count as f64)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What policies know about workers: a family per name, in the order of first occurrence.
+    fn write_gauges(&self, out: &mut impl Write) -> fmt::Result {
+        let mut names: Vec<&str> = Vec::new();
+        for (name, _) in self.workers.iter().flat_map(|worker| &worker.policy_gauges) {
+            if !names.contains(name) {
+                names.push(name);
+            }
+        }
+        for name in names {
+            let family_name = format!("policy_worker_{name}");
+            family(out, &family_name, "gauge", "What the policy at work knows about the worker.")?;
+            for worker in &self.workers {
+                let gauges = worker.policy_gauges.iter().filter(|(other, _)| *other == name);
+                for (_, value) in gauges {
+                    sample(out, &family_name, &labels_of(worker), *value)?;
+                }
             }
         }
         Ok(())

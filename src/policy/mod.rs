@@ -86,6 +86,12 @@ pub trait RoutingPolicy: Send + Sync {
         let _ = worker;
     }
 
+    /// Names and values of what the policy knows about a worker, for metrics. Names are lower case with
+    /// underscores and end in their unit. Not on the path of a request.
+    fn gauges(&self, worker: WorkerId, now: u64, tell: &mut dyn FnMut(&'static str, f64)) {
+        let _ = (worker, now, tell);
+    }
+
     /// This process is a fork's child: draw new random seeds, forget requests in flight.
     fn after_fork(&self) {}
 

@@ -7,7 +7,7 @@ use crate::metrics::{
 };
 use crate::policy::Reason;
 use crate::sync::atomic::Ordering::Relaxed;
-use crate::worker::{Role, health::Outcome};
+use crate::worker::{Role, health::Outcome, spec::WorkerInfo};
 
 impl Core {
     /// O(workers + policies); allocates. Counters are read one after the other, so a snapshot taken
@@ -29,6 +29,7 @@ impl Core {
                     predicted_cached_tokens,
                     reported_cached_tokens,
                     resident_tokens: row.resident_tokens(),
+                    policy_gauges: self.policy_gauges(&status.info, now),
                     info: status.info,
                 })
             })
@@ -49,6 +50,16 @@ impl Core {
             },
             workers,
         }
+    }
+}
+
+impl Core {
+    fn policy_gauges(&self, info: &WorkerInfo, now: u64) -> Vec<(&'static str, f64)> {
+        let mut gauges = Vec::new();
+        if let Some(installed) = self.view().policies.main_of(info.role) {
+            installed.policy.gauges(info.id, now, &mut |name, value| gauges.push((name, value)));
+        }
+        gauges
     }
 }
 

@@ -34,8 +34,8 @@ use self::selection::{PairSelection, Selection};
 use self::ticket::Ticket;
 use crate::error::{ConfigError, PoolError, RoutingError, TicketError};
 use crate::metrics::MetricsSnapshot;
-use crate::policy::{Usage, config::PolicyConfig};
-use crate::pool::registry::WorkerStatus;
+use crate::policy::{RequestView, Usage, config::PolicyConfig};
+use crate::pool::{candidates::Candidates, registry::WorkerStatus};
 use crate::prefix::Fingerprint;
 use crate::request::{Request, body::BodyReader};
 use crate::stripe::Striped;
@@ -207,6 +207,21 @@ impl Router {
             log.offer(Role::Decode, &pair.decode(), pair.ticket(), now);
         }
         Ok(pair)
+    }
+
+    /// Hands `look` what a policy is shown when it chooses a worker of this role for this request, at
+    /// this time; nothing is charged or counted. For policies on trial, dashboards and tests.
+    ///
+    /// The prompt is not read: [`RequestView::prefix`] is `None`. Membership changes made by `look`
+    /// itself show in the next call.
+    pub fn with_candidates<T>(
+        &self,
+        role: Role,
+        request: &Request<'_>,
+        now: u64,
+        look: impl FnOnce(&Candidates<'_>, &RequestView<'_>) -> T,
+    ) -> T {
+        self.core().with_candidates(role, request, now, look)
     }
 
     /// The prompt is computed: `cached_tokens` of it came from the worker's cache, if it says so. A

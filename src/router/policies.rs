@@ -94,8 +94,9 @@ impl Policies {
         self.installed.get(self.plan(role).shadow?)?.as_deref()
     }
 
-    pub(super) fn main(&self) -> Option<&Installed> {
-        self.installed.get(self.regular.main)?.as_deref()
+    /// The policy that decides for a role unless a split says otherwise.
+    pub(super) fn main_of(&self, role: Role) -> Option<&Installed> {
+        self.installed.get(self.plan(role).main)?.as_deref()
     }
 
     #[inline]
@@ -134,7 +135,9 @@ impl Core {
 
     pub(super) fn policy_name(&self) -> String {
         let view = self.view();
-        view.policies.main().map_or(String::new(), |installed| installed.policy.name().to_owned())
+        view.policies
+            .main_of(Role::Regular)
+            .map_or(String::new(), |installed| installed.policy.name().to_owned())
     }
 
     pub(super) fn set_policies(

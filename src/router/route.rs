@@ -221,6 +221,28 @@ impl Core {
         Candidates::new(&view.pool, role, Rows::Own(&self.rows), filter.as_ref()).none()
     }
 
+    pub(super) fn with_candidates<T>(
+        &self,
+        role: Role,
+        request: &Request<'_>,
+        now: u64,
+        look: impl FnOnce(&Candidates<'_>, &RequestView<'_>) -> T,
+    ) -> T {
+        let view = self.view();
+        let filter = Filter::of_request(request, &view.pool);
+        let rows = Rows::Own(&self.rows);
+        let candidates = Candidates::new(&view.pool, role, rows, filter.as_ref());
+        let shown = RequestView {
+            request,
+            now,
+            prompt_tokens: self.estimated_tokens(request),
+            output_tokens: request.expected_output_tokens.unwrap_or(DEFAULT_OUTPUT_TOKENS),
+            routing_key: request.routing_key.map(|key| self.digest(ROUTING_KEY, key)),
+            prefix: None,
+        };
+        look(&candidates, &shown)
+    }
+
     /// The prompt's length in tokens, without reading it.
     fn estimated_tokens(&self, request: &Request<'_>) -> u32 {
         match &request.prompt {
