@@ -1,0 +1,32 @@
+//! The simulator: a cluster of inference engines in discrete events, deterministic for a seed.
+//!
+//! `lru` is a worker's prefix cache, `worker` one engine, `engine` the event loop, `arrivals` the
+//! times at which requests come, `oracle` what a perfect cache would have saved, `outcome` what is
+//! measured.
+
+pub(crate) mod arrivals;
+pub(crate) mod engine;
+pub(crate) mod fleet;
+pub(crate) mod lru;
+pub(crate) mod oracle;
+pub(crate) mod outcome;
+pub(crate) mod rng;
+pub(crate) mod worker;
+
+/// The least total order over simulated times that a heap can use.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Instant(pub(crate) f64);
+
+impl Eq for Instant {}
+
+impl PartialOrd for Instant {
+    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Instant {
+    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
+        self.0.total_cmp(&other.0)
+    }
+}
