@@ -7,8 +7,10 @@
 //!
 //! Read into the description where it leaves room:
 //! - load is the number of outstanding requests, from dispatch to the last token;
-//! - the tree names one holder of the deepest matched node, the one that touched it last
-//!   (`last_tenant` in `kv-index`), however many workers hold it;
+//! - the tree names one holder of the deepest matched node, however many workers hold it; `kv-index`
+//!   remembers the first and lets later touches replace it now and then (1 in 16 per node in its
+//!   token tree; here 1 in 8 per block; anything from 1 in 1 to 1 in 64 stays within the tolerances
+//!   of the credibility check);
 //! - the tree outlives the workers' caches: its size bound is far above theirs;
 //! - ties for the least loaded are broken at random.
 
@@ -16,6 +18,9 @@ use super::{Baseline, View, least};
 use crate::sim::rng::Rng;
 
 const NOBODY: u32 = u32::MAX;
+
+/// A node's remembered holder follows its last toucher once in so many touches.
+const REFRESH_ONE_IN: usize = 8;
 
 /// The rule's thresholds and its count of outstanding requests.
 pub(crate) struct Threshold {
@@ -68,7 +73,10 @@ impl Baseline for Threshold {
             holder.unwrap_or_else(|| least(view.eligible, rng, |worker| self.load(worker)));
         self.outstanding[worker] += 1;
         for &block in view.blocks {
-            self.holders[block as usize] = worker as u32;
+            let holder = &mut self.holders[block as usize];
+            if *holder == NOBODY || rng.below(REFRESH_ONE_IN) == 0 {
+                *holder = worker as u32;
+            }
         }
         worker
     }
