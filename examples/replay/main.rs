@@ -7,6 +7,7 @@ mod gates;
 mod gateway;
 mod grid;
 mod policies;
+mod report;
 mod scenario;
 mod sim;
 mod trace;
@@ -14,19 +15,60 @@ mod trace;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
+use grid::Cell;
 use policies::Policy;
+use scenario::{Scenario, Shape};
+use sim::arrivals::Process;
+use trace::Trace;
 
 /// Replay a trace against a simulated cluster of inference engines.
 #[derive(Parser)]
 struct Arguments {
-    /// Traces to replay; a built-in synthetic workload when none is given.
+    /// Traces to replay: this lab's format, Mooncake's JSONL or JSONL of OpenAI bodies, plain or
+    /// gzip; a built-in synthetic workload when none is given.
     traces: Vec<PathBuf>,
     /// Check the simulator against published figures, then the library against its targets.
     #[arg(long)]
     gates: bool,
+    /// Policies to compare; all when empty.
+    #[arg(long, value_delimiter = ',')]
+    policies: Vec<String>,
+    /// Shares of the time that the unavoidable prefill work fills.
+    #[arg(long, value_delimiter = ',', default_value = "0.5,0.7,0.85")]
+    loads: Vec<f64>,
+    /// All workers' KV capacity as shares of the trace's distinct prompt blocks.
+    #[arg(long, value_delimiter = ',', default_value = "0.05,0.1,0.2")]
+    caches: Vec<f64>,
+    /// Workers.
+    #[arg(long, default_value_t = 8)]
+    workers: usize,
+    /// Fleets.
+    #[arg(long, value_delimiter = ',', value_enum, default_value = "even")]
+    shapes: Vec<Shape>,
+    /// Gateways that share nothing.
+    #[arg(long, value_delimiter = ',', default_value = "1")]
+    replicas: Vec<usize>,
+    /// How requests come.
+    #[arg(long, value_enum, default_value = "trace")]
+    arrivals: Process,
+    /// Seconds by which gateways hear of first tokens too late.
+    #[arg(long, default_value_t = 0.0)]
+    signal_delay: f64,
+    /// Share of first tokens of which gateways never hear.
+    #[arg(long, default_value_t = 0.0)]
+    signal_loss: f64,
+    /// Seeds per figure.
+    #[arg(long, default_value_t = 1)]
+    seeds: u64,
+    /// Requests of the synthetic workload.
+    #[arg(long, default_value_t = 20_000)]
+    requests: usize,
+    /// Write the measures to this file as JSON; "-" for standard output.
+    #[arg(long)]
+    json: Option<PathBuf>,
     /// Threads; all cores when 0.
     #[arg(long, default_value_t = 0)]
     threads: usize,
@@ -48,10 +90,80 @@ fn run(arguments: &Arguments) -> Result<bool> {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    let traces =
+    let mut traces =
         arguments.traces.iter().map(|path| trace::load(path)).collect::<Result<Vec<_>>>()?;
     if arguments.gates {
         return gates::run(&traces, Policy::Greedy, threads);
     }
+    if traces.is_empty() {
+        traces.push(trace::synthetic::trace(arguments.requests, 1));
+    }
+    let cells = arguments.cells()?;
+    let mut objects = Vec::new();
+    for trace in &traces {
+        println!("{}\n", describe(trace));
+        let measured = grid::run(trace, &cells, arguments.seeds, threads)?;
+        print!("{}", report::table::render(&measured));
+        objects.push(report::json::render(&trace.name, &measured));
+    }
+    if let Some(path) = &arguments.json {
+        let text = serde_json::to_string_pretty(&objects)?;
+        if path.as_os_str() == "-" {
+            println!("{text}");
+        } else {
+            std::fs::write(path, text)
+                .with_context(|| format!("cannot write {}", path.display()))?;
+        }
+    }
     Ok(true)
+}
+
+fn describe(trace: &Trace) -> String {
+    format!(
+        "{}: {} requests, {:.1} M prompt tokens, {} distinct blocks of {} tokens",
+        trace.name,
+        trace.requests.len(),
+        trace.input_tokens() as f64 / 1e6,
+        trace.distinct_input,
+        trace.block
+    )
+}
+
+impl Arguments {
+    /// Every combination of the lists.
+    fn cells(&self) -> Result<Vec<Cell>> {
+        ensure!(self.workers > 0, "--workers must be at least 1");
+        let positive = |value: &f64| value.is_finite() && *value > 0.0;
+        ensure!(self.loads.iter().all(positive), "--loads must be above 0");
+        ensure!(self.caches.iter().all(positive), "--caches must be above 0");
+        let policies = match self.policies.is_empty() {
+            true => Policy::ALL.to_vec(),
+            false => {
+                let parse = |name: &String| Policy::parse(name);
+                self.policies.iter().map(parse).collect::<Result<_>>()?
+            }
+        };
+        let mut cells = Vec::new();
+        for &shape in &self.shapes {
+            for &replicas in &self.replicas {
+                for &cache_share in &self.caches {
+                    for &load in &self.loads {
+                        let scenario = Scenario {
+                            workers: self.workers,
+                            cache_share,
+                            load,
+                            process: self.arrivals,
+                            replicas,
+                            shape,
+                            signal_delay: self.signal_delay,
+                            signal_loss: self.signal_loss,
+                        };
+                        let cell = |&policy| Cell { scenario: scenario.clone(), policy };
+                        cells.extend(policies.iter().map(cell));
+                    }
+                }
+            }
+        }
+        Ok(cells)
+    }
 }

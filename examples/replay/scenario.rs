@@ -27,6 +27,20 @@ pub(crate) enum Shape {
     Split,
 }
 
+impl Shape {
+    /// The name on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Shape::Even => "even",
+            Shape::Unequal => "unequal",
+            Shape::Slow => "slow",
+            Shape::Failing => "failing",
+            Shape::Joining => "joining",
+            Shape::Split => "split",
+        }
+    }
+}
+
 /// One experiment.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Scenario {
@@ -69,6 +83,33 @@ impl Default for Scenario {
 }
 
 impl Scenario {
+    /// The scenario in one line.
+    pub(crate) fn describe(&self) -> String {
+        let mut text = format!(
+            "{} workers, cache {:.0}%, load {:.2}",
+            self.workers,
+            self.cache_share * 100.0,
+            self.load
+        );
+        if self.process == Process::Poisson {
+            text.push_str(", Poisson arrivals");
+        }
+        if self.shape != Shape::Even {
+            text.push_str(&format!(", {} workers", self.shape.name()));
+        }
+        if self.replicas > 1 {
+            text.push_str(&format!(", {} gateways", self.replicas));
+        }
+        if self.signal_delay > 0.0 {
+            text.push_str(&format!(", first tokens heard {} s late", self.signal_delay));
+        }
+        if self.signal_loss > 0.0 {
+            let lost = self.signal_loss * 100.0;
+            text.push_str(&format!(", {lost:.0}% of first tokens never heard"));
+        }
+        text
+    }
+
     /// Blocks of all workers' caches together.
     pub(crate) fn total_blocks(&self, trace: &Trace) -> usize {
         (trace.distinct_input as f64 * self.cache_share) as usize

@@ -6,12 +6,22 @@ use super::rng::Rng;
 use crate::trace::Trace;
 
 /// How arrival times are made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Process {
     /// The trace's times, stretched or shrunk.
     Trace,
     /// Independent exponential gaps.
     Poisson,
+}
+
+impl Process {
+    /// The name on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Process::Trace => "trace",
+            Process::Poisson => "poisson",
+        }
+    }
 }
 
 /// Seconds over which the trace must be spread so that the prefill work which the shared cache of
@@ -29,12 +39,12 @@ fn prefill_workers(fleet: &Fleet) -> usize {
     fleet.workers.iter().filter(|w| w.stage != Stage::Decode && w.present).count()
 }
 
-/// One arrival time per request. A request with a dependency keeps its time as a lower bound of
-/// nothing: the engine releases it when its predecessor ends.
+/// One arrival time per request, spread over `span` seconds. That of a request which waits for
+/// another one is not used: it comes when that one ends.
 pub(crate) fn times(trace: &Trace, process: Process, span: f64, seed: u64) -> Vec<f64> {
     match process {
         Process::Trace => {
-            let own = trace.requests.last().map_or(0.0, |last| last.arrival);
+            let own = trace.requests.iter().map(|request| request.arrival).fold(0.0, f64::max);
             let scale = if own > 0.0 { span / own } else { 0.0 };
             trace.requests.iter().map(|request| request.arrival * scale).collect()
         }

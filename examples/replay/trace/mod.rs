@@ -1,6 +1,9 @@
 //! Traces: what is asked, when, and which prompts share which prefix.
 
+pub(crate) mod mooncake;
 pub(crate) mod native;
+pub(crate) mod openai;
+pub(crate) mod synthetic;
 
 use std::collections::HashMap;
 use std::io::Read;
@@ -188,11 +191,30 @@ pub(crate) fn parse(bytes: &[u8], file: &str) -> Result<Trace> {
         .lines()
         .enumerate()
         .map(|(index, line)| (index + 1, line.trim()))
-        .filter(|(_, line)| !line.is_empty());
-    let Some((number, first)) = lines.next() else { bail!("{file}: the file is empty") };
-    let header: native::Header =
-        serde_json::from_str(first).with_context(|| format!("{file}:{number}"))?;
-    native::parse(&header, lines, file)
+        .filter(|(_, line)| !line.is_empty())
+        .peekable();
+    let Some(&(number, first)) = lines.peek() else { bail!("{file}: the file is empty") };
+    let at_first = || format!("{file}:{number}");
+    let object: serde_json::Value = serde_json::from_str(first).with_context(at_first)?;
+    let name = Path::new(file).file_stem().map_or(file.into(), |stem| stem.to_string_lossy());
+    let trace = if object.get("block").is_some() {
+        lines.next();
+        let header = serde_json::from_str(first).with_context(at_first)?;
+        native::parse(&header, lines, file)?
+    } else if object.get("hash_ids").is_some() {
+        mooncake::parse(lines, &name, file)?
+    } else if openai::recognises(&object) {
+        openai::parse(lines, &name, file)?
+    } else {
+        bail!(
+            "{file}:{number}: neither a trace header nor a line of Mooncake's format nor an OpenAI \
+             request body with a timestamp"
+        );
+    };
+    if trace.requests.is_empty() {
+        bail!("{file}: the trace has no requests");
+    }
+    Ok(trace)
 }
 
 fn text(bytes: &[u8]) -> Result<String> {

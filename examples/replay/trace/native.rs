@@ -44,8 +44,9 @@ pub(crate) fn parse<'a>(
         let raw = line(text, builder.len()).with_context(|| format!("{file}:{number}"))?;
         builder.push(raw);
     }
-    if header.n.is_some_and(|n| n != builder.len()) {
-        bail!("{file}:1: the header announces {:?} requests, the file has {}", header.n, builder.len());
+    let found = builder.len();
+    if let Some(announced) = header.n.filter(|&n| n != found) {
+        bail!("{file}:1: the header announces {announced} requests, the file has {found}");
     }
     Ok(builder.build())
 }
