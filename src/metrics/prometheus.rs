@@ -1,0 +1,136 @@
+//! The snapshot as Prometheus text, which OpenMetrics parsers read as well.
+
+use std::fmt::{self, Write};
+
+use super::{MetricsSnapshot, WorkerMetrics};
+use crate::worker::health::Outcome;
+
+/// A worker's number of interest.
+type Gauge = fn(&WorkerMetrics) -> f64;
+
+/// The families with one sample per worker: name, type, help, value.
+const PER_WORKER: [(&str, &str, &str, Gauge); 8] = [
+    ("worker_healthy", "gauge", "Whether the worker takes new work.", |w| {
+        f64::from(u8::from(w.healthy))
+    }),
+    ("worker_draining", "gauge", "Whether the worker is draining.", |w| {
+        f64::from(u8::from(w.draining))
+    }),
+    ("worker_weight", "gauge", "Weight in force.", |w| w.weight),
+    ("worker_in_flight", "gauge", "Requests in flight.", |w| w.in_flight as f64),
+    (
+        "worker_resident_tokens",
+        "gauge",
+        "KV tokens expected to be held by requests in flight.",
+        |w| w.resident_tokens as f64,
+    ),
+    ("worker_selections", "counter", "Requests sent to the worker.", |w| w.selections as f64),
+    (
+        "worker_predicted_cached_tokens",
+        "counter",
+        "Cached tokens predicted, where usage was reported.",
+        |w| w.predicted_cached_tokens as f64,
+    ),
+    ("worker_reported_cached_tokens", "counter", "Cached tokens reported by the worker.", |w| {
+        w.reported_cached_tokens as f64
+    }),
+];
+
+impl MetricsSnapshot {
+    /// Writes the snapshot in the Prometheus text format, ended by `# EOF` as OpenMetrics demands.
+    ///
+    /// Cardinality: one sample per worker and family, per worker and unsuccessful outcome, and per
+    /// policy, role and reason that occurred.
+    pub fn write_prometheus(&self, out: &mut impl Write) -> fmt::Result {
+        self.write_families(out)?;
+        out.write_str("# EOF\n")
+    }
+
+    /// As [`MetricsSnapshot::write_prometheus`] without the final line, for hosts that write
+    /// families of their own after it.
+    pub fn write_families(&self, out: &mut impl Write) -> fmt::Result {
+        family(out, "decisions", "counter", "Decisions by policy, role and reason.")?;
+        for row in &self.decisions {
+            let labels = [
+                ("policy", row.policy.as_str()),
+                ("role", row.role.as_str()),
+                ("reason", row.reason.as_str()),
+            ];
+            sample(out, "decisions_total", &labels, row.count as f64)?;
+        }
+        for (name, kind, help, value) in PER_WORKER {
+            family(out, name, kind, help)?;
+            let suffix = if kind == "counter" { "_total" } else { "" };
+            for worker in &self.workers {
+                sample(out, &format!("{name}{suffix}"), &labels_of(worker), value(worker))?;
+            }
+        }
+        self.write_outcomes(out)?;
+        self.write_tickets(out)
+    }
+
+    fn write_outcomes(&self, out: &mut impl Write) -> fmt::Result {
+        family(out, "worker_failures", "counter", "Completions other than successes, by outcome.")?;
+        for worker in &self.workers {
+            let outcomes = Outcome::NAMES.iter().zip(worker.outcomes);
+            for (outcome, count) in outcomes.skip(1) {
+                let [url, role] = labels_of(worker);
+                let labels = [url, role, ("outcome", *outcome)];
+                sample(out, "worker_failures_total", &labels, count as f64)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_tickets(&self, out: &mut impl Write) -> fmt::Result {
+        let t = &self.tickets;
+        single(out, "tickets_open", "gauge", "Open tickets.", t.open as f64)?;
+        single(out, "tickets_capacity", "gauge", "Tickets that can be open.", t.capacity as f64)?;
+        let help = "Selections without a ticket, as the table was full.";
+        single(out, "tickets_untracked", "counter", help, t.untracked as f64)?;
+        single(
+            out,
+            "tickets_expired",
+            "counter",
+            "Tickets that nobody completed.",
+            t.expired as f64,
+        )
+    }
+}
+
+fn labels_of(worker: &WorkerMetrics) -> [(&'static str, &str); 2] {
+    [("worker", &worker.info.url), ("role", worker.info.role.as_str())]
+}
+
+fn single(out: &mut impl Write, name: &str, kind: &str, help: &str, value: f64) -> fmt::Result {
+    family(out, name, kind, help)?;
+    let suffix = if kind == "counter" { "_total" } else { "" };
+    sample(out, &format!("{name}{suffix}"), &[], value)
+}
+
+fn family(out: &mut impl Write, name: &str, kind: &str, help: &str) -> fmt::Result {
+    writeln!(out, "# HELP pointsman_{name} {help}")?;
+    writeln!(out, "# TYPE pointsman_{name} {kind}")
+}
+
+fn sample(out: &mut impl Write, name: &str, labels: &[(&str, &str)], value: f64) -> fmt::Result {
+    write!(out, "pointsman_{name}")?;
+    for (i, (key, text)) in labels.iter().enumerate() {
+        write!(out, "{}{key}=\"", if i == 0 { '{' } else { ',' })?;
+        escape(out, text)?;
+        out.write_char('"')?;
+    }
+    if !labels.is_empty() {
+        out.write_char('}')?;
+    }
+    writeln!(out, " {value}")
+}
+
+fn escape(out: &mut impl Write, text: &str) -> fmt::Result {
+    text.chars().try_for_each(|c| match c {
+        '\\' => out.write_str("\\\\"),
+        '"' => out.write_str("\\\""),
+        '\n' => out.write_str("\\n"),
+        c => out.write_char(c),
+    })
+}

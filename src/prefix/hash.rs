@@ -1,0 +1,278 @@
+//! Keyed hashing of blocks, chained so that one 64-bit value names a whole path of blocks.
+//!
+//! Three published layers, each with a proof that needs no assumption on the input:
+//!
+//! 1. **NH** (Black, Halevi, Krawczyk, Krovetz, Rogaway, "UMAC", 1999) folds one block to 126
+//!    bits: the sum of `(m[2i] + k[2i]) * (m[2i+1] + k[2i+1])` over its 64-bit little-endian
+//!    words. One multiplication per 16 bytes, so scalar code runs at memory speed and every
+//!    platform computes the same value without SIMD.
+//! 2. **A polynomial** modulo 2^127 - 1 chains the blocks: `p = p * K + nh` (as in VHASH,
+//!    Krovetz and Dai, 2007). The value after block `i` depends on blocks `0..=i`.
+//! 3. **A strongly universal multilinear step** (Lemire and Kaser, 2014) takes the 127 bits
+//!    to the 64 that are stored: the upper half of `k0 + k1 * low + k2 * high` modulo 2^128.
+//!
+//! For two different paths chosen without knowledge of the key, the layers collide with
+//! probability at most 2^-62 (NH, reduced to 126 bits), n * 2^-120 (polynomial over `n` blocks,
+//! K has 120 free bits) and 2^-64: together below 2^-61 per compared pair. A tree of 2^20 blocks
+//! therefore claims a match that was never inserted with a probability below 2^-41 per lookup.
+//!
+//! The bound does not cover a client that learns hash values or, by timing many requests, single
+//! collisions, and chooses its next input from them. The key must stay secret for that reason.
+
+use rand::TryRng;
+
+use super::chacha;
+
+/// Longest block in 64-bit words.
+const MAX_WORDS: usize = 32;
+/// Bytes that one [`Digest`] step absorbs.
+const DIGEST_BLOCK: usize = 256;
+const M127: u128 = (1 << 127) - 1;
+const M126: u128 = (1 << 126) - 1;
+
+/// The secret of a router's hashes, stretched from 32 bytes by ChaCha20.
+///
+/// Routers that share fingerprints or must agree on the rendezvous worker share the bytes.
+#[derive(Clone)]
+pub struct HashKey {
+    nh: [u64; MAX_WORDS],
+    chain: [u64; 2],
+    block: Multilinear,
+    digest: Multilinear,
+    seed: Multilinear,
+    id: u32,
+}
+
+impl HashKey {
+    /// A key from the operating system's entropy.
+    pub fn random() -> HashKey {
+        let mut bytes = [0; 32];
+        if rand::rngs::SysRng.try_fill_bytes(&mut bytes).is_err() {
+            // The standard library keeps entropy of its own, taken at process start.
+            fill_from_hasher(&mut bytes);
+        }
+        HashKey::from_bytes(bytes)
+    }
+
+    /// The key that these bytes stand for; the same on every platform and in every version
+    /// with the same fingerprint format.
+    pub fn from_bytes(bytes: [u8; 32]) -> HashKey {
+        let mut stream = KeyStream { key: bytes, counter: 0, block: [0; 16], used: 16 };
+        let id = stream.word() as u32;
+        // Sixty bits in each half keep every sum of the polynomial step below 2^128.
+        let chain = [stream.word() >> 4, stream.word() >> 4];
+        HashKey {
+            id,
+            chain,
+            block: Multilinear::from_stream(&mut stream),
+            digest: Multilinear::from_stream(&mut stream),
+            seed: Multilinear::from_stream(&mut stream),
+            nh: std::array::from_fn(|_| stream.word()),
+        }
+    }
+
+    /// A public check value: equal for equal keys, and of no help in guessing the key.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// The value XORed into every block hash of one namespace and prompt shape.
+    pub(super) fn seed(&self, namespace: u64, shaping: u64, shape: u64) -> u64 {
+        let mut chain = Chain::START;
+        for pair in [[namespace, shaping], [shape, 0]] {
+            // Straight coefficients, each below 2^126 in two steps of one word.
+            for word in pair {
+                chain = chain.step(self, u128::from(word));
+            }
+        }
+        self.seed.of(chain.0)
+    }
+
+    pub(super) fn block_hash(&self, chain: Chain) -> u64 {
+        self.block.of(chain.0)
+    }
+}
+
+impl std::fmt::Debug for HashKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("HashKey").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// The polynomial over the blocks so far.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Chain(u128);
+
+impl Chain {
+    /// The leading coefficient: paths of different lengths are different polynomials.
+    pub(super) const START: Chain = Chain(1);
+
+    /// The chain extended by one block of `block.len()` bytes, a multiple of 16.
+    #[inline(always)]
+    pub(super) fn bytes(self, key: &HashKey, block: &[u8]) -> Chain {
+        self.step(key, nh_bytes(&key.nh, block))
+    }
+
+    /// The chain extended by one block of tokens, a multiple of 4.
+    #[inline(always)]
+    pub(super) fn tokens(self, key: &HashKey, block: &[u32]) -> Chain {
+        self.step(key, nh_tokens(&key.nh, block))
+    }
+
+    /// `self * K + coefficient` modulo 2^127 - 1, not fully reduced: at most 2^127.
+    ///
+    /// With K's halves below 2^60 and the coefficient below 2^126 the sum of all parts is below
+    /// 2^124 + 2^124 + 2^65 + 2^127 + 2^126 < 2^128. Equal inputs take equal steps, so the
+    /// missing last reduction never tells equal paths apart.
+    #[inline(always)]
+    fn step(self, key: &HashKey, coefficient: u128) -> Chain {
+        let (low, high) = (self.0 as u64, (self.0 >> 64) as u64);
+        let [k_low, k_high] = key.chain;
+        let bottom = wide(low, k_low);
+        let middle = wide(low, k_high) + wide(high, k_low);
+        let top = wide(high, k_high);
+        // 2^128 = 2 and 2^127 = 1 modulo 2^127 - 1.
+        let middle_low = (middle & ((1 << 63) - 1)) << 64;
+        let sum = bottom + 2 * top + (middle >> 63) + middle_low + coefficient;
+        Chain((sum & M127) + (sum >> 127))
+    }
+}
+
+/// A streaming keyed 64-bit digest of bytes of any length.
+///
+/// Digests of different domains are unrelated even for equal bytes. Two different inputs collide
+/// with probability below 2^-61.
+#[derive(Clone, Debug)]
+pub struct Digest<'k> {
+    key: &'k HashKey,
+    chain: Chain,
+    pending: [u8; DIGEST_BLOCK],
+    filled: usize,
+    length: u64,
+}
+
+impl<'k> Digest<'k> {
+    /// An empty digest in `domain`.
+    pub fn new(key: &'k HashKey, domain: u8) -> Digest<'k> {
+        let chain = Chain(u128::from(domain) + 2);
+        Digest { key, chain, pending: [0; DIGEST_BLOCK], filled: 0, length: 0 }
+    }
+
+    /// Absorbs `bytes`; how the input is cut into calls makes no difference.
+    pub fn push(&mut self, mut bytes: &[u8]) {
+        self.length += bytes.len() as u64;
+        if self.filled > 0 {
+            let taken = bytes.len().min(DIGEST_BLOCK - self.filled);
+            let (head, rest) = bytes.split_at(taken);
+            self.pending[self.filled..self.filled + taken].copy_from_slice(head);
+            self.filled += taken;
+            bytes = rest;
+            if self.filled < DIGEST_BLOCK {
+                return;
+            }
+            self.chain = self.chain.bytes(self.key, &self.pending);
+            self.filled = 0;
+        }
+        let blocks = bytes.chunks_exact(DIGEST_BLOCK);
+        let rest = blocks.remainder();
+        for block in blocks {
+            self.chain = self.chain.bytes(self.key, block);
+        }
+        self.pending[..rest.len()].copy_from_slice(rest);
+        self.filled = rest.len();
+    }
+
+    /// Absorbs a length-prefixed field, so that neighbouring fields cannot run into each other.
+    pub fn push_field(&mut self, bytes: &[u8]) {
+        self.push(&(bytes.len() as u64).to_le_bytes());
+        self.push(bytes);
+    }
+
+    /// The digest of everything pushed.
+    pub fn finish(mut self) -> u64 {
+        if self.filled > 0 {
+            let padded = self.filled.next_multiple_of(16);
+            self.pending[self.filled..padded].fill(0);
+            self.chain = self.chain.bytes(self.key, &self.pending[..padded]);
+        }
+        self.key.digest.of(self.chain.step(self.key, u128::from(self.length)).0)
+    }
+}
+
+/// `(k0 + k1 * low + k2 * high) mod 2^128`, upper half: strongly universal in 128 bits of input.
+#[derive(Clone)]
+struct Multilinear([u128; 3]);
+
+impl Multilinear {
+    fn from_stream(stream: &mut KeyStream) -> Multilinear {
+        Multilinear(std::array::from_fn(|_| {
+            u128::from(stream.word()) | u128::from(stream.word()) << 64
+        }))
+    }
+
+    #[inline(always)]
+    fn of(&self, value: u128) -> u64 {
+        let [k0, k1, k2] = self.0;
+        let low = k1.wrapping_mul(u128::from(value as u64));
+        let high = k2.wrapping_mul(value >> 64);
+        (k0.wrapping_add(low).wrapping_add(high) >> 64) as u64
+    }
+}
+
+#[inline(always)]
+fn nh_bytes(keys: &[u64; MAX_WORDS], block: &[u8]) -> u128 {
+    let mut sum = 0u128;
+    for (pair, key) in block.chunks_exact(16).zip(keys.chunks_exact(2)) {
+        let mut words = [0u64; 2];
+        for (word, eight) in words.iter_mut().zip(pair.chunks_exact(8)) {
+            let mut bytes = [0; 8];
+            bytes.copy_from_slice(eight);
+            *word = u64::from_le_bytes(bytes);
+        }
+        sum = sum.wrapping_add(wide(words[0].wrapping_add(key[0]), words[1].wrapping_add(key[1])));
+    }
+    sum & M126
+}
+
+#[inline(always)]
+fn nh_tokens(keys: &[u64; MAX_WORDS], block: &[u32]) -> u128 {
+    let mut sum = 0u128;
+    for (four, key) in block.chunks_exact(4).zip(keys.chunks_exact(2)) {
+        let first = u64::from(four[0]) | u64::from(four[1]) << 32;
+        let second = u64::from(four[2]) | u64::from(four[3]) << 32;
+        sum = sum.wrapping_add(wide(first.wrapping_add(key[0]), second.wrapping_add(key[1])));
+    }
+    sum & M126
+}
+
+#[inline(always)]
+fn wide(a: u64, b: u64) -> u128 {
+    u128::from(a) * u128::from(b)
+}
+
+struct KeyStream {
+    key: [u8; 32],
+    counter: u32,
+    block: [u32; 16],
+    used: usize,
+}
+
+impl KeyStream {
+    fn word(&mut self) -> u64 {
+        if self.used == 16 {
+            self.block = chacha::block(&self.key, self.counter, b"pointsman v1");
+            self.counter += 1;
+            self.used = 0;
+        }
+        let word = u64::from(self.block[self.used]) | u64::from(self.block[self.used + 1]) << 32;
+        self.used += 2;
+        word
+    }
+}
+
+fn fill_from_hasher(bytes: &mut [u8; 32]) {
+    use std::hash::{BuildHasher, RandomState};
+    for eight in bytes.chunks_exact_mut(8) {
+        eight.copy_from_slice(&RandomState::new().hash_one(0u8).to_le_bytes());
+    }
+}

@@ -1,0 +1,16 @@
+//! From a prompt to the workers that probably hold its beginning.
+//!
+//! - [`hash`](HashKey): keyed block hashes with a published collision bound.
+//! - [`fingerprint`](Fingerprint): a prompt as chained block hashes, streaming, with a wire form.
+
+mod chacha;
+mod fingerprint;
+mod hash;
+pub mod tree;
+pub use tree::*;
+
+pub use fingerprint::{
+    BlockSize, FORMAT_VERSION, Fingerprint, FingerprintError, FingerprintHeader, Fingerprinter,
+    Unit,
+};
+pub use hash::{Digest, HashKey};

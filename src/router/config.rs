@@ -1,0 +1,139 @@
+//! A router as configuration: the same schema in Rust, JSON and C.
+
+use serde::{Deserialize, Serialize};
+
+use super::ticket::MAX_TICKETS;
+use crate::error::ConfigError;
+use crate::policy::config::PolicyConfig;
+use crate::pool::MAX_WORKERS;
+use crate::worker::health::HealthConfig;
+
+/// How a router is set. Every field has a default, so `{}` is a whole document.
+///
+/// ```
+/// use pointsman::RouterConfig;
+/// let config = RouterConfig::from_json(r#"{"policy": "round_robin", "max_workers": 64}"#)?;
+/// assert_eq!(config.max_tickets, 65_536);
+/// let error = RouterConfig::from_json(r#"{"polcy": "random"}"#).unwrap_err();
+/// assert!(error.to_string().contains("unknown field `polcy`, expected one of `policy`"));
+/// # Ok::<(), pointsman::ConfigError>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct RouterConfig {
+    /// The policy for regular requests, and for pairs unless the next two say otherwise.
+    pub policy: PolicyConfig,
+    /// The policy that chooses the prefill worker of a pair.
+    pub prefill_policy: Option<PolicyConfig>,
+    /// The policy that chooses the decode worker of a pair.
+    pub decode_policy: Option<PolicyConfig>,
+    /// The prefix tree.
+    pub tree: TreeConfig,
+    /// Passive health checking.
+    pub health: HealthConfig,
+    /// Workers that may be registered at once, at most 1,024.
+    pub max_workers: usize,
+    /// Requests that can be tracked at once, at most 1,048,576; rounded up to a multiple of 64.
+    pub max_tickets: usize,
+    /// Seconds after which an open ticket is closed as expired, unless renewed.
+    pub ticket_deadline_secs: f64,
+    /// Seconds over which the weight of a new or recovered worker rises to its full value.
+    pub slow_start_secs: f64,
+    /// Makes every random draw repeatable as long as one thread calls. For tests and simulations.
+    pub seed: Option<u64>,
+}
+
+impl Default for RouterConfig {
+    fn default() -> Self {
+        RouterConfig {
+            policy: PolicyConfig::default(),
+            prefill_policy: None,
+            decode_policy: None,
+            tree: TreeConfig::default(),
+            health: HealthConfig::default(),
+            max_workers: MAX_WORKERS,
+            max_tickets: 65_536,
+            ticket_deadline_secs: 3600.0,
+            slow_start_secs: 0.0,
+            seed: None,
+        }
+    }
+}
+
+impl RouterConfig {
+    /// Reads a JSON document. Unknown fields are refused, with the known ones listed; errors name
+    /// line and column.
+    pub fn from_json(document: &str) -> Result<Self, ConfigError> {
+        let config: RouterConfig = serde_json::from_str(document)
+            .map_err(|error| ConfigError::Document(error.to_string()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Checks every number against its range.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        let policies =
+            [Some(&self.policy), self.prefill_policy.as_ref(), self.decode_policy.as_ref()];
+        policies.into_iter().flatten().try_for_each(PolicyConfig::check)?;
+        self.tree.check()?;
+        self.health.check()?;
+        ConfigError::range("max_workers", self.max_workers as f64, 1.0, MAX_WORKERS as f64)?;
+        ConfigError::range("max_tickets", self.max_tickets as f64, 1.0, MAX_TICKETS as f64)?;
+        ConfigError::range("ticket_deadline_secs", self.ticket_deadline_secs, 0.001, 604_800.0)?;
+        ConfigError::range("slow_start_secs", self.slow_start_secs, 0.0, 86_400.0)
+    }
+}
+
+/// The prefix tree: what the router remembers of prompts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct TreeConfig {
+    /// Bytes that the tree may hold, all told; never exceeded. Taken from the system as the tree
+    /// fills.
+    pub budget_bytes: usize,
+    /// Bytes of prompt text to a block, a multiple of 16 from 64 to 256; a token counts 4 bytes.
+    pub block_bytes: u16,
+    /// The hash key as 64 hexadecimal digits. Routers that exchange fingerprints or must agree with
+    /// each other need the same key; otherwise leave it out, and each router draws its own.
+    pub hash_key: Option<String>,
+}
+
+impl Default for TreeConfig {
+    fn default() -> Self {
+        TreeConfig { budget_bytes: 64 << 20, block_bytes: 128, hash_key: None }
+    }
+}
+
+impl TreeConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        let (min, max) = (64.0 * 1024.0, (1u64 << 40) as f64);
+        ConfigError::range("tree.budget_bytes", self.budget_bytes as f64, min, max)?;
+        ConfigError::range("tree.block_bytes", f64::from(self.block_bytes), 64.0, 256.0)?;
+        if self.block_bytes % 16 != 0 {
+            let value = self.block_bytes.to_string();
+            return Err(ConfigError::Document(format!(
+                "tree.block_bytes = {value} must be a multiple of 16"
+            )));
+        }
+        self.key_bytes().map(|_| ())
+    }
+
+    /// The key's 32 bytes, if one is set.
+    pub(crate) fn key_bytes(&self) -> Result<Option<[u8; 32]>, ConfigError> {
+        let Some(digits) = &self.hash_key else { return Ok(None) };
+        let bad =
+            || ConfigError::Document("tree.hash_key must be 64 hexadecimal digits".to_owned());
+        let digits = digits.as_bytes();
+        if digits.len() != 64 {
+            return Err(bad());
+        }
+        let mut key = [0; 32];
+        for (byte, pair) in key.iter_mut().zip(digits.chunks_exact(2)) {
+            let text = std::str::from_utf8(pair).map_err(|_| bad())?;
+            *byte = u8::from_str_radix(text, 16).map_err(|_| bad())?;
+        }
+        Ok(Some(key))
+    }
+}

@@ -1,0 +1,423 @@
+//! Select: read the snapshot once, ask the policy, commit.
+//!
+//! **Commit order.** A ticket's entry is reserved, the workers are charged, the policy is told, the
+//! ticket is opened, and then the generation of the workers' slots and the policy's place are looked
+//! at once more (see "Removal" in `ticket`). Undoing runs in the opposite order. A worker's load is
+//! the last thing to be given back, and a slot changes hands only without load, so no callback about
+//! one worker can reach its successor.
+
+use super::core::{Core, DEFAULT_OUTPUT_TOKENS, Installed, NAMESPACE, ROUTING_KEY, View};
+use super::finish::Ending;
+use super::ticket::{Charge, Reserved, Ticket};
+use crate::error::{PolicyError, RoutingError};
+use crate::policy::{self, Decision, Dispatch, RequestView, Usage, prefix_query::PrefixQuery};
+use crate::pool::{
+    candidates::{Candidates, Rows},
+    filter::Filter,
+};
+use crate::prefix::{Fingerprint, FingerprintError, Fingerprinter, Unit};
+use crate::request::{Prompt, Request};
+use crate::sync::atomic::Ordering::{Relaxed, SeqCst};
+use crate::worker::{Role, health::Outcome, state::WorkerState};
+
+/// Tries before a request that keeps losing races for the last free place is refused.
+const ATTEMPTS: usize = 8;
+/// Leading blocks that a request is fingerprinted to at most: 512 KiB of text, 131,072 tokens.
+const MAX_BLOCKS: usize = 4096;
+
+/// One worker, or a pair.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Single,
+    Pair,
+}
+
+/// What was decided: the worker that answers, and in pair mode the one that prefills.
+#[derive(Clone, Copy, Debug)]
+struct Choice {
+    main: Decision,
+    prefill: Option<Decision>,
+}
+
+/// A committed decision.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Routed {
+    pub(super) ticket: Ticket,
+    pub(super) main: Facts,
+    pub(super) prefill: Option<Facts>,
+    pub(super) total_tokens: u32,
+}
+
+/// A decision and the host's own number.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Facts {
+    pub(super) decision: Decision,
+    pub(super) user_data: u64,
+}
+
+/// One request on its way through one snapshot.
+struct Trip<'a> {
+    core: &'a Core,
+    view: &'a View,
+    installed: &'a Installed,
+    request: &'a Request<'a>,
+    filter: Option<Filter>,
+    mode: Mode,
+    now: u64,
+}
+
+impl Core {
+    pub(super) fn route(
+        &self,
+        request: &Request<'_>,
+        now: u64,
+        mode: Mode,
+    ) -> Result<Routed, RoutingError> {
+        if now >= self.wake_at.load(Relaxed) {
+            self.keep_house(now);
+        }
+        let mut busy = RoutingError::AllBusy { role: Role::Regular, busy: 0 };
+        for _ in 0..ATTEMPTS {
+            let view = self.view();
+            let Some(installed) = view.policies.of(mode) else { break };
+            let filter = Filter::of_request(request, &view.pool);
+            let trip = Trip { core: self, view: &view, installed, request, filter, mode, now };
+            let routed = if installed.wants_prefix {
+                trip.with_prefix()?
+            } else {
+                let tokens = self.estimated_tokens(request);
+                trip.decide_and_commit(tokens, 0, None)?
+            };
+            if let Some(routed) = routed {
+                return Ok(routed);
+            }
+            busy = trip
+                .candidates(if mode == Mode::Pair { Role::Decode } else { Role::Regular })
+                .none();
+        }
+        Err(busy)
+    }
+
+    /// The prompt's length in tokens, without reading it.
+    fn estimated_tokens(&self, request: &Request<'_>) -> u32 {
+        match &request.prompt {
+            Prompt::None => 0,
+            Prompt::Text(text) => (text.len() as f32 / self.bytes_per_token()) as u32,
+            Prompt::Tokens(tokens) => clamp(tokens.len() as u64),
+            Prompt::Fingerprint(fingerprint) => self.tokens_of(fingerprint),
+        }
+    }
+
+    pub(super) fn tokens_of(&self, fingerprint: &Fingerprint<'_>) -> u32 {
+        match fingerprint.header().unit {
+            Unit::Tokens => clamp(fingerprint.total()),
+            Unit::Text => (fingerprint.total() as f32 / self.bytes_per_token()) as u32,
+        }
+    }
+
+    fn tokens_per_block(&self, unit: Unit) -> f32 {
+        match unit {
+            Unit::Tokens => self.block.units(Unit::Tokens) as f32,
+            Unit::Text => self.block.bytes() as f32 / self.bytes_per_token(),
+        }
+    }
+
+    pub(super) fn namespace_of(&self, request: &Request<'_>) -> u64 {
+        request.namespace.map_or(0, |namespace| self.digest(NAMESPACE, namespace.as_bytes()))
+    }
+
+    pub(super) fn fingerprint<'b>(
+        &self,
+        request: &Request<'_>,
+        buffer: &'b mut [u64],
+    ) -> Result<Fingerprint<'b>, FingerprintError> {
+        let namespace = self.namespace_of(request);
+        let start = |unit, buffer| Fingerprinter::new(&self.key, unit, self.block, buffer);
+        let mut printer = match &request.prompt {
+            Prompt::Fingerprint(given) => return self.copy(given, request, buffer),
+            Prompt::Tokens(_) => start(Unit::Tokens, buffer),
+            Prompt::None | Prompt::Text(_) => start(Unit::Text, buffer),
+        };
+        match &request.prompt {
+            Prompt::Text(text) => printer.push(text),
+            Prompt::Tokens(tokens) => printer.push_tokens(tokens),
+            Prompt::None | Prompt::Fingerprint(_) => {}
+        }
+        Ok(printer.finish(namespace, 0))
+    }
+
+    fn copy<'b>(
+        &self,
+        given: &Fingerprint<'_>,
+        request: &Request<'_>,
+        buffer: &'b mut [u64],
+    ) -> Result<Fingerprint<'b>, FingerprintError> {
+        self.check(given, request)?;
+        let kept = given.blocks().len().min(buffer.len());
+        let (buffer, blocks) = (&mut buffer[..kept], &given.blocks()[..kept]);
+        buffer.copy_from_slice(blocks);
+        let mut header = *given.header();
+        header.blocks = kept as u32;
+        Fingerprint::from_parts(header, buffer)
+    }
+
+    /// A fingerprint must come from this key and block size, and, where the request names a
+    /// namespace, from that.
+    fn check(
+        &self,
+        given: &Fingerprint<'_>,
+        request: &Request<'_>,
+    ) -> Result<(), FingerprintError> {
+        let namespace = match request.namespace {
+            Some(_) => self.namespace_of(request),
+            None => given.header().namespace,
+        };
+        given.check(&self.key, self.block, namespace)
+    }
+}
+
+impl Trip<'_> {
+    fn candidates(&self, role: Role) -> Candidates<'_> {
+        let rows = Rows::Own(&self.core.rows);
+        Candidates::new(&self.view.pool, role, rows, self.filter.as_ref())
+    }
+
+    /// Fingerprints the prompt into a window on the stack, just large enough.
+    fn with_prefix(&self) -> Result<Option<Routed>, RoutingError> {
+        let bytes = match &self.request.prompt {
+            Prompt::None => 0,
+            Prompt::Text(text) => text.len(),
+            Prompt::Tokens(tokens) => size_of_val(*tokens),
+            Prompt::Fingerprint(given) => {
+                self.core.check(given, self.request)?;
+                return self.with_fingerprint(*given);
+            }
+        };
+        match bytes / self.core.block.bytes() {
+            0..=64 => self.with_window::<64>(),
+            65..=1024 => self.with_window::<1024>(),
+            _ => self.with_window::<MAX_BLOCKS>(),
+        }
+    }
+
+    #[inline(never)]
+    fn with_window<const BLOCKS: usize>(&self) -> Result<Option<Routed>, RoutingError> {
+        let mut window = [0; BLOCKS];
+        let fingerprint = self.core.fingerprint(self.request, &mut window)?;
+        self.with_fingerprint(fingerprint)
+    }
+
+    fn with_fingerprint(
+        &self,
+        fingerprint: Fingerprint<'_>,
+    ) -> Result<Option<Routed>, RoutingError> {
+        let header = fingerprint.header();
+        let bytes = if header.unit == Unit::Text { clamp(header.total) } else { 0 };
+        let tokens = self.core.tokens_of(&fingerprint);
+        let tokens_per_block = self.core.tokens_per_block(header.unit);
+        let query = PrefixQuery::new(&self.core.tree, fingerprint, tokens_per_block);
+        self.decide_and_commit(tokens, bytes, Some(&query))
+    }
+
+    /// `None`: somebody else took the worker's last place, or the worker has just left.
+    #[inline]
+    fn decide_and_commit(
+        &self,
+        prompt_tokens: u32,
+        prompt_bytes: u32,
+        prefix: Option<&PrefixQuery<'_>>,
+    ) -> Result<Option<Routed>, RoutingError> {
+        let key = self.request.routing_key;
+        let request = RequestView {
+            request: self.request,
+            now: self.now,
+            prompt_tokens,
+            routing_key: key.map(|key| self.core.digest(ROUTING_KEY, key)),
+            prefix,
+        };
+        let choice = self.decide(&request)?;
+        Ok(self.commit(&choice, &request, prompt_bytes))
+    }
+
+    #[inline]
+    fn decide(&self, request: &RequestView<'_>) -> Result<Choice, RoutingError> {
+        let policy = &*self.installed.policy;
+        let check = |candidates: &Candidates<'_>, decision: &Decision| {
+            let chosen = candidates.get(decision.worker.slot());
+            if chosen.is_some_and(|candidate| candidate.id() == decision.worker) {
+                return Ok(());
+            }
+            // The last place may have gone to another request since the policy looked.
+            if candidates.is_full(decision.worker) {
+                return Ok(());
+            }
+            let worker = decision.worker;
+            Err(policy::failed(policy, PolicyError::NotACandidate { worker }))
+        };
+        match self.mode {
+            Mode::Single => {
+                let candidates = self.candidates(Role::Regular);
+                let main = policy.select_single(&candidates, request)?;
+                check(&candidates, &main)?;
+                Ok(Choice { main, prefill: None })
+            }
+            Mode::Pair => {
+                let (prefill, decode) =
+                    (self.candidates(Role::Prefill), self.candidates(Role::Decode));
+                let pair = policy.select_pair(&prefill, &decode, request)?;
+                check(&prefill, &pair.prefill)?;
+                check(&decode, &pair.decode)?;
+                Ok(Choice { main: pair.decode, prefill: Some(pair.prefill) })
+            }
+        }
+    }
+
+    #[inline]
+    fn commit(
+        &self,
+        choice: &Choice,
+        request: &RequestView<'_>,
+        prompt_bytes: u32,
+    ) -> Option<Routed> {
+        let core = self.core;
+        let Some(reserved) = core.tickets.reserve() else {
+            core.untracked.mine().fetch_add(1, Relaxed);
+            return Some(self.routed(choice, request, Ticket::UNTRACKED));
+        };
+        let output = request.request.expected_output_tokens.unwrap_or(DEFAULT_OUTPUT_TOKENS);
+        // The prompt is computed by the prefill worker where there is one.
+        let worked = choice.prefill.as_ref().unwrap_or(&choice.main);
+        let charge = Charge {
+            slot: choice.main.worker.slot() as u16,
+            prefill: choice.prefill.map(|decision| decision.worker.slot() as u16),
+            policy: self.installed.index,
+            notify: self.installed.wants_events,
+            dispatched: self.now,
+            work_tokens: worked.work_tokens,
+            matched_tokens: worked.matched_tokens,
+            prompt_tokens: request.prompt_tokens,
+            resident_tokens: request.prompt_tokens.saturating_add(output),
+            prompt_bytes,
+        };
+        let mut undo = Undo { core, reserved: Some(reserved), charge: &charge, charged: 0 };
+        if !undo.charge_workers() {
+            return None;
+        }
+        if charge.notify {
+            // Unwinding out of the policy gives the charge back, too.
+            self.tell(choice, request);
+        }
+        let reserved = undo.defuse()?;
+        let deadline = self.now.saturating_add(core.deadline);
+        let ticket = core.tickets.open(reserved, &charge, deadline);
+        if self.is_stale(choice) {
+            // An error says that whoever removed the worker has closed it already.
+            let _ = core.complete(ticket, Ending::of(Outcome::ClientCancelled), self.now);
+            return None;
+        }
+        Some(self.routed(choice, request, ticket))
+    }
+
+    fn tell(&self, choice: &Choice, request: &RequestView<'_>) {
+        let policy = &*self.installed.policy;
+        let main_role = if self.mode == Mode::Pair { Role::Decode } else { Role::Regular };
+        if let Some(prefill) = &choice.prefill {
+            policy.on_dispatch(&Dispatch { decision: prefill, role: Role::Prefill, request });
+        }
+        policy.on_dispatch(&Dispatch { decision: &choice.main, role: main_role, request });
+    }
+
+    /// Whether a chosen worker has left, or the policy is being retired.
+    #[inline]
+    fn is_stale(&self, choice: &Choice) -> bool {
+        let left = |decision: &Decision| {
+            let row = self.core.rows.get(decision.worker.slot());
+            row.map(WorkerState::generation) != Some(decision.worker.generation())
+        };
+        left(&choice.main)
+            || choice.prefill.as_ref().is_some_and(left)
+            || self.core.retired[usize::from(self.installed.index)].load(SeqCst)
+    }
+
+    #[inline]
+    fn routed(&self, choice: &Choice, request: &RequestView<'_>, ticket: Ticket) -> Routed {
+        let facts = |decision: &Decision| Facts {
+            decision: *decision,
+            user_data: self.view.pool.info(decision.worker.slot()).map_or(0, |info| info.user_data),
+        };
+        let decisions = self.installed.decisions.mine();
+        if let Some(prefill) = &choice.prefill {
+            decisions.count(Role::Prefill, prefill.reason);
+            decisions.count(Role::Decode, choice.main.reason);
+        } else {
+            decisions.count(Role::Regular, choice.main.reason);
+        }
+        Routed {
+            ticket,
+            main: facts(&choice.main),
+            prefill: choice.prefill.as_ref().map(facts),
+            total_tokens: request.prompt_tokens,
+        }
+    }
+}
+
+/// Gives back what an unfinished commit has charged so far, also when a policy panics.
+struct Undo<'a> {
+    core: &'a Core,
+    reserved: Option<Reserved>,
+    charge: &'a Charge,
+    charged: usize,
+}
+
+impl Undo<'_> {
+    /// Charges the workers; false if one is full, which leaves what was charged to the drop.
+    #[inline]
+    fn charge_workers(&mut self) -> bool {
+        let rows = &self.core.rows;
+        for (slot, resident) in workers(self.charge) {
+            if !rows.get(slot).is_some_and(|row| row.charge(resident)) {
+                return false;
+            }
+            self.charged += 1;
+        }
+        true
+    }
+
+    #[inline]
+    fn defuse(mut self) -> Option<Reserved> {
+        self.charged = 0;
+        self.reserved.take()
+    }
+}
+
+impl Drop for Undo<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        for (slot, resident) in workers(self.charge).take(self.charged) {
+            if let Some(row) = self.core.rows.get(slot) {
+                row.release(resident);
+            }
+        }
+        if let Some(reserved) = self.reserved.take() {
+            self.core.tickets.cancel(reserved);
+        }
+    }
+}
+
+/// The slots that a charge holds, and the KV tokens it holds on each.
+#[inline]
+fn workers(charge: &Charge) -> impl Iterator<Item = (usize, u64)> + use<> {
+    let main = (usize::from(charge.slot), u64::from(charge.resident_tokens));
+    std::iter::once(main).chain(charge.prefill.map(|slot| (usize::from(slot), 0)))
+}
+
+fn clamp(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+/// What a host reports at the end of a request that it knows nothing about.
+impl Ending {
+    pub(super) fn of(outcome: Outcome) -> Self {
+        Ending { outcome, usage: Usage::default(), blamed: None }
+    }
+}
