@@ -242,7 +242,10 @@ fn what_does_not_fit_is_a_typed_error() {
         Err(FingerprintError::Truncated)
     );
     let mut buffer = [0; 8];
-    assert_eq!(Fingerprint::decode(&header.encode(), &mut buffer), Err(FingerprintError::Truncated));
+    assert_eq!(
+        Fingerprint::decode(&header.encode(), &mut buffer),
+        Err(FingerprintError::Truncated)
+    );
 }
 
 #[test]

@@ -6,8 +6,7 @@ use anyhow::Result;
 
 use crate::grid::{self, Cell, Measured};
 use crate::policies::Policy;
-use crate::scenario::Scenario;
-use crate::trace::Trace;
+use crate::scenario::{Material, Scenario};
 
 /// Seeds per figure.
 const SEEDS: u64 = 4;
@@ -60,9 +59,10 @@ const ROWS: [Row; 3] = [
 
 /// Prints the credibility check and the gates for each trace that has listed figures. True when all
 /// are met.
-pub(crate) fn run(traces: &[Trace], contestant: Policy, threads: usize) -> Result<bool> {
+pub(crate) fn run(materials: &[Material], threads: usize) -> Result<bool> {
     let mut met = true;
-    for trace in traces {
+    for material in materials {
+        let trace = &material.trace;
         let rows: Vec<&Row> = ROWS.iter().filter(|row| row.trace == trace.name).collect();
         if rows.is_empty() {
             println!("{}: no listed figures for this trace\n", trace.name);
@@ -71,9 +71,9 @@ pub(crate) fn run(traces: &[Trace], contestant: Policy, threads: usize) -> Resul
         for row in rows {
             let scenario =
                 Scenario { load: row.load, cache_share: CACHE_SHARE, ..Scenario::default() };
-            let contestants = [Policy::Smg, Policy::AsWritten, contestant];
+            let contestants = [Policy::Smg, Policy::LeastWork, Policy::AsWritten];
             let cells = contestants.map(|policy| Cell { scenario: scenario.clone(), policy });
-            let measured = grid::run(trace, &cells, SEEDS, threads)?;
+            let measured = grid::run(material, &cells, SEEDS, threads)?;
             let (text, row_met) = row.judge(&measured);
             println!("{text}");
             met &= row_met;

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow};
 use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::policies::Policy;
-use crate::scenario::Scenario;
+use crate::scenario::{Material, Scenario};
 use crate::sim::oracle::{self, Oracle};
 use crate::sim::outcome::{Run, Summary, mean};
 use crate::trace::Trace;
@@ -42,11 +42,12 @@ pub(crate) struct Measured {
 /// Runs every cell with `seeds` seeds on `threads` threads. The order of the result is that of
 /// `cells`, whichever ends first.
 pub(crate) fn run(
-    trace: &Trace,
+    material: &Material,
     cells: &[Cell],
     seeds: u64,
     threads: usize,
 ) -> Result<Vec<Measured>> {
+    let trace = &material.trace;
     let infinite = oracle::shared(trace, usize::MAX).hit_share;
     let oracles = oracles(trace, cells);
     let progress = progress(cells.len() as u64 * seeds)?;
@@ -60,7 +61,7 @@ pub(crate) fn run(
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(cell) = cells.get(index) else { break };
                     let oracle = &oracles[index];
-                    let result = measure(trace, cell, oracle, infinite, seeds, &progress);
+                    let result = measure(material, cell, oracle, infinite, seeds, &progress);
                     if let Ok(mut results) = results.lock() {
                         results[index] = Some(result);
                     }
@@ -94,7 +95,7 @@ fn progress(total: u64) -> Result<ProgressBar> {
 }
 
 fn measure(
-    trace: &Trace,
+    material: &Material,
     cell: &Cell,
     oracle: &Oracle,
     infinite: f64,
@@ -104,7 +105,7 @@ fn measure(
     let mut summaries = Vec::new();
     let (mut curve, mut timeline) = (Vec::new(), Vec::new());
     for seed in 0..seeds.max(1) {
-        let finished = cell.scenario.run(trace, oracle, cell.policy, seed)?;
+        let finished = cell.scenario.run(material, oracle, cell.policy, seed)?;
         summaries.push(finished.summary);
         if seed == 0 {
             curve = distribution(&finished.run);

@@ -3,24 +3,27 @@
 //! `cargo run --release --example replay -- --help`
 
 mod baseline;
+mod experiments;
 mod gates;
 mod gateway;
 mod grid;
+mod library;
 mod policies;
 mod report;
 mod scenario;
 mod sim;
 mod trace;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, ensure};
 use clap::Parser;
 
-use grid::Cell;
+use experiments::{Experiments, Lists, Measurements};
 use policies::Policy;
-use scenario::{Scenario, Shape};
+use report::html::Study;
+use scenario::{Material, Scenario, Shape};
 use sim::arrivals::Process;
 use trace::Trace;
 
@@ -66,6 +69,10 @@ struct Arguments {
     /// Requests of the synthetic workload.
     #[arg(long, default_value_t = 20_000)]
     requests: usize,
+    /// Write a report with pictures to this file. Adds to the grid: 4, 16 and 64 gateways, other
+    /// fleets and arrivals, late and missing first tokens.
+    #[arg(long)]
+    html: Option<PathBuf>,
     /// Write the measures to this file as JSON; "-" for standard output.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -92,30 +99,47 @@ fn run(arguments: &Arguments) -> Result<bool> {
     };
     let mut traces =
         arguments.traces.iter().map(|path| trace::load(path)).collect::<Result<Vec<_>>>()?;
-    if arguments.gates {
-        return gates::run(&traces, Policy::Greedy, threads);
-    }
     if traces.is_empty() {
         traces.push(trace::synthetic::trace(arguments.requests, 1));
     }
-    let cells = arguments.cells()?;
-    let mut objects = Vec::new();
-    for trace in &traces {
-        println!("{}\n", describe(trace));
-        let measured = grid::run(trace, &cells, arguments.seeds, threads)?;
-        print!("{}", report::table::render(&measured));
-        objects.push(report::json::render(&trace.name, &measured));
+    let materials = traces.into_iter().map(Material::new).collect::<Result<Vec<_>>>()?;
+    if arguments.gates {
+        return gates::run(&materials, threads);
+    }
+    let experiments = arguments.experiments()?;
+    let mut results = Vec::new();
+    for material in &materials {
+        println!("{}\n", describe(&material.trace));
+        let measured = experiments.run(material, arguments.seeds, threads)?;
+        measured.parts().for_each(|part| print!("{}", report::table::render(part)));
+        results.push((&material.trace, measured));
     }
     if let Some(path) = &arguments.json {
-        let text = serde_json::to_string_pretty(&objects)?;
-        if path.as_os_str() == "-" {
-            println!("{text}");
-        } else {
-            std::fs::write(path, text)
-                .with_context(|| format!("cannot write {}", path.display()))?;
-        }
+        let measured = |(trace, measured): &(&Trace, Measurements)| {
+            let all: Vec<_> = measured.parts().flatten().cloned().collect();
+            report::json::render(&trace.name, &all)
+        };
+        let objects: Vec<_> = results.iter().map(measured).collect();
+        write(path, &serde_json::to_string_pretty(&objects)?)?;
+    }
+    if let Some(path) = &arguments.html {
+        let study = |(trace, measured)| Study {
+            trace: describe(trace),
+            measured,
+            reference: &experiments.reference,
+        };
+        let studies: Vec<Study<'_>> = results.iter().map(|(t, m)| study((*t, m))).collect();
+        write(path, &report::html::render(&studies)?)?;
     }
     Ok(true)
+}
+
+fn write(path: &Path, text: &str) -> Result<()> {
+    if path.as_os_str() == "-" {
+        println!("{text}");
+        return Ok(());
+    }
+    std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn describe(trace: &Trace) -> String {
@@ -130,40 +154,30 @@ fn describe(trace: &Trace) -> String {
 }
 
 impl Arguments {
-    /// Every combination of the lists.
-    fn cells(&self) -> Result<Vec<Cell>> {
+    /// What the arguments ask for.
+    fn experiments(&self) -> Result<Experiments> {
         ensure!(self.workers > 0, "--workers must be at least 1");
         let positive = |value: &f64| value.is_finite() && *value > 0.0;
         ensure!(self.loads.iter().all(positive), "--loads must be above 0");
         ensure!(self.caches.iter().all(positive), "--caches must be above 0");
+        ensure!(self.replicas.iter().all(|&replicas| replicas > 0), "--replicas must be above 0");
         let policies = match self.policies.is_empty() {
             true => Policy::ALL.to_vec(),
-            false => {
-                let parse = |name: &String| Policy::parse(name);
-                self.policies.iter().map(parse).collect::<Result<_>>()?
-            }
+            false => self.policies.iter().map(|name| Policy::parse(name)).collect::<Result<_>>()?,
         };
-        let mut cells = Vec::new();
-        for &shape in &self.shapes {
-            for &replicas in &self.replicas {
-                for &cache_share in &self.caches {
-                    for &load in &self.loads {
-                        let scenario = Scenario {
-                            workers: self.workers,
-                            cache_share,
-                            load,
-                            process: self.arrivals,
-                            replicas,
-                            shape,
-                            signal_delay: self.signal_delay,
-                            signal_loss: self.signal_loss,
-                        };
-                        let cell = |&policy| Cell { scenario: scenario.clone(), policy };
-                        cells.extend(policies.iter().map(cell));
-                    }
-                }
-            }
-        }
-        Ok(cells)
+        let base = Scenario {
+            workers: self.workers,
+            process: self.arrivals,
+            signal_delay: self.signal_delay,
+            signal_loss: self.signal_loss,
+            ..Scenario::default()
+        };
+        let lists = Lists {
+            loads: &self.loads,
+            caches: &self.caches,
+            shapes: &self.shapes,
+            replicas: &self.replicas,
+        };
+        Ok(Experiments::new(&base, &lists, policies, self.html.is_some()))
     }
 }

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 
-use crate::policies::Policy;
+use crate::library::Prompts;
+use crate::policies::{Policy, Setting};
 use crate::sim::arrivals::{self, Process};
 use crate::sim::engine;
 use crate::sim::fleet::{Change, Fleet, Stage};
@@ -38,6 +39,18 @@ impl Shape {
             Shape::Joining => "joining",
             Shape::Split => "split",
         }
+    }
+}
+
+/// A trace and its prompts in the library's form.
+pub(crate) struct Material {
+    pub(crate) trace: Trace,
+    pub(crate) prompts: Prompts,
+}
+
+impl Material {
+    pub(crate) fn new(trace: Trace) -> Result<Self> {
+        Ok(Self { prompts: Prompts::new(&trace)?, trace })
     }
 }
 
@@ -166,18 +179,20 @@ impl Scenario {
     /// Runs `policy` on `trace`; `oracle` is [`Scenario::oracle`].
     pub(crate) fn run(
         &self,
-        trace: &Trace,
+        material: &Material,
         oracle: &Oracle,
         policy: Policy,
         seed: u64,
     ) -> Result<Finished> {
+        let trace = &material.trace;
+        let setting = Setting { trace, prompts: &material.prompts, replicas: self.replicas };
         let span = arrivals::span_for(trace, &self.fleet(trace, 0.0), oracle, self.load);
         let mut fleet = self.fleet(trace, span);
         fleet.report_every = policy.report_interval();
         let times = arrivals::times(trace, self.process, span, seed);
         let gateway = |replica| {
             let replica_seed = crate::sim::rng::mix(seed ^ ((replica as u64) << 32));
-            policy.gateway(trace, &fleet, replica_seed)
+            policy.gateway(&setting, &fleet, replica_seed)
         };
         let mut gateways = (0..self.replicas.max(1)).map(gateway).collect::<Result<Vec<_>>>()?;
         let run = engine::run(trace, &fleet, &times, &mut gateways, seed);

@@ -6,6 +6,7 @@ use anyhow::Result;
 
 use super::look;
 use super::plot::{self, Axis, Line, Strips};
+use crate::experiments::Measurements;
 use crate::grid::Measured;
 use crate::policies::Policy;
 use crate::scenario::Scenario;
@@ -19,12 +20,8 @@ const TIMELINE_POLICIES: usize = 4;
 pub(crate) struct Study<'a> {
     /// The trace in one line.
     pub(crate) trace: String,
-    /// Policies x loads x cache sizes, one gateway.
-    pub(crate) grid: &'a [Measured],
-    /// The reference scenario with several gateways.
-    pub(crate) replicas: &'a [Measured],
-    /// The reference scenario under other circumstances.
-    pub(crate) circumstances: &'a [Measured],
+    /// What was measured.
+    pub(crate) measured: &'a Measurements,
     /// The scenario of the pictures that show only one.
     pub(crate) reference: &'a Scenario,
 }
@@ -59,22 +56,47 @@ impl Study<'_> {
     fn render(&self, page: &mut String) -> Result<()> {
         let reference = self.reference.describe();
         let _ = write!(page, "<h2>{}</h2>", escape(&self.trace));
-        figure(page, &self.against_load("mean time to first token, s", |run| run.summary.mean)?,
-            &format!("Mean time to first token against load; cache {:.0}%.", self.cache_percent()));
-        figure(page, &self.against_load("99th percentile, s", |run| run.summary.p99)?,
-            &format!("99th percentile of the time to first token; cache {:.0}%.", self.cache_percent()));
-        figure(page, &self.hit_share()?, &format!(
-            "Prompt tokens served from a worker's cache; load {:.2}.", self.reference.load));
-        figure(page, &self.distribution()?, &format!("Distribution of the time to first token; {reference}."));
-        figure(page, &self.timeline()?, &format!(
-            "Each worker's queue over time, darker is longer; {reference}."));
-        if !self.replicas.is_empty() {
-            figure(page, &self.gateways()?, &format!(
-                "Gateways that share nothing in front of the same workers; {reference}."));
+        figure(
+            page,
+            &self.against_load("mean time to first token, s", |run| run.summary.mean)?,
+            &format!("Mean time to first token against load; cache {:.0}%.", self.cache_percent()),
+        );
+        figure(
+            page,
+            &self.against_load("99th percentile, s", |run| run.summary.p99)?,
+            &format!(
+                "99th percentile of the time to first token; cache {:.0}%.",
+                self.cache_percent()
+            ),
+        );
+        figure(
+            page,
+            &self.hit_share()?,
+            &format!(
+                "Prompt tokens served from a worker's cache; load {:.2}.",
+                self.reference.load
+            ),
+        );
+        figure(
+            page,
+            &self.distribution()?,
+            &format!("Distribution of the time to first token; {reference}."),
+        );
+        figure(
+            page,
+            &self.timeline()?,
+            &format!("Each worker's queue over time, darker is longer; {reference}."),
+        );
+        if !self.measured.replicas.is_empty() {
+            figure(
+                page,
+                &self.gateways()?,
+                &format!("Gateways that share nothing in front of the same workers; {reference}."),
+            );
         }
-        page.push_str(&tables(self.grid));
-        page.push_str(&tables(self.replicas));
-        page.push_str(&tables(self.circumstances));
+        page.push_str(&tables(&self.measured.grid));
+        page.push_str(&tables(&self.measured.replicas));
+        page.push_str(&tables(&self.measured.circumstances));
         Ok(())
     }
 
@@ -84,7 +106,7 @@ impl Study<'_> {
 
     fn against_load(&self, title: &'static str, value: fn(&Measured) -> f64) -> Result<String> {
         let here = |run: &&Measured| run.cell.scenario.cache_share == self.reference.cache_share;
-        let runs: Vec<&Measured> = self.grid.iter().filter(here).collect();
+        let runs: Vec<&Measured> = self.measured.grid.iter().filter(here).collect();
         let lines = per_policy(&runs, |run| (run.cell.scenario.load, value(run)));
         let loads = ticks(&runs, |scenario| scenario.load);
         plot::lines(&Axis::at("load", &loads), &Axis::logarithmic(title), &lines)
@@ -92,7 +114,7 @@ impl Study<'_> {
 
     fn hit_share(&self) -> Result<String> {
         let here = |run: &&Measured| run.cell.scenario.load == self.reference.load;
-        let runs: Vec<&Measured> = self.grid.iter().filter(here).collect();
+        let runs: Vec<&Measured> = self.measured.grid.iter().filter(here).collect();
         let percent = |run: &Measured| run.cell.scenario.cache_share * 100.0;
         let mut lines = per_policy(&runs, |run| (percent(run), run.summary.hit_share * 100.0));
         let limit = |name: &str, value: fn(&Measured) -> f64| {
@@ -102,14 +124,14 @@ impl Study<'_> {
             points.dedup_by(|a, b| a.0 == b.0);
             Line { name: name.to_owned(), look: look::REFERENCE, points }
         };
-        lines.push(limit("one shared cache of that size", |run| run.oracle));
+        lines.push(limit("oracle: one cache", |run| run.oracle));
         let caches = ticks(&runs, |scenario| scenario.cache_share * 100.0);
         let x = Axis::at("cache, % of the distinct prompt blocks", &caches);
         plot::lines(&x, &Axis::linear("prompt tokens from cache, %"), &lines)
     }
 
     fn at_reference(&self) -> Vec<&Measured> {
-        self.grid.iter().filter(|run| run.cell.scenario == *self.reference).collect()
+        self.measured.grid.iter().filter(|run| run.cell.scenario == *self.reference).collect()
     }
 
     fn distribution(&self) -> Result<String> {
@@ -144,7 +166,7 @@ impl Study<'_> {
     }
 
     fn gateways(&self) -> Result<String> {
-        let runs: Vec<&Measured> = self.replicas.iter().collect();
+        let runs: Vec<&Measured> = self.measured.replicas.iter().collect();
         let count = |scenario: &Scenario| scenario.replicas as f64;
         let lines = per_policy(&runs, |run| (count(&run.cell.scenario), run.summary.mean));
         let x = Axis::at("gateways", &ticks(&runs, count));

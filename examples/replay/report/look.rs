@@ -47,6 +47,11 @@ const fn look(color: RGBColor, dash: Option<(u32, u32)>, marker: Marker, width: 
 /// The look of a policy: the library's own lines are solid, the others dashed.
 pub(crate) fn of(policy: Policy) -> Look {
     match policy {
+        Policy::LeastWork => look(BLUE, None, Marker::Disc, 3),
+        Policy::Threshold => look(BLACK, None, Marker::Square, 2),
+        Policy::PowerOfTwo => look(GRAY, None, Marker::Up, 2),
+        Policy::RoundRobin => look(GRAY, None, Marker::Diamond, 2),
+        Policy::Random => look(GRAY, None, Marker::Cross, 2),
         Policy::AsWritten => look(SKY, Some((2, 3)), Marker::Cross, 2),
         Policy::Smg => look(VERMILION, Some((8, 3)), Marker::Square, 2),
         Policy::Dynamo => look(GREEN, Some((8, 3)), Marker::Down, 2),
@@ -71,8 +76,18 @@ impl Marker {
             Marker::Up => vec![(0, -5), (5, 4), (-5, 4)],
             Marker::Down => vec![(0, 5), (5, -4), (-5, -4)],
             Marker::Cross => vec![
-                (-5, -3), (-3, -5), (0, -2), (3, -5), (5, -3), (2, 0),
-                (5, 3), (3, 5), (0, 2), (-3, 5), (-5, 3), (-2, 0),
+                (-5, -3),
+                (-3, -5),
+                (0, -2),
+                (3, -5),
+                (5, -3),
+                (2, 0),
+                (5, 3),
+                (3, 5),
+                (0, 2),
+                (-3, 5),
+                (-5, 3),
+                (-2, 0),
             ],
             Marker::None => Vec::new(),
         }

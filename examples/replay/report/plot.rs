@@ -3,7 +3,9 @@
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
 use plotters::coord::ranged1d::ValueFormatter;
+use plotters::element::DashedPathElement;
 use plotters::prelude::*;
+use plotters::style::TextStyle;
 
 use super::look::{Look, Marker};
 
@@ -13,6 +15,10 @@ const LEGEND_WIDTH: u32 = 210;
 const FONT: &str = "sans-serif";
 const INK: RGBColor = RGBColor(40, 40, 40);
 const GRID: RGBColor = RGBColor(225, 225, 225);
+
+fn note(size: i32) -> TextStyle<'static> {
+    (FONT, size).into_font().color(&INK)
+}
 
 /// A named line.
 pub(crate) struct Line {
@@ -49,9 +55,10 @@ impl Axis {
 
     fn scale(&self, values: impl Iterator<Item = f64>) -> Scale {
         let usable = values.filter(|value| !self.logarithmic || *value > 0.0);
-        let (least, most) = usable.fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), value| {
-            (least.min(value), most.max(value))
-        });
+        let (least, most) = usable
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |(least, most), value| {
+                (least.min(value), most.max(value))
+            });
         let (least, most) = if least <= most { (least, most) } else { (0.1, 1.0) };
         if self.logarithmic { self.log_scale(least, most) } else { self.linear_scale(least, most) }
     }
@@ -167,7 +174,8 @@ pub(crate) fn lines(x: &Axis, y: &Axis, lines: &[Line]) -> Result<String> {
         let all = || lines.iter().flat_map(|line| &line.points);
         let x_scale = x.scale(all().map(|point| point.0));
         let y_scale = y.scale(all().map(|point| point.1));
-        draw_chart(&chart, (x, &x_scale), (y, &y_scale), lines).map_err(|error| anyhow!("{error}"))?;
+        draw_chart(&chart, (x, &x_scale), (y, &y_scale), lines)
+            .map_err(|error| anyhow!("{error}"))?;
         draw_legend(&legend, lines).map_err(|error| anyhow!("{error}"))?;
         root.present()?;
     }
@@ -240,7 +248,7 @@ fn draw_legend(area: &Area<'_>, lines: &[Line]) -> Drawn {
                 line.look.marker.outline().into_iter().map(place).collect();
             area.draw(&Polygon::new(outline, line.look.color.filled()))?;
         }
-        area.draw(&Text::new(line.name.clone(), (48, y - 7), (FONT, 14, &INK)))?;
+        area.draw(&Text::new(line.name.clone(), (48, y - 7), note(14)))?;
     }
     Ok(())
 }
@@ -289,10 +297,10 @@ fn shade(share: f64) -> RGBColor {
 
 fn draw_band(area: &Area<'_>, strips: &Strips, top: i32, most: f64) -> Drawn {
     let width = strips_width();
-    area.draw(&Text::new(strips.name.clone(), (STRIP_LEFT, top + 8), (FONT, 14, &INK)))?;
+    area.draw(&Text::new(strips.name.clone(), (STRIP_LEFT, top + 8), note(14)))?;
     for (row, cells) in strips.rows.iter().enumerate() {
         let y = top + STRIP_TITLE + row as i32 * STRIP_ROW;
-        area.draw(&Text::new(format!("worker {row}"), (4, y + 1), (FONT, 11, &INK)))?;
+        area.draw(&Text::new(format!("worker {row}"), (4, y + 1), note(11)))?;
         let edge = |index: usize| STRIP_LEFT + width * index as i32 / cells.len().max(1) as i32;
         for (index, &cell) in cells.iter().enumerate() {
             let corners = [(edge(index), y), (edge(index + 1), y + STRIP_ROW - 2)];
@@ -309,16 +317,16 @@ fn draw_time(area: &Area<'_>, seconds: f64, top: i32) -> Drawn {
     for index in 0..=(seconds / step) as i32 {
         let at = STRIP_LEFT + (f64::from(width) * f64::from(index) * step / seconds) as i32;
         area.draw(&PathElement::new(vec![(at, top), (at, top + 6)], INK))?;
-        area.draw(&Text::new(number(f64::from(index) * step), (at - 10, top + 10), (FONT, 13, &INK)))?;
+        area.draw(&Text::new(number(f64::from(index) * step), (at - 10, top + 10), note(13)))?;
     }
-    area.draw(&Text::new("simulated time, s", (STRIP_LEFT + width / 2 - 50, top + 30), (FONT, 15, &INK)))?;
+    area.draw(&Text::new("simulated time, s", (STRIP_LEFT + width / 2 - 50, top + 30), note(15)))?;
     Ok(())
 }
 
 fn draw_scale(area: &Area<'_>, most: f64) -> Drawn {
     let left = (WIDTH - LEGEND_WIDTH) as i32;
-    area.draw(&Text::new("requests before", (left, 10), (FONT, 13, &INK)))?;
-    area.draw(&Text::new("their first token", (left, 26), (FONT, 13, &INK)))?;
+    area.draw(&Text::new("requests before", (left, 10), note(13)))?;
+    area.draw(&Text::new("their first token", (left, 26), note(13)))?;
     const STEPS: i32 = 24;
     for step in 0..STEPS {
         let share = f64::from(step) / f64::from(STEPS - 1);
@@ -327,7 +335,7 @@ fn draw_scale(area: &Area<'_>, most: f64) -> Drawn {
     }
     for share in [0.0, 0.25, 0.5, 1.0] {
         let y = 50 + ((1.0 - share) * f64::from(STEPS - 1) * 6.0) as i32;
-        area.draw(&Text::new(number((most * share).round()), (left + 24, y - 4), (FONT, 13, &INK)))?;
+        area.draw(&Text::new(number((most * share).round()), (left + 24, y - 4), note(13)))?;
     }
     Ok(())
 }

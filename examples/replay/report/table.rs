@@ -29,7 +29,16 @@ pub(crate) fn render(measured: &[Measured]) -> String {
 fn rows(block: &[Measured]) -> String {
     let mut text = format!(
         "  {:<24} {:>6} {:>9} {:>8} {:>8} {:>8} {:>8} {:>9} {:>9} {:>6}\n",
-        "policy", "hits", "of oracle", "mean s", "p50 s", "p90 s", "p99 s", "e2e p50 s", "imbalance", "failed"
+        "policy",
+        "hits",
+        "of oracle",
+        "mean s",
+        "p50 s",
+        "p90 s",
+        "p99 s",
+        "e2e p50 s",
+        "imbalance",
+        "failed"
     );
     let mut sorted: Vec<&Measured> = block.iter().collect();
     sorted.sort_by(|a, b| a.summary.mean.total_cmp(&b.summary.mean));

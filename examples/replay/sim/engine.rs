@@ -268,7 +268,13 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    fn decode(&mut self, now: f64, id: usize, index: usize, gateways: &mut [Box<dyn Gateway + '_>]) {
+    fn decode(
+        &mut self,
+        now: f64,
+        id: usize,
+        index: usize,
+        gateways: &mut [Box<dyn Gateway + '_>],
+    ) {
         let tokens = self.trace.requests[id].output.saturating_sub(1);
         self.workers[index].start_decode(now, id, tokens);
         self.plan_decode(now, index);

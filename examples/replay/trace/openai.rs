@@ -26,7 +26,8 @@ pub(crate) fn parse<'a>(
     for (number, text) in lines {
         raw.push(line(text).with_context(|| format!("{file}:{number}"))?);
     }
-    let start = raw.iter().map(|request: &RawRequest| request.arrival).fold(f64::INFINITY, f64::min);
+    let start =
+        raw.iter().map(|request: &RawRequest| request.arrival).fold(f64::INFINITY, f64::min);
     let mut builder = TraceBuilder::new(name, BLOCK_TOKENS);
     for request in raw {
         builder.push(RawRequest { arrival: request.arrival - start, ..request });
@@ -53,7 +54,8 @@ fn line(text: &str) -> Result<RawRequest> {
         arrival,
         input: u32::try_from(prompt.len().div_ceil(BYTES_PER_TOKEN))
             .context("the prompt is too long")?,
-        output: u32::try_from(output.unwrap_or(DEFAULT_OUTPUT)).context("too many output tokens")?,
+        output: u32::try_from(output.unwrap_or(DEFAULT_OUTPUT))
+            .context("too many output tokens")?,
         blocks: blocks(prompt.as_bytes()),
         ..RawRequest::default()
     })

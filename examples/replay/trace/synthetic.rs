@@ -49,7 +49,8 @@ struct Turn {
 }
 
 fn converse(turns: &mut Vec<Turn>, kind: &Kind, conversation: usize, start: f64, rng: &mut Rng) {
-    let system = (rng.below(SYSTEM_PROMPTS) * rng.below(SYSTEM_PROMPTS)) as u64 % SYSTEM_PROMPTS as u64;
+    let system =
+        (rng.below(SYSTEM_PROMPTS) * rng.below(SYSTEM_PROMPTS)) as u64 % SYSTEM_PROMPTS as u64;
     let shared = u64::from(kind.system / BLOCK_TOKENS);
     let count = kind.turns.0 + rng.below(kind.turns.1 - kind.turns.0 + 1);
     let (mut context, mut now) = (kind.system, start);
