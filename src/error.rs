@@ -18,13 +18,13 @@ pub enum RoutingError {
         /// The role that has none.
         role: Role,
         /// Workers registered in the role.
-        workers: usize,
+        workers: u32,
         /// Of these, unhealthy (by the host's word or by outcomes).
-        unhealthy: usize,
+        unhealthy: u32,
         /// Of these, draining.
-        draining: usize,
+        draining: u32,
         /// Of the remaining ones, those that the request's exclusions, allow set or labels rule out.
-        excluded: usize,
+        excluded: u32,
     },
     /// Every worker that the request may use is at its limit of in-flight requests.
     #[error(
@@ -34,7 +34,7 @@ pub enum RoutingError {
         /// The role that is full.
         role: Role,
         /// How many workers are full.
-        busy: usize,
+        busy: u32,
     },
     /// There are eligible workers of both roles, but none that may work together.
     #[error(
@@ -42,18 +42,13 @@ pub enum RoutingError {
     )]
     NoPair {
         /// Eligible prefill workers.
-        prefill: usize,
+        prefill: u32,
         /// Eligible decode workers.
-        decode: usize,
+        decode: u32,
     },
     /// The policy failed.
-    #[error("policy {name:?}: {source}")]
-    Policy {
-        /// The policy's name.
-        name: String,
-        /// What went wrong.
-        source: PolicyError,
-    },
+    #[error(transparent)]
+    Policy(Box<PolicyFailure>),
     /// The fingerprint in the request does not fit this router.
     #[error(transparent)]
     Fingerprint(#[from] FingerprintError),
@@ -69,6 +64,16 @@ impl RoutingError {
             _ => None,
         }
     }
+}
+
+/// A policy's failure to decide. Boxed in [`RoutingError`], which every select returns by value.
+#[derive(Clone, Debug, Error, PartialEq, Eq)]
+#[error("policy {name:?}: {source}")]
+pub struct PolicyFailure {
+    /// The policy's name.
+    pub name: String,
+    /// What went wrong.
+    pub source: PolicyError,
 }
 
 /// What a policy can do wrong, and what can be wrong with a policy.

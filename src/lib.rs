@@ -25,7 +25,9 @@ mod stripe;
 mod sync;
 mod worker;
 
-pub use crate::error::{ConfigError, PolicyError, PoolError, RoutingError, TicketError};
+pub use crate::error::{
+    ConfigError, PolicyError, PolicyFailure, PoolError, RoutingError, TicketError,
+};
 pub use crate::metrics::MetricsSnapshot;
 pub use crate::policy::{
     Completion, Decision, Dispatch, FirstToken, PairDecision, Reason, RequestView, RoutingPolicy,

@@ -20,7 +20,7 @@ pub mod random;
 pub mod round_robin;
 
 use self::prefix_query::PrefixQuery;
-use crate::error::{PolicyError, RoutingError};
+use crate::error::{PolicyError, PolicyFailure, RoutingError};
 use crate::pool::candidates::Candidates;
 use crate::request::Request;
 use crate::worker::{Role, WorkerId, health::Outcome, spec::WorkerInfo};
@@ -294,6 +294,7 @@ pub struct Usage {
 }
 
 /// Turns a policy's own failure into the error of a request.
+#[cold]
 pub(crate) fn failed(policy: &dyn RoutingPolicy, source: PolicyError) -> RoutingError {
-    RoutingError::Policy { name: policy.name().to_owned(), source }
+    RoutingError::Policy(Box::new(PolicyFailure { name: policy.name().to_owned(), source }))
 }

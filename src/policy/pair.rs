@@ -47,10 +47,10 @@ pub fn jointly(
 
 /// The error that helps most: a role with nobody at all, nobody free, or nobody who fits the other.
 fn blame(prefill: &Candidates<'_>, decode: &Candidates<'_>, error: RoutingError) -> RoutingError {
-    if matches!(error, RoutingError::Policy { .. }) {
+    if matches!(error, RoutingError::Policy(_)) {
         return error;
     }
-    let (prefills, decodes) = (prefill.iter().count(), decode.iter().count());
+    let (prefills, decodes) = (prefill.iter().count() as u32, decode.iter().count() as u32);
     if prefills == 0 {
         prefill.none()
     } else if decodes == 0 {

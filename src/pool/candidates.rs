@@ -161,7 +161,7 @@ impl<'a> Candidates<'a> {
     #[cold]
     pub fn none(&self) -> RoutingError {
         let view = self.pool.role(self.role);
-        let admitted = self.admitted().len();
+        let admitted = self.admitted().len() as u32;
         if admitted > 0 {
             return RoutingError::AllBusy { role: self.role, busy: admitted };
         }
@@ -170,16 +170,17 @@ impl<'a> Candidates<'a> {
             workers: view.workers,
             unhealthy: view.unhealthy,
             draining: view.draining,
-            excluded: view.eligible.len(),
+            excluded: view.eligible.len() as u32,
         }
     }
 
-    /// Whether this worker would be a candidate if it were not at its in-flight limit.
-    pub(crate) fn is_full(&self, worker: WorkerId) -> bool {
+    /// Whether this worker is a candidate, or would be if it were not at its in-flight limit.
+    #[inline]
+    pub(crate) fn includes(&self, worker: WorkerId) -> bool {
         let slot = worker.slot();
-        self.admitted().contains(slot)
+        self.pool.role(self.role).bits.contains(slot)
+            && self.filter.is_none_or(|filter| filter.admits(slot))
             && self.pool.id_at(slot) == Some(worker)
-            && !self.has_room(slot)
     }
 
     pub(crate) fn pool(&self) -> &'a PoolSnapshot {
@@ -270,13 +271,13 @@ impl<'a> Candidate<'a> {
     /// The weight in force: as configured, ramped up by slow start, lowered while overloaded.
     #[inline]
     pub fn weight(&self) -> f64 {
-        self.pool.weight(self.slot)
+        self.pool.seat(self.slot).weight
     }
 
     /// Keyed digest of the worker's URL, for rendezvous hashing: equal in routers that share the key.
     #[inline]
     pub fn url_digest(&self) -> u64 {
-        self.pool.url_digest(self.slot)
+        self.pool.seat(self.slot).url_digest
     }
 
     /// Requests in flight, as this router counts them.

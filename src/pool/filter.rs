@@ -19,10 +19,13 @@ impl Filter {
 
     /// The request's exclusions, allow set and labels; `None` if it has none of them. Ids of workers
     /// that have left rule nothing out and admit nothing.
+    #[inline]
     pub(crate) fn of_request(request: &Request<'_>, pool: &PoolSnapshot) -> Option<Filter> {
-        if !request.is_selective() {
-            return None;
-        }
+        if request.is_selective() { Some(Self::build(request, pool)) } else { None }
+    }
+
+    #[inline(never)]
+    fn build(request: &Request<'_>, pool: &PoolSnapshot) -> Filter {
         let mut slots = SlotSet::FULL;
         let known = |id: &&crate::WorkerId| pool.id_at(id.slot()) == Some(**id);
         if let Some(allowed) = request.allowed {
@@ -37,7 +40,7 @@ impl Filter {
         if !request.labels.is_empty() {
             slots = slots.iter().filter(|&slot| carries(pool, slot, request.labels)).collect();
         }
-        Some(Filter { slots })
+        Filter { slots }
     }
 
     /// Whether the request may use the slot.

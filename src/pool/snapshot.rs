@@ -20,12 +20,22 @@ pub(crate) struct Standing {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PoolSnapshot {
     infos: Vec<Option<Arc<WorkerInfo>>>,
-    weights: Vec<f64>,
-    url_digests: Vec<u64>,
+    /// What requests read of each worker, by slot.
+    seats: Vec<Seat>,
     /// By slot: 0 = no group, else an index into `groups` plus 1.
     group_of: Vec<u16>,
     groups: Vec<Group>,
     roles: [RoleView; 3],
+}
+
+/// One slot's row.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Seat {
+    pub(crate) id: Option<WorkerId>,
+    /// Weight in force.
+    pub(crate) weight: f64,
+    pub(crate) user_data: u64,
+    pub(crate) url_digest: u64,
 }
 
 /// The slots of one group.
@@ -49,9 +59,9 @@ pub(crate) struct RoleView {
     pub(crate) cycle: Option<Vec<u16>>,
     /// Whether any eligible worker has a limit of in-flight requests.
     pub(crate) limited: bool,
-    pub(crate) workers: usize,
-    pub(crate) unhealthy: usize,
-    pub(crate) draining: usize,
+    pub(crate) workers: u32,
+    pub(crate) unhealthy: u32,
+    pub(crate) draining: u32,
 }
 
 impl PoolSnapshot {
@@ -60,16 +70,19 @@ impl PoolSnapshot {
         let slots = members.iter().map(|m| m.info.id.slot() + 1).max().unwrap_or(0);
         let mut snapshot = PoolSnapshot {
             infos: vec![None; slots],
-            weights: vec![0.0; slots],
-            url_digests: vec![0; slots],
+            seats: vec![Seat::default(); slots],
             group_of: vec![0; slots],
             ..Default::default()
         };
         for member in members {
             let slot = member.info.id.slot();
             snapshot.infos[slot] = Some(Arc::clone(&member.info));
-            snapshot.weights[slot] = member.weight;
-            snapshot.url_digests[slot] = member.info.url_digest;
+            snapshot.seats[slot] = Seat {
+                id: Some(member.info.id),
+                weight: member.weight,
+                user_data: member.info.user_data,
+                url_digest: member.info.url_digest,
+            };
         }
         snapshot.form_groups(members);
         for role in Role::ALL {
@@ -114,21 +127,15 @@ impl PoolSnapshot {
         self.infos.get(slot)?.as_ref()
     }
 
+    /// What requests read of the worker in this slot; nobody's seat for a free one.
+    #[inline]
+    pub(crate) fn seat(&self, slot: usize) -> Seat {
+        self.seats.get(slot).copied().unwrap_or_default()
+    }
+
     #[inline]
     pub(crate) fn id_at(&self, slot: usize) -> Option<WorkerId> {
-        self.info(slot).map(|info| info.id)
-    }
-
-    /// The weight in force; 0 for a free slot.
-    #[inline]
-    pub(crate) fn weight(&self, slot: usize) -> f64 {
-        self.weights.get(slot).copied().unwrap_or(0.0)
-    }
-
-    /// The URL's keyed digest; 0 for a free slot.
-    #[inline]
-    pub(crate) fn url_digest(&self, slot: usize) -> u64 {
-        self.url_digests.get(slot).copied().unwrap_or(0)
+        self.seat(slot).id
     }
 
     fn group(&self, slot: usize) -> Option<&Group> {
@@ -165,9 +172,9 @@ impl RoleView {
             alias: cycle.is_some().then(|| Alias::new(&weighted)),
             cycle,
             limited: eligible().any(|member| member.limited),
-            workers: mine().count(),
-            unhealthy: mine().filter(|member| !member.healthy).count(),
-            draining: mine().filter(|member| member.healthy && member.draining).count(),
+            workers: mine().count() as u32,
+            unhealthy: mine().filter(|member| !member.healthy).count() as u32,
+            draining: mine().filter(|member| member.healthy && member.draining).count() as u32,
         }
     }
 }

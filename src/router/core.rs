@@ -12,7 +12,6 @@ use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 
 use super::config::RouterConfig;
-use super::route::Mode;
 use super::ticket::Tickets;
 use crate::error::{ConfigError, PoolError};
 use crate::metrics::Decisions;
@@ -29,7 +28,7 @@ use crate::sync::atomic::{
     Ordering::{Relaxed, SeqCst},
 };
 use crate::worker::{
-    WorkerId,
+    Role, WorkerId,
     health::{HealthConfig, Outcome},
     spec::{WorkerInfo, WorkerSpec},
     state::{LoadReport, WorkerState},
@@ -114,8 +113,8 @@ struct Writer {
 
 impl Policies {
     #[inline]
-    pub(super) fn of(&self, mode: Mode) -> Option<&Arc<Installed>> {
-        let index = if mode == Mode::Pair { self.pair } else { self.regular };
+    pub(super) fn of(&self, role: Role) -> Option<&Arc<Installed>> {
+        let index = if role == Role::Regular { self.regular } else { self.pair };
         self.installed.get(index)?.as_ref()
     }
 
@@ -287,7 +286,7 @@ impl Core {
 
     pub(super) fn policy_name(&self) -> String {
         let view = self.view();
-        view.policies.of(Mode::Single).map_or(String::new(), |p| p.policy.name().to_owned())
+        view.policies.of(Role::Regular).map_or(String::new(), |p| p.policy.name().to_owned())
     }
 
     pub(super) fn set_policies(

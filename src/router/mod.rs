@@ -25,7 +25,7 @@ use self::builder::RouterBuilder;
 use self::config::RouterConfig;
 use self::core::{Core, Handle};
 use self::finish::Ending;
-use self::route::Mode;
+use self::route::{Pair, Single};
 use self::selection::{PairSelection, Selection};
 use self::ticket::Ticket;
 use crate::error::{ConfigError, PoolError, RoutingError, TicketError};
@@ -177,7 +177,7 @@ impl Router {
     /// As [`Router::select`], at this time.
     #[inline]
     pub fn select_at(&self, request: &Request<'_>, now: u64) -> Result<Selection, RoutingError> {
-        let routed = self.core().route(request, now, Mode::Single)?;
+        let routed = self.core().route::<Single>(request, now)?;
         Ok(Selection::new(Arc::clone(self.shared.handles.mine()), routed))
     }
 
@@ -192,7 +192,7 @@ impl Router {
         request: &Request<'_>,
         now: u64,
     ) -> Result<PairSelection, RoutingError> {
-        let routed = self.core().route(request, now, Mode::Pair)?;
+        let routed = self.core().route::<Pair>(request, now)?;
         Ok(PairSelection::new(Arc::clone(self.shared.handles.mine()), routed))
     }
 

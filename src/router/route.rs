@@ -6,11 +6,16 @@
 //! the last thing to be given back, and a slot changes hands only without load, so no callback about
 //! one worker can reach its successor.
 
+use std::marker::PhantomData;
+
 use super::core::{Core, DEFAULT_OUTPUT_TOKENS, Installed, NAMESPACE, ROUTING_KEY, View};
 use super::finish::Ending;
 use super::ticket::{Charge, Reserved, Ticket};
 use crate::error::{PolicyError, RoutingError};
-use crate::policy::{self, Decision, Dispatch, RequestView, Usage, prefix_query::PrefixQuery};
+use crate::policy::{
+    self, Decision, Dispatch, PairDecision, RequestView, RoutingPolicy, Usage,
+    prefix_query::PrefixQuery,
+};
 use crate::pool::{
     candidates::{Candidates, Rows},
     filter::Filter,
@@ -25,77 +30,162 @@ const ATTEMPTS: usize = 8;
 /// Leading blocks that a request is fingerprinted to at most: 512 KiB of text, 131,072 tokens.
 const MAX_BLOCKS: usize = 4096;
 
-/// One worker, or a pair.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Mode {
-    Single,
-    Pair,
+/// Whether a request goes to one worker or to a pair: what is decided, and by which method.
+pub(super) trait Mode {
+    /// What is decided.
+    type Choice: Copy;
+    /// The role of the worker that answers.
+    const ROLE: Role;
+
+    fn decide<'a>(
+        policy: &dyn RoutingPolicy,
+        candidates: impl Fn(Role) -> Candidates<'a>,
+        request: &RequestView<'_>,
+    ) -> Result<Self::Choice, RoutingError>;
+
+    /// The decision on the worker that answers.
+    fn main(choice: &Self::Choice) -> &Decision;
+
+    /// The decision on a prefill worker of its own.
+    fn prefill(choice: &Self::Choice) -> Option<&Decision>;
 }
 
-/// What was decided: the worker that answers, and in pair mode the one that prefills.
-#[derive(Clone, Copy, Debug)]
-struct Choice {
-    main: Decision,
-    prefill: Option<Decision>,
+/// One worker does it all.
+pub(super) enum Single {}
+
+/// A prefill and a decode worker.
+pub(super) enum Pair {}
+
+impl Mode for Single {
+    type Choice = Decision;
+    const ROLE: Role = Role::Regular;
+
+    #[inline(always)]
+    fn decide<'a>(
+        policy: &dyn RoutingPolicy,
+        candidates: impl Fn(Role) -> Candidates<'a>,
+        request: &RequestView<'_>,
+    ) -> Result<Decision, RoutingError> {
+        let candidates = candidates(Role::Regular);
+        let decision = policy.select_single(&candidates, request)?;
+        check(policy, &candidates, &decision)?;
+        Ok(decision)
+    }
+
+    #[inline(always)]
+    fn main(choice: &Decision) -> &Decision {
+        choice
+    }
+
+    #[inline(always)]
+    fn prefill(_choice: &Decision) -> Option<&Decision> {
+        None
+    }
+}
+
+impl Mode for Pair {
+    type Choice = PairDecision;
+    const ROLE: Role = Role::Decode;
+
+    fn decide<'a>(
+        policy: &dyn RoutingPolicy,
+        candidates: impl Fn(Role) -> Candidates<'a>,
+        request: &RequestView<'_>,
+    ) -> Result<PairDecision, RoutingError> {
+        let (prefill, decode) = (candidates(Role::Prefill), candidates(Role::Decode));
+        let pair = policy.select_pair(&prefill, &decode, request)?;
+        check(policy, &prefill, &pair.prefill)?;
+        check(policy, &decode, &pair.decode)?;
+        Ok(pair)
+    }
+
+    fn main(choice: &PairDecision) -> &Decision {
+        &choice.decode
+    }
+
+    fn prefill(choice: &PairDecision) -> Option<&Decision> {
+        Some(&choice.prefill)
+    }
+}
+
+/// Refuses a worker that is not a candidate. One that has become full since the policy looked is let
+/// through: charging it will fail, and the request is routed anew.
+#[inline]
+fn check(
+    policy: &dyn RoutingPolicy,
+    candidates: &Candidates<'_>,
+    decision: &Decision,
+) -> Result<(), RoutingError> {
+    let worker = decision.worker;
+    if candidates.includes(worker) {
+        Ok(())
+    } else {
+        Err(policy::failed(policy, PolicyError::NotACandidate { worker }))
+    }
 }
 
 /// A committed decision.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Routed {
+pub(super) struct Routed<C> {
+    pub(super) choice: C,
     pub(super) ticket: Ticket,
-    pub(super) main: Facts,
-    pub(super) prefill: Option<Facts>,
     pub(super) total_tokens: u32,
-}
-
-/// A decision and the host's own number.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Facts {
-    pub(super) decision: Decision,
+    /// The host's own number of the worker that answers.
     pub(super) user_data: u64,
 }
 
 /// One request on its way through one snapshot.
-struct Trip<'a> {
+struct Trip<'a, M> {
     core: &'a Core,
     view: &'a View,
     installed: &'a Installed,
     request: &'a Request<'a>,
-    filter: Option<Filter>,
-    mode: Mode,
+    filter: Option<&'a Filter>,
     now: u64,
+    mode: PhantomData<M>,
 }
 
 impl Core {
-    pub(super) fn route(
+    #[inline]
+    pub(super) fn route<M: Mode>(
         &self,
         request: &Request<'_>,
         now: u64,
-        mode: Mode,
-    ) -> Result<Routed, RoutingError> {
+    ) -> Result<Routed<M::Choice>, RoutingError> {
         if now >= self.wake_at.load(Relaxed) {
             self.keep_house(now);
         }
-        let mut busy = RoutingError::AllBusy { role: Role::Regular, busy: 0 };
         for _ in 0..ATTEMPTS {
             let view = self.view();
-            let Some(installed) = view.policies.of(mode) else { break };
+            let Some(installed) = view.policies.of(M::ROLE) else { break };
             let filter = Filter::of_request(request, &view.pool);
-            let trip = Trip { core: self, view: &view, installed, request, filter, mode, now };
+            let trip = Trip::<M> {
+                core: self,
+                view: &view,
+                installed,
+                request,
+                filter: filter.as_ref(),
+                now,
+                mode: PhantomData,
+            };
             let routed = if installed.wants_prefix {
                 trip.with_prefix()?
             } else {
-                let tokens = self.estimated_tokens(request);
-                trip.decide_and_commit(tokens, 0, None)?
+                trip.decide_and_commit(self.estimated_tokens(request), 0, None)?
             };
             if let Some(routed) = routed {
                 return Ok(routed);
             }
-            busy = trip
-                .candidates(if mode == Mode::Pair { Role::Decode } else { Role::Regular })
-                .none();
         }
-        Err(busy)
+        Err(self.busy(request, M::ROLE))
+    }
+
+    /// The error of a request that has lost every race for a free place.
+    #[cold]
+    fn busy(&self, request: &Request<'_>, role: Role) -> RoutingError {
+        let view = self.view();
+        let filter = Filter::of_request(request, &view.pool);
+        Candidates::new(&view.pool, role, Rows::Own(&self.rows), filter.as_ref()).none()
     }
 
     /// The prompt's length in tokens, without reading it.
@@ -176,14 +266,14 @@ impl Core {
     }
 }
 
-impl Trip<'_> {
+impl<M: Mode> Trip<'_, M> {
     fn candidates(&self, role: Role) -> Candidates<'_> {
         let rows = Rows::Own(&self.core.rows);
-        Candidates::new(&self.view.pool, role, rows, self.filter.as_ref())
+        Candidates::new(&self.view.pool, role, rows, self.filter)
     }
 
     /// Fingerprints the prompt into a window on the stack, just large enough.
-    fn with_prefix(&self) -> Result<Option<Routed>, RoutingError> {
+    fn with_prefix(&self) -> Result<Option<Routed<M::Choice>>, RoutingError> {
         let bytes = match &self.request.prompt {
             Prompt::None => 0,
             Prompt::Text(text) => text.len(),
@@ -201,7 +291,7 @@ impl Trip<'_> {
     }
 
     #[inline(never)]
-    fn with_window<const BLOCKS: usize>(&self) -> Result<Option<Routed>, RoutingError> {
+    fn with_window<const BLOCKS: usize>(&self) -> Result<Option<Routed<M::Choice>>, RoutingError> {
         let mut window = [0; BLOCKS];
         let fingerprint = self.core.fingerprint(self.request, &mut window)?;
         self.with_fingerprint(fingerprint)
@@ -210,7 +300,7 @@ impl Trip<'_> {
     fn with_fingerprint(
         &self,
         fingerprint: Fingerprint<'_>,
-    ) -> Result<Option<Routed>, RoutingError> {
+    ) -> Result<Option<Routed<M::Choice>>, RoutingError> {
         let header = fingerprint.header();
         let bytes = if header.unit == Unit::Text { clamp(header.total) } else { 0 };
         let tokens = self.core.tokens_of(&fingerprint);
@@ -220,13 +310,13 @@ impl Trip<'_> {
     }
 
     /// `None`: somebody else took the worker's last place, or the worker has just left.
-    #[inline]
+    #[inline(always)]
     fn decide_and_commit(
         &self,
         prompt_tokens: u32,
         prompt_bytes: u32,
         prefix: Option<&PrefixQuery<'_>>,
-    ) -> Result<Option<Routed>, RoutingError> {
+    ) -> Result<Option<Routed<M::Choice>>, RoutingError> {
         let key = self.request.routing_key;
         let request = RequestView {
             request: self.request,
@@ -235,70 +325,23 @@ impl Trip<'_> {
             routing_key: key.map(|key| self.core.digest(ROUTING_KEY, key)),
             prefix,
         };
-        let choice = self.decide(&request)?;
+        let choice = M::decide(&*self.installed.policy, |role| self.candidates(role), &request)?;
         Ok(self.commit(&choice, &request, prompt_bytes))
     }
 
-    #[inline]
-    fn decide(&self, request: &RequestView<'_>) -> Result<Choice, RoutingError> {
-        let policy = &*self.installed.policy;
-        let check = |candidates: &Candidates<'_>, decision: &Decision| {
-            let chosen = candidates.get(decision.worker.slot());
-            if chosen.is_some_and(|candidate| candidate.id() == decision.worker) {
-                return Ok(());
-            }
-            // The last place may have gone to another request since the policy looked.
-            if candidates.is_full(decision.worker) {
-                return Ok(());
-            }
-            let worker = decision.worker;
-            Err(policy::failed(policy, PolicyError::NotACandidate { worker }))
-        };
-        match self.mode {
-            Mode::Single => {
-                let candidates = self.candidates(Role::Regular);
-                let main = policy.select_single(&candidates, request)?;
-                check(&candidates, &main)?;
-                Ok(Choice { main, prefill: None })
-            }
-            Mode::Pair => {
-                let (prefill, decode) =
-                    (self.candidates(Role::Prefill), self.candidates(Role::Decode));
-                let pair = policy.select_pair(&prefill, &decode, request)?;
-                check(&prefill, &pair.prefill)?;
-                check(&decode, &pair.decode)?;
-                Ok(Choice { main: pair.decode, prefill: Some(pair.prefill) })
-            }
-        }
-    }
-
-    #[inline]
+    #[inline(always)]
     fn commit(
         &self,
-        choice: &Choice,
+        choice: &M::Choice,
         request: &RequestView<'_>,
         prompt_bytes: u32,
-    ) -> Option<Routed> {
+    ) -> Option<Routed<M::Choice>> {
         let core = self.core;
         let Some(reserved) = core.tickets.reserve() else {
             core.untracked.mine().fetch_add(1, Relaxed);
             return Some(self.routed(choice, request, Ticket::UNTRACKED));
         };
-        let output = request.request.expected_output_tokens.unwrap_or(DEFAULT_OUTPUT_TOKENS);
-        // The prompt is computed by the prefill worker where there is one.
-        let worked = choice.prefill.as_ref().unwrap_or(&choice.main);
-        let charge = Charge {
-            slot: choice.main.worker.slot() as u16,
-            prefill: choice.prefill.map(|decision| decision.worker.slot() as u16),
-            policy: self.installed.index,
-            notify: self.installed.wants_events,
-            dispatched: self.now,
-            work_tokens: worked.work_tokens,
-            matched_tokens: worked.matched_tokens,
-            prompt_tokens: request.prompt_tokens,
-            resident_tokens: request.prompt_tokens.saturating_add(output),
-            prompt_bytes,
-        };
+        let charge = self.charge(choice, request, prompt_bytes);
         let mut undo = Undo { core, reserved: Some(reserved), charge: &charge, charged: 0 };
         if !undo.charge_workers() {
             return None;
@@ -308,8 +351,7 @@ impl Trip<'_> {
             self.tell(choice, request);
         }
         let reserved = undo.defuse()?;
-        let deadline = self.now.saturating_add(core.deadline);
-        let ticket = core.tickets.open(reserved, &charge, deadline);
+        let ticket = core.tickets.open(reserved, &charge, self.now.saturating_add(core.deadline));
         if self.is_stale(choice) {
             // An error says that whoever removed the worker has closed it already.
             let _ = core.complete(ticket, Ending::of(Outcome::ClientCancelled), self.now);
@@ -318,45 +360,70 @@ impl Trip<'_> {
         Some(self.routed(choice, request, ticket))
     }
 
-    fn tell(&self, choice: &Choice, request: &RequestView<'_>) {
+    #[inline(always)]
+    fn charge(&self, choice: &M::Choice, request: &RequestView<'_>, prompt_bytes: u32) -> Charge {
+        let (main, prefill) = (M::main(choice), M::prefill(choice));
+        // The prompt is computed by the prefill worker where there is one.
+        let worked = prefill.unwrap_or(main);
+        // KV tokens are counted where somebody compares them: for pairs, and for policies that listen.
+        let resident_tokens = if M::ROLE == Role::Decode || self.installed.wants_events {
+            let output = request.request.expected_output_tokens.unwrap_or(DEFAULT_OUTPUT_TOKENS);
+            request.prompt_tokens.saturating_add(output)
+        } else {
+            0
+        };
+        Charge {
+            slot: main.worker.slot() as u16,
+            prefill: prefill.map(|decision| decision.worker.slot() as u16),
+            policy: self.installed.index,
+            notify: self.installed.wants_events,
+            dispatched: self.now,
+            work_tokens: worked.work_tokens,
+            matched_tokens: worked.matched_tokens,
+            prompt_tokens: request.prompt_tokens,
+            resident_tokens,
+            prompt_bytes,
+        }
+    }
+
+    fn tell(&self, choice: &M::Choice, request: &RequestView<'_>) {
         let policy = &*self.installed.policy;
-        let main_role = if self.mode == Mode::Pair { Role::Decode } else { Role::Regular };
-        if let Some(prefill) = &choice.prefill {
+        if let Some(prefill) = M::prefill(choice) {
             policy.on_dispatch(&Dispatch { decision: prefill, role: Role::Prefill, request });
         }
-        policy.on_dispatch(&Dispatch { decision: &choice.main, role: main_role, request });
+        policy.on_dispatch(&Dispatch { decision: M::main(choice), role: M::ROLE, request });
     }
 
     /// Whether a chosen worker has left, or the policy is being retired.
-    #[inline]
-    fn is_stale(&self, choice: &Choice) -> bool {
+    #[inline(always)]
+    fn is_stale(&self, choice: &M::Choice) -> bool {
         let left = |decision: &Decision| {
             let row = self.core.rows.get(decision.worker.slot());
             row.map(WorkerState::generation) != Some(decision.worker.generation())
         };
-        left(&choice.main)
-            || choice.prefill.as_ref().is_some_and(left)
+        left(M::main(choice))
+            || M::prefill(choice).is_some_and(left)
             || self.core.retired[usize::from(self.installed.index)].load(SeqCst)
     }
 
-    #[inline]
-    fn routed(&self, choice: &Choice, request: &RequestView<'_>, ticket: Ticket) -> Routed {
-        let facts = |decision: &Decision| Facts {
-            decision: *decision,
-            user_data: self.view.pool.info(decision.worker.slot()).map_or(0, |info| info.user_data),
-        };
+    #[inline(always)]
+    fn routed(
+        &self,
+        choice: &M::Choice,
+        request: &RequestView<'_>,
+        ticket: Ticket,
+    ) -> Routed<M::Choice> {
+        let main = M::main(choice);
         let decisions = self.installed.decisions.mine();
-        if let Some(prefill) = &choice.prefill {
+        decisions.count(M::ROLE, main.reason);
+        if let Some(prefill) = M::prefill(choice) {
             decisions.count(Role::Prefill, prefill.reason);
-            decisions.count(Role::Decode, choice.main.reason);
-        } else {
-            decisions.count(Role::Regular, choice.main.reason);
         }
         Routed {
+            choice: *choice,
             ticket,
-            main: facts(&choice.main),
-            prefill: choice.prefill.as_ref().map(facts),
             total_tokens: request.prompt_tokens,
+            user_data: self.view.pool.seat(main.worker.slot()).user_data,
         }
     }
 }

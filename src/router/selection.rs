@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use super::core::Handle;
 use super::finish::Ending;
-use super::route::{Facts, Routed};
+use super::route::Routed;
 use super::ticket::Ticket;
 use crate::error::TicketError;
-use crate::policy::{Reason, RunnerUp, Usage};
+use crate::policy::{Decision, PairDecision, Reason, RunnerUp, Usage};
 use crate::worker::{Role, WorkerId, health::Outcome, spec::WorkerInfo};
 
 /// The worker chosen for one request. Owns the request's load: when dropped without
@@ -17,8 +17,9 @@ use crate::worker::{Role, WorkerId, health::Outcome, spec::WorkerInfo};
 #[must_use = "dropping a selection gives its load back at once"]
 pub struct Selection {
     open: Open,
-    chosen: Facts,
+    decision: Decision,
     total_tokens: u32,
+    user_data: u64,
 }
 
 /// The prefill and decode workers chosen for one request, under one ticket. The prefill worker's
@@ -26,8 +27,7 @@ pub struct Selection {
 #[must_use = "dropping a selection gives its load back at once"]
 pub struct PairSelection {
     open: Open,
-    prefill: Facts,
-    decode: Facts,
+    pair: PairDecision,
     total_tokens: u32,
 }
 
@@ -35,14 +35,14 @@ pub struct PairSelection {
 #[derive(Clone, Copy)]
 pub struct Chosen<'a> {
     handle: &'a Handle,
-    facts: &'a Facts,
+    decision: &'a Decision,
     total_tokens: u32,
 }
 
 impl Chosen<'_> {
     /// The worker.
     pub fn worker(&self) -> WorkerId {
-        self.facts.decision.worker
+        self.decision.worker
     }
 
     /// What it was registered as; `None` if it has been removed since.
@@ -56,18 +56,20 @@ impl Chosen<'_> {
     }
 
     /// The host's own number, given at registration.
+    ///
+    /// 0 if it has been removed since.
     pub fn user_data(&self) -> u64 {
-        self.facts.user_data
+        self.info().map_or(0, |info| info.user_data)
     }
 
     /// Why it was chosen.
     pub fn reason(&self) -> Reason {
-        self.facts.decision.reason
+        self.decision.reason
     }
 
     /// Leading tokens of the prompt that it is believed to hold.
     pub fn matched_tokens(&self) -> u32 {
-        self.facts.decision.matched_tokens
+        self.decision.matched_tokens
     }
 
     /// Tokens of the prompt; estimated where only bytes are known.
@@ -77,18 +79,18 @@ impl Chosen<'_> {
 
     /// What the policy minimised, in the policy's own unit.
     pub fn score(&self) -> f64 {
-        self.facts.decision.score
+        self.decision.score
     }
 
     /// The best of those not chosen, where the policy compared.
     pub fn runner_up(&self) -> Option<RunnerUp> {
-        self.facts.decision.runner_up
+        self.decision.runner_up
     }
 }
 
 impl std::fmt::Debug for Chosen<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let decision = &self.facts.decision;
+        let decision = self.decision;
         f.debug_struct("Chosen")
             .field("worker", &decision.worker)
             .field("reason", &decision.reason)
@@ -168,25 +170,30 @@ macro_rules! ticket_methods {
 }
 
 impl Selection {
-    #[inline]
-    pub(super) fn new(handle: Arc<Handle>, routed: Routed) -> Self {
+    #[inline(always)]
+    pub(super) fn new(handle: Arc<Handle>, routed: Routed<Decision>) -> Self {
         Selection {
             open: Open { handle, ticket: routed.ticket },
-            chosen: routed.main,
+            decision: routed.choice,
             total_tokens: routed.total_tokens,
+            user_data: routed.user_data,
         }
     }
 
     /// The chosen worker, with everything known about the choice.
     #[inline]
     pub fn chosen(&self) -> Chosen<'_> {
-        Chosen { handle: &self.open.handle, facts: &self.chosen, total_tokens: self.total_tokens }
+        Chosen {
+            handle: &self.open.handle,
+            decision: &self.decision,
+            total_tokens: self.total_tokens,
+        }
     }
 
     /// The worker.
     #[inline]
     pub fn worker(&self) -> WorkerId {
-        self.chosen.decision.worker
+        self.decision.worker
     }
 
     /// Its URL; empty if it has been removed since. Allocates; [`Selection::user_data`] does not.
@@ -197,18 +204,18 @@ impl Selection {
     /// The host's own number, given at registration.
     #[inline]
     pub fn user_data(&self) -> u64 {
-        self.chosen.user_data
+        self.user_data
     }
 
     /// Why it was chosen.
     #[inline]
     pub fn reason(&self) -> Reason {
-        self.chosen.decision.reason
+        self.decision.reason
     }
 
     /// Leading tokens of the prompt that it is believed to hold.
     pub fn matched_tokens(&self) -> u32 {
-        self.chosen.decision.matched_tokens
+        self.decision.matched_tokens
     }
 
     /// Tokens of the prompt; estimated where only bytes are known.
@@ -218,36 +225,34 @@ impl Selection {
 
     /// What the policy minimised, in the policy's own unit.
     pub fn score(&self) -> f64 {
-        self.chosen.decision.score
+        self.decision.score
     }
 
     /// The best of those not chosen, where the policy compared.
     pub fn runner_up(&self) -> Option<RunnerUp> {
-        self.chosen.decision.runner_up
+        self.decision.runner_up
     }
 
     ticket_methods!();
 }
 
 impl PairSelection {
-    pub(super) fn new(handle: Arc<Handle>, routed: Routed) -> Self {
+    pub(super) fn new(handle: Arc<Handle>, routed: Routed<PairDecision>) -> Self {
         PairSelection {
             open: Open { handle, ticket: routed.ticket },
-            // A pair without a prefill worker is never made; see `Trip::decide`.
-            prefill: routed.prefill.unwrap_or(routed.main),
-            decode: routed.main,
+            pair: routed.choice,
             total_tokens: routed.total_tokens,
         }
     }
 
     /// Who computes the prompt.
     pub fn prefill(&self) -> Chosen<'_> {
-        self.one(&self.prefill)
+        self.one(&self.pair.prefill)
     }
 
     /// Who generates the answer.
     pub fn decode(&self) -> Chosen<'_> {
-        self.one(&self.decode)
+        self.one(&self.pair.decode)
     }
 
     /// The request is over, by the doing of the worker in this role.
@@ -263,8 +268,8 @@ impl PairSelection {
 
     ticket_methods!();
 
-    fn one<'a>(&'a self, facts: &'a Facts) -> Chosen<'a> {
-        Chosen { handle: &self.open.handle, facts, total_tokens: self.total_tokens }
+    fn one<'a>(&'a self, decision: &'a Decision) -> Chosen<'a> {
+        Chosen { handle: &self.open.handle, decision, total_tokens: self.total_tokens }
     }
 }
 

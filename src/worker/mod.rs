@@ -10,42 +10,46 @@ pub(crate) mod proposal;
 pub(crate) mod spec;
 pub(crate) mod state;
 
-use std::fmt;
+use std::{fmt, num::NonZeroU64};
 
 /// A worker's identity: its slot, and the generation of the slot that it was registered in.
 ///
 /// Never reused: a worker registered into a slot that another one left gets a new generation, so an
 /// old id is unknown rather than somebody else's. Never 0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct WorkerId(u64);
+pub struct WorkerId(NonZeroU64);
 
 impl WorkerId {
     const SLOT_BITS: u32 = 16;
+    /// Slot 1 of generation 0, which is nobody's.
+    const NOBODY: NonZeroU64 = NonZeroU64::MIN;
 
     pub(crate) fn new(slot: usize, generation: u64) -> Self {
-        WorkerId(generation << Self::SLOT_BITS | (slot as u64 & 0xffff))
+        let raw = generation << Self::SLOT_BITS | (slot as u64 & 0xffff);
+        // Generations start at 1, so a registered worker's id is not 0.
+        WorkerId(NonZeroU64::new(raw).unwrap_or(Self::NOBODY))
     }
 
     /// The slot: the small index under which policies keep what they know about the worker.
     #[inline]
     pub fn slot(self) -> usize {
-        (self.0 & 0xffff) as usize
+        (self.0.get() & 0xffff) as usize
     }
 
     /// How often the slot had been given out when this worker got it; starts at 1.
     #[inline]
     pub fn generation(self) -> u64 {
-        self.0 >> Self::SLOT_BITS
+        self.0.get() >> Self::SLOT_BITS
     }
 
     /// The id as a number, for foreign interfaces and logs.
     pub fn to_raw(self) -> u64 {
-        self.0
+        self.0.get()
     }
 
     /// An id from [`WorkerId::to_raw`]. A number that never was an id is simply unknown to the pool.
     pub fn from_raw(raw: u64) -> Self {
-        WorkerId(raw)
+        WorkerId(NonZeroU64::new(raw).unwrap_or(Self::NOBODY))
     }
 }
 
