@@ -43,7 +43,8 @@ impl Prompts {
         Ok(prompts)
     }
 
-    fn get(&self, id: usize) -> Option<Fingerprint<'_>> {
+    /// The prompt of a request.
+    pub(crate) fn get(&self, id: usize) -> Option<Fingerprint<'_>> {
         let start = id.checked_sub(1).map_or(0, |before| self.ends[before]);
         Fingerprint::from_parts(self.headers[id], &self.hashes[start..self.ends[id]]).ok()
     }

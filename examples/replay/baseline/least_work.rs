@@ -91,10 +91,9 @@ impl LeastWork {
         state.backlog = if state.pending.is_empty() { 0.0 } else { state.backlog - charge.work };
         Some(charge)
     }
-}
 
-impl Baseline for LeastWork {
-    fn choose(&mut self, view: &View<'_>, rng: &mut Rng) -> usize {
+    /// Scores every eligible worker.
+    pub(crate) fn score(&mut self, view: &View<'_>) {
         let busy = |&&worker: &&usize| !self.workers[worker].pending.is_empty();
         let share = view.eligible.iter().filter(busy).count() as f64 / view.eligible.len() as f64;
         self.busy_share += 0.005 * (share - self.busy_share);
@@ -105,7 +104,10 @@ impl Baseline for LeastWork {
             let weight = 1.0 + kappa / 2.0 * work / self.mean_work.max(1.0);
             self.scores[worker] = (self.waiting(view.now, worker) + work) * weight;
         }
-        let worker = least(view.eligible, rng, |worker| self.scores[worker]);
+    }
+
+    /// Puts the request's work on a worker.
+    pub(crate) fn charge(&mut self, view: &View<'_>, worker: usize) {
         let predicted = self.saved(view, worker);
         let work = f64::from(view.input) - predicted + OVERHEAD_TOKENS;
         self.mean_work += 0.01 * (work - self.mean_work);
@@ -115,6 +117,14 @@ impl Baseline for LeastWork {
         state.pending.insert(self.order, view.id);
         let charge = Charge { order: self.order, work, predicted, at: view.now };
         self.charges[view.id] = Some(charge);
+    }
+}
+
+impl Baseline for LeastWork {
+    fn choose(&mut self, view: &View<'_>, rng: &mut Rng) -> usize {
+        self.score(view);
+        let worker = least(view.eligible, rng, |worker| self.scores[worker]);
+        self.charge(view, worker);
         worker
     }
 

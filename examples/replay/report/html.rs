@@ -13,6 +13,8 @@ use crate::scenario::Scenario;
 
 /// Cells per row of a timeline.
 const TIMELINE_CELLS: usize = 150;
+/// Points of a distribution between two markers.
+const CURVE_MARKERS: usize = 24;
 /// Bands of a timeline.
 const TIMELINE_POLICIES: usize = 4;
 
@@ -105,29 +107,36 @@ impl Study<'_> {
     }
 
     fn against_load(&self, title: &'static str, value: fn(&Measured) -> f64) -> Result<String> {
-        let here = |run: &&Measured| run.cell.scenario.cache_share == self.reference.cache_share;
-        let runs: Vec<&Measured> = self.measured.grid.iter().filter(here).collect();
+        let runs =
+            self.along(|scenario| Scenario { load: scenario.load, ..self.reference.clone() });
         let lines = per_policy(&runs, |run| (run.cell.scenario.load, value(run)));
         let loads = ticks(&runs, |scenario| scenario.load);
         plot::lines(&Axis::at("load", &loads), &Axis::logarithmic(title), &lines)
     }
 
     fn hit_share(&self) -> Result<String> {
-        let here = |run: &&Measured| run.cell.scenario.load == self.reference.load;
-        let runs: Vec<&Measured> = self.measured.grid.iter().filter(here).collect();
+        let runs =
+            self.along(|of| Scenario { cache_share: of.cache_share, ..self.reference.clone() });
         let percent = |run: &Measured| run.cell.scenario.cache_share * 100.0;
         let mut lines = per_policy(&runs, |run| (percent(run), run.summary.hit_share * 100.0));
-        let limit = |name: &str, value: fn(&Measured) -> f64| {
+        let limit = |name: &str, look, value: fn(&Measured) -> f64| {
             let mut points: Vec<(f64, f64)> =
                 runs.iter().map(|run| (percent(run), value(run) * 100.0)).collect();
             points.sort_by(|a, b| a.0.total_cmp(&b.0));
             points.dedup_by(|a, b| a.0 == b.0);
-            Line { name: name.to_owned(), look: look::REFERENCE, points }
+            Line { name: name.to_owned(), look, points, marker_every: 1 }
         };
-        lines.push(limit("oracle: one cache", |run| run.oracle));
+        lines.push(limit("oracle: one cache", look::ORACLE, |run| run.oracle));
+        lines.push(limit("oracle: no limit", look::NO_LIMIT, |run| run.infinite));
         let caches = ticks(&runs, |scenario| scenario.cache_share * 100.0);
         let x = Axis::at("cache, % of the distinct prompt blocks", &caches);
         plot::lines(&x, &Axis::linear("prompt tokens from cache, %"), &lines)
+    }
+
+    /// Runs that differ from the reference only by what `vary` takes from them.
+    fn along(&self, vary: impl Fn(&Scenario) -> Scenario) -> Vec<&Measured> {
+        let here = |run: &&Measured| run.cell.scenario == vary(&run.cell.scenario);
+        self.measured.grid.iter().filter(here).collect()
     }
 
     fn at_reference(&self) -> Vec<&Measured> {
@@ -140,8 +149,9 @@ impl Study<'_> {
             let last = run.curve.len().saturating_sub(1).max(1) as f64;
             let point = |(rank, &time): (usize, &f64)| (time, rank as f64 * 100.0 / last);
             let points = run.curve.iter().enumerate().map(point).collect();
-            let look = look::Look { marker: look::Marker::None, ..look::of(run.cell.policy) };
-            lines.push(Line { name: run.cell.policy.name().to_owned(), look, points });
+            let name = run.cell.policy.name().to_owned();
+            let look = look::of(run.cell.policy);
+            lines.push(Line { name, look, points, marker_every: CURVE_MARKERS });
         }
         let x = Axis::logarithmic("time to first token, s");
         plot::lines(&x, &Axis::linear("requests served within that time, %"), &lines)
@@ -187,7 +197,12 @@ fn per_policy(runs: &[&Measured], point: impl Fn(&Measured) -> (f64, f64)) -> Ve
         let mut points: Vec<(f64, f64)> = own.map(|run| point(run)).collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
         if !points.is_empty() {
-            lines.push(Line { name: policy.name().to_owned(), look: look::of(policy), points });
+            lines.push(Line {
+                name: policy.name().to_owned(),
+                look: look::of(policy),
+                points,
+                marker_every: 1,
+            });
         }
     }
     lines

@@ -37,8 +37,10 @@ const VERMILION: RGBColor = RGBColor(213, 94, 0);
 const PURPLE: RGBColor = RGBColor(204, 121, 167);
 const GRAY: RGBColor = RGBColor(120, 120, 120);
 
-/// For a limit that no policy is.
-pub(crate) const REFERENCE: Look = look(GRAY, Some((2, 4)), Marker::None, 2);
+/// One shared cache of the cluster's size.
+pub(crate) const ORACLE: Look = look(BLACK, Some((2, 4)), Marker::None, 2);
+/// One shared cache without a limit.
+pub(crate) const NO_LIMIT: Look = look(GRAY, Some((14, 6)), Marker::None, 2);
 
 const fn look(color: RGBColor, dash: Option<(u32, u32)>, marker: Marker, width: u32) -> Look {
     Look { color, dash, marker, width }

@@ -25,6 +25,8 @@ pub(crate) struct Line {
     pub(crate) name: String,
     pub(crate) look: Look,
     pub(crate) points: Vec<(f64, f64)>,
+    /// One point in so many carries the marker.
+    pub(crate) marker_every: usize,
 }
 
 /// One axis.
@@ -225,7 +227,8 @@ fn draw_chart(
             let mark = |&at: &(f64, f64)| {
                 EmptyElement::at(at) + Polygon::new(outline.clone(), line.look.color.filled())
             };
-            chart.draw_series(points.iter().map(mark))?;
+            let skip = line.marker_every.max(1);
+            chart.draw_series(points.iter().skip(skip / 2).step_by(skip).map(mark))?;
         }
     }
     Ok(())

@@ -5,7 +5,6 @@ use std::collections::BinaryHeap;
 
 use super::Instant;
 use super::fleet::{Change, Fleet, Stage};
-use super::oracle::saved;
 use super::outcome::{Run, Served};
 use super::rng::Rng;
 use super::worker::Worker;
@@ -18,7 +17,7 @@ const ATTEMPTS: u32 = 3;
 const TIMELINE_SAMPLES: f64 = 600.0;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Event {
+pub(super) enum Event {
     Arrive(usize),
     PrefillEnd { worker: usize, life: u64 },
     Transferred { job: usize, attempt: u32 },
@@ -31,17 +30,17 @@ enum Event {
 }
 
 #[derive(Clone, Default)]
-struct Job {
-    gateway: usize,
-    prefill: usize,
-    decode: usize,
-    attempt: u32,
-    excluded: Vec<usize>,
-    cached: u32,
-    hits: usize,
-    fresh: usize,
-    first_token: Option<f64>,
-    open: bool,
+pub(super) struct Job {
+    pub(super) gateway: usize,
+    pub(super) prefill: usize,
+    pub(super) decode: usize,
+    pub(super) attempt: u32,
+    pub(super) excluded: Vec<usize>,
+    pub(super) cached: u32,
+    pub(super) hits: usize,
+    pub(super) fresh: usize,
+    pub(super) first_token: Option<f64>,
+    pub(super) open: bool,
 }
 
 /// Runs `trace`, whose request `i` arrives at `arrivals[i]`, through `fleet`. Requests are spread
@@ -57,18 +56,18 @@ pub(crate) fn run(
     simulation.schedule_all(arrivals);
     simulation.run(gateways);
     Run {
+        busy: simulation.prefill_seconds(),
         served: simulation.served,
-        busy: simulation.workers.iter().map(|worker| worker.busy).collect(),
         timeline: simulation.timeline,
     }
 }
 
-struct Simulation<'a> {
-    trace: &'a Trace,
-    fleet: &'a Fleet,
-    workers: Vec<Worker>,
-    jobs: Vec<Job>,
-    served: Vec<Served>,
+pub(super) struct Simulation<'a> {
+    pub(super) trace: &'a Trace,
+    pub(super) fleet: &'a Fleet,
+    pub(super) workers: Vec<Worker>,
+    pub(super) jobs: Vec<Job>,
+    pub(super) served: Vec<Served>,
     followers: Vec<Vec<usize>>,
     events: BinaryHeap<Reverse<(Instant, u64, Event)>>,
     sequence: u64,
@@ -115,7 +114,13 @@ impl<'a> Simulation<'a> {
         self.at(0.0, Event::Sample);
     }
 
-    fn at(&mut self, time: f64, event: Event) {
+    /// Seconds spent in prefill by each worker that prefills.
+    fn prefill_seconds(&self) -> Vec<f64> {
+        let prefills = |worker: &&Worker| worker.model.stage != Stage::Decode;
+        self.workers.iter().filter(prefills).map(|worker| worker.busy).collect()
+    }
+
+    pub(super) fn at(&mut self, time: f64, event: Event) {
         self.sequence += 1;
         self.events.push(Reverse((Instant(time), self.sequence, event)));
     }
@@ -185,142 +190,18 @@ impl<'a> Simulation<'a> {
         self.start_prefill(now, worker);
     }
 
-    /// Starts the prefill of the queue's head if the worker is free and has room for it.
-    fn start_prefill(&mut self, now: f64, index: usize) {
-        let worker = &mut self.workers[index];
-        if worker.prefilling.is_some() {
-            return;
-        }
-        let Some(&id) = worker.queue.front() else { return };
-        if worker.running.len() >= worker.model.max_sequences {
-            return;
-        }
-        let request = &self.trace.requests[id];
-        let blocks = self.trace.input_blocks(id);
-        let hits = worker.cache.leading(blocks);
-        let output = if worker.model.stage == Stage::Prefill { 0 } else { request.output };
-        let total = (u64::from(request.input) + u64::from(output))
-            .div_ceil(u64::from(self.trace.block)) as usize;
-        let fresh = total.saturating_sub(hits);
-        if !worker.cache.admit(&blocks[..hits], fresh, worker.running.is_empty()) {
-            return;
-        }
-        worker.queue.pop_front();
-        worker.running.push(id);
-        worker.prefilling = Some((id, now));
-        let cached = saved(hits, self.trace.block, request.input);
-        let job = &mut self.jobs[id];
-        (job.hits, job.fresh, job.cached) = (hits, fresh, cached);
-        let end = now + worker.prefill_seconds(request.input - cached);
-        let life = worker.life;
-        self.at(end, Event::PrefillEnd { worker: index, life });
-    }
-
-    fn prefill_end(&mut self, now: f64, index: usize, gateways: &mut [Box<dyn Gateway + '_>]) {
-        let worker = &mut self.workers[index];
-        let Some((id, since)) = worker.prefilling.take() else { return };
-        worker.busy += now - since;
-        let blocks = self.trace.input_blocks(id);
-        let hits = self.jobs[id].hits;
-        worker.cache.fill(&blocks[hits..]);
-        self.served[id].cached = self.jobs[id].cached;
-        self.served[id].worker = index;
-        if worker.model.stage == Stage::Prefill {
-            worker.cache.unreserve(self.jobs[id].fresh.saturating_sub(blocks.len() - hits));
-            worker.cache.release(blocks);
-            worker.running.retain(|&job| job != id);
-            let moved = f64::from(self.trace.requests[id].input) * self.fleet.transfer_per_token;
-            let attempt = self.jobs[id].attempt;
-            self.at(now + moved, Event::Transferred { job: id, attempt });
-        } else {
-            self.first_token(now, id, gateways);
-            self.decode(now, id, index, gateways);
-        }
-        self.start_prefill(now, index);
-    }
-
-    fn transferred(&mut self, now: f64, id: usize, gateways: &mut [Box<dyn Gateway + '_>]) {
-        let index = self.jobs[id].decode;
-        if !self.workers[index].alive {
-            return self.lost(now, id, index, gateways);
-        }
-        self.workers[index].queue.push_back(id);
-        self.admit_decode(now, index, gateways);
-    }
-
-    /// Lets waiting requests into a decode worker while it has room.
-    fn admit_decode(&mut self, now: f64, index: usize, gateways: &mut [Box<dyn Gateway + '_>]) {
-        loop {
-            let worker = &mut self.workers[index];
-            let Some(&id) = worker.queue.front() else { return };
-            let request = &self.trace.requests[id];
-            let total = (u64::from(request.input) + u64::from(request.output))
-                .div_ceil(u64::from(self.trace.block)) as usize;
-            let full = worker.running.len() >= worker.model.max_sequences;
-            if full || !worker.cache.admit(&[], total, worker.running.is_empty()) {
-                return;
-            }
-            worker.queue.pop_front();
-            worker.running.push(id);
-            self.jobs[id].fresh = total;
-            self.first_token(now, id, gateways);
-            self.decode(now, id, index, gateways);
-        }
-    }
-
-    fn decode(
-        &mut self,
-        now: f64,
-        id: usize,
-        index: usize,
-        gateways: &mut [Box<dyn Gateway + '_>],
-    ) {
-        let tokens = self.trace.requests[id].output.saturating_sub(1);
-        self.workers[index].start_decode(now, id, tokens);
-        self.plan_decode(now, index);
-        if tokens == 0 {
-            self.decode_end(now, index, gateways);
-        }
-    }
-
-    fn plan_decode(&mut self, now: f64, index: usize) {
-        if let Some(end) = self.workers[index].next_end(now) {
-            let version = self.workers[index].batch_version;
-            self.at(end, Event::DecodeEnd { worker: index, version });
-        }
-    }
-
-    fn decode_end(&mut self, now: f64, index: usize, gateways: &mut [Box<dyn Gateway + '_>]) {
-        while let Some(id) = self.workers[index].pop_ended(now) {
-            let worker = &mut self.workers[index];
-            worker.running.retain(|&job| job != id);
-            if worker.model.stage == Stage::Decode {
-                worker.cache.unreserve(self.jobs[id].fresh);
-            } else {
-                let prompt = self.trace.input_blocks(id);
-                let all = self.trace.all_blocks(id);
-                worker.cache.unreserve(self.jobs[id].fresh + self.jobs[id].hits - prompt.len());
-                worker.cache.release_with(prompt, all);
-            }
-            self.served[id].finished = now - self.served[id].arrival;
-            self.end(now, id, gateways);
-            self.finish(now, id);
-        }
-        self.plan_decode(now, index);
-        if self.workers[index].model.stage == Stage::Decode {
-            self.admit_decode(now, index, gateways);
-        } else {
-            self.start_prefill(now, index);
-        }
-    }
-
-    fn end(&mut self, now: f64, id: usize, gateways: &mut [Box<dyn Gateway + '_>]) {
+    pub(super) fn end(&mut self, now: f64, id: usize, gateways: &mut [Box<dyn Gateway + '_>]) {
         let job = &mut self.jobs[id];
         job.open = false;
         gateways[job.gateway].ended(now, id, Ending::Success, job.cached);
     }
 
-    fn first_token(&mut self, now: f64, id: usize, gateways: &mut [Box<dyn Gateway + '_>]) {
+    pub(super) fn first_token(
+        &mut self,
+        now: f64,
+        id: usize,
+        gateways: &mut [Box<dyn Gateway + '_>],
+    ) {
         let job = &mut self.jobs[id];
         job.first_token = Some(now);
         self.served[id].first_token = now - self.served[id].arrival;
@@ -343,7 +224,7 @@ impl<'a> Simulation<'a> {
     }
 
     /// The request needs no more from anyone; those that wait for it may come.
-    fn finish(&mut self, now: f64, id: usize) {
+    pub(super) fn finish(&mut self, now: f64, id: usize) {
         self.left -= 1;
         for follower in std::mem::take(&mut self.followers[id]) {
             let gap = self.trace.requests[follower].gap;
@@ -373,7 +254,13 @@ impl<'a> Simulation<'a> {
 
     /// The worker died under a request. Before its first token the gateway tries another one;
     /// afterwards the client has seen part of the answer, and the request ends.
-    fn lost(&mut self, now: f64, id: usize, worker: usize, gateways: &mut [Box<dyn Gateway + '_>]) {
+    pub(super) fn lost(
+        &mut self,
+        now: f64,
+        id: usize,
+        worker: usize,
+        gateways: &mut [Box<dyn Gateway + '_>],
+    ) {
         let job = &mut self.jobs[id];
         job.open = false;
         gateways[job.gateway].ended(now, id, Ending::WorkerError { worker }, job.cached);

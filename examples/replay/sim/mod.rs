@@ -1,8 +1,12 @@
 //! The simulator: a cluster of inference engines in discrete events, deterministic for a seed.
 //!
-//! `lru` is a worker's prefix cache, `worker` one engine, `engine` the event loop, `arrivals` the
-//! times at which requests come, `oracle` what a perfect cache would have saved, `outcome` what is
-//! measured.
+//! - `lru`: a worker's prefix cache.
+//! - `worker`: one engine's queue, prefill and decode batch.
+//! - `fleet`: which workers there are, and what happens to them.
+//! - `arrivals`: when requests come.
+//! - `engine`: the event loop; `service`: what workers do with a request.
+//! - `oracle`: what a perfect cache would have saved.
+//! - `outcome`: what is measured.
 
 pub(crate) mod arrivals;
 pub(crate) mod engine;
@@ -11,6 +15,7 @@ pub(crate) mod lru;
 pub(crate) mod oracle;
 pub(crate) mod outcome;
 pub(crate) mod rng;
+mod service;
 pub(crate) mod worker;
 
 /// The least total order over simulated times that a heap can use.

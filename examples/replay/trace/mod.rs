@@ -217,7 +217,8 @@ pub(crate) fn parse(bytes: &[u8], file: &str) -> Result<Trace> {
     Ok(trace)
 }
 
-fn text(bytes: &[u8]) -> Result<String> {
+/// The contents of a file, unpacked if need be.
+pub(crate) fn text(bytes: &[u8]) -> Result<String> {
     const GZIP_MAGIC: [u8; 2] = [0x1f, 0x8b];
     let mut text = String::new();
     if bytes.starts_with(&GZIP_MAGIC) {
