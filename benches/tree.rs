@@ -9,8 +9,8 @@ fn main() {
                 data.chunks_exact(4).map(|c| u32::from_le_bytes(c.try_into().unwrap())).collect();
             let mut out = vec![0u64; 4096];
             let mut best = [f64::MAX; 2];
-            for _ in 0..15 {
-                let n = (1 << 26) / len;
+            for _ in 0..100 {
+                let n = (1 << 23) / len;
                 let t = std::time::Instant::now();
                 for _ in 0..n {
                     let mut f = Fingerprinter::new(

@@ -19,7 +19,7 @@ pub mod policy;
 mod pool;
 pub mod prefix;
 mod random;
-mod request;
+pub mod request;
 mod router;
 mod stripe;
 mod sync;
@@ -52,7 +52,7 @@ pub use crate::request::{Prompt, Request};
 pub use crate::router::{
     Router,
     builder::RouterBuilder,
-    config::{RouterConfig, TreeConfig},
+    config::{BodyConfig, RouterConfig, TreeConfig},
     selection::{Chosen, PairSelection, Selection},
     ticket::Ticket,
 };

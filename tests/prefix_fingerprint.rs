@@ -68,7 +68,7 @@ fn fingerprints_are_those_of_the_reference() {
         let key = key(&vector.key);
         let unit = if vector.unit == "text" { Unit::Text } else { Unit::Tokens };
         let size = BlockSize::new(vector.block_bytes).unwrap();
-        let mut out = [0; 64];
+        let mut out = [0; 128];
         let mut printer = Fingerprinter::new(&key, unit, size, &mut out);
         match unit {
             Unit::Text => printer.push(&pattern(vector.length)),

@@ -66,6 +66,7 @@ impl MetricsSnapshot {
             }
         }
         self.write_outcomes(out)?;
+        self.write_tree(out)?;
         self.write_tickets(out)
     }
 
@@ -80,6 +81,29 @@ impl MetricsSnapshot {
             }
         }
         Ok(())
+    }
+
+    fn write_tree(&self, out: &mut impl Write) -> fmt::Result {
+        let t = &self.tree;
+        single(
+            out,
+            "tree_budget_bytes",
+            "gauge",
+            "Byte budget of the prefix tree.",
+            t.budget_bytes as f64,
+        )?;
+        single(out, "tree_bytes", "gauge", "Bytes held by the prefix tree.", t.held_bytes as f64)?;
+        single(out, "tree_nodes", "gauge", "Nodes in use.", t.nodes() as f64)?;
+        single(out, "tree_node_capacity", "gauge", "Nodes that fit.", t.node_capacity as f64)?;
+        single(
+            out,
+            "tree_evictions",
+            "counter",
+            "Nodes replaced to make room.",
+            t.evicted_nodes as f64,
+        )?;
+        let help = "Inserts and touches left out because another thread was writing there.";
+        single(out, "tree_skipped", "counter", help, t.skipped as f64)
     }
 
     fn write_tickets(&self, out: &mut impl Write) -> fmt::Result {

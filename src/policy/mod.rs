@@ -111,6 +111,8 @@ pub struct RequestView<'a> {
     pub now: u64,
     /// Length of the prompt in tokens, estimated where only bytes are known; 0 if unknown.
     pub prompt_tokens: u32,
+    /// Length that the answer is expected to have, in tokens.
+    pub output_tokens: u32,
     /// The request's routing key as a keyed digest.
     pub routing_key: Option<u64>,
     /// The prompt's fingerprint and the router's prefix tree, for policies that want them.

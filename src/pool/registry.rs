@@ -11,6 +11,7 @@ use super::{
     snapshot::{PoolSnapshot, Standing as Member},
 };
 use crate::error::PoolError;
+use crate::prefix::Registration;
 use crate::worker::{
     Role, WorkerId,
     health::{Health, HealthConfig},
@@ -90,13 +91,13 @@ impl Registry {
         }
     }
 
-    /// Registers a worker. Its slot must be idle: the caller has closed the tickets of whoever held
-    /// it before.
+    /// Registers a worker in an idle slot. `enrol` is told the slot and says under which digest of its
+    /// URL and which registration with the prefix tree the worker goes.
     pub(crate) fn add(
         &mut self,
         spec: WorkerSpec,
-        url_digest: u64,
         now: u64,
+        enrol: impl FnOnce(usize, &WorkerSpec) -> (u64, Option<Registration>),
     ) -> Result<Arc<WorkerInfo>, PoolError> {
         spec.check()?;
         if let Some(&id) = self.by_url.get(&spec.url) {
@@ -114,6 +115,7 @@ impl Registry {
         self.generations[slot] += 1;
         let id = WorkerId::new(slot, self.generations[slot]);
         self.by_url.insert(spec.url.clone(), id);
+        let (url_digest, residency) = enrol(slot, &spec);
         let info = Arc::new(WorkerInfo {
             id,
             url: spec.url,
@@ -123,6 +125,7 @@ impl Registry {
             labels: spec.labels,
             user_data: spec.user_data,
             url_digest,
+            residency,
         });
         self.rows[slot].occupy(id.generation(), spec.max_in_flight);
         self.entries[slot] = Some(Entry {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::{alias::Alias, schedule, set::SlotSet};
+use crate::prefix::Registration;
 use crate::worker::{Role, WorkerId, spec::WorkerInfo};
 
 /// A member as the registry sees it at the moment of the snapshot.
@@ -36,6 +37,7 @@ pub(crate) struct Seat {
     pub(crate) weight: f64,
     pub(crate) user_data: u64,
     pub(crate) url_digest: u64,
+    pub(crate) residency: Option<Registration>,
 }
 
 /// The slots of one group.
@@ -82,6 +84,7 @@ impl PoolSnapshot {
                 weight: member.weight,
                 user_data: member.info.user_data,
                 url_digest: member.info.url_digest,
+                residency: member.info.residency,
             };
         }
         snapshot.form_groups(members);

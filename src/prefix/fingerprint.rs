@@ -9,10 +9,13 @@
 //!  +--------+------+-------------+--------+------------+--------+--------+----------+-------
 //! ```
 
-use super::hash::{Chain, HashKey};
+use super::hash::{HashKey, Path};
 
 /// The fingerprint format that this version reads and writes.
 pub const FORMAT_VERSION: u8 = 1;
+
+/// Tells the digests of preamble blocks from others.
+const PREAMBLE: u64 = 0x10;
 
 /// What a prompt's length counts, and what a block is cut from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -316,7 +319,7 @@ pub struct Fingerprinter<'k, 'b> {
     size: BlockSize,
     out: &'b mut [u64],
     blocks: usize,
-    chain: Chain,
+    path: Path,
     pending: [u8; 256],
     filled: usize,
     bytes: u64,
@@ -331,7 +334,7 @@ impl<'k, 'b> Fingerprinter<'k, 'b> {
             size,
             out,
             blocks: 0,
-            chain: Chain::START,
+            path: Path::new(key),
             pending: [0; 256],
             filled: 0,
             bytes: 0,
@@ -347,11 +350,7 @@ impl<'k, 'b> Fingerprinter<'k, 'b> {
         if self.filled > 0 || self.is_full() {
             return;
         }
-        let whole = match self.size.bytes() {
-            // A constant length lets the compiler unroll the usual case.
-            128 => self.hash_blocks(bytes, 128),
-            size => self.hash_blocks(bytes, size),
-        };
+        let whole = self.hash_blocks(bytes);
         let rest = &bytes[whole..];
         if rest.len() < self.size.bytes() {
             self.pending[..rest.len()].copy_from_slice(rest);
@@ -367,10 +366,7 @@ impl<'k, 'b> Fingerprinter<'k, 'b> {
             tokens = rest;
         }
         self.bytes += 4 * tokens.len() as u64;
-        let whole = match self.size.bytes() {
-            128 => self.hash_tokens(tokens, 32),
-            size => self.hash_tokens(tokens, size / 4),
-        };
+        let whole = self.hash_tokens(tokens);
         if self.is_full() {
             return;
         }
@@ -384,10 +380,24 @@ impl<'k, 'b> Fingerprinter<'k, 'b> {
     /// prompts share a cache entry (see [`Digest`](super::Digest)); 0 stands for none. They may
     /// become known last because they are XORed into the finished hashes.
     pub fn finish(self, namespace: u64, shaping: u64) -> Fingerprint<'b> {
+        self.finish_behind(0, namespace, shaping)
+    }
+
+    /// As [`finish`](Self::finish), for a prompt that the engine renders behind `preamble` bytes
+    /// made from what `shaping` digests, tool declarations for instance. Whole blocks of it go
+    /// before the others, each told by the digests and its place, so that the preamble counts where
+    /// it is shared and is not shared in part.
+    pub fn finish_behind(self, preamble: u64, namespace: u64, shaping: u64) -> Fingerprint<'b> {
         let shape = u64::from(self.size.0) << 8 | self.unit as u64;
         let seed = self.key.seed(namespace, shaping, shape);
-        let blocks = &mut self.out[..self.blocks];
-        for hash in blocks.iter_mut() {
+        let leading = preamble / self.size.bytes() as u64;
+        let inserted = usize::try_from(leading).unwrap_or(usize::MAX).min(self.out.len());
+        let kept = self.blocks.min(self.out.len() - inserted);
+        self.out.copy_within(..kept, inserted);
+        for (place, hash) in (0..).zip(&mut self.out[..inserted]) {
+            *hash = self.key.digest_words([PREAMBLE, seed, place, 0]);
+        }
+        for hash in &mut self.out[inserted..inserted + kept] {
             *hash ^= seed;
         }
         let header = FingerprintHeader {
@@ -396,10 +406,11 @@ impl<'k, 'b> Fingerprinter<'k, 'b> {
             block_bytes: self.size.0,
             key_id: self.key.id(),
             namespace,
-            total: self.bytes / self.unit.bytes() as u64,
-            blocks: self.blocks as u32,
+            total: self.bytes / self.unit.bytes() as u64
+                + leading.saturating_mul(self.size.units(self.unit) as u64),
+            blocks: (inserted + kept) as u32,
         };
-        Fingerprint { header, blocks }
+        Fingerprint { header, blocks: &self.out[..inserted + kept] }
     }
 
     fn is_full(&self) -> bool {
@@ -415,35 +426,35 @@ impl<'k, 'b> Fingerprinter<'k, 'b> {
         if self.filled == size {
             self.filled = 0;
             let block = self.pending;
-            self.hash_blocks(&block[..size], size);
+            self.hash_blocks(&block[..size]);
         }
         rest
     }
 
-    #[inline(always)]
-    fn hash_blocks(&mut self, bytes: &[u8], size: usize) -> usize {
-        let mut chain = self.chain;
-        let mut done = 0;
-        for (block, out) in bytes.chunks_exact(size).zip(&mut self.out[self.blocks..]) {
-            chain = chain.bytes(self.key, block);
-            *out = self.key.block_hash(chain);
-            done += 1;
+    /// Hashes the whole blocks of `bytes` and returns how many bytes they are.
+    fn hash_blocks(&mut self, bytes: &[u8]) -> usize {
+        let key = self.key;
+        match self.size.bytes() {
+            // A constant length lets the compiler unroll the usual cases.
+            64 => self.extend(64, bytes.chunks_exact(64).map(|block| key.nh_bytes(block))),
+            128 => self.extend(128, bytes.chunks_exact(128).map(|block| key.nh_bytes(block))),
+            size => self.extend(size, bytes.chunks_exact(size).map(|block| key.nh_bytes(block))),
         }
-        self.chain = chain;
-        self.blocks += done;
-        done * size
+    }
+
+    /// Hashes the whole blocks of `tokens` and returns how many tokens they are.
+    fn hash_tokens(&mut self, tokens: &[u32]) -> usize {
+        let key = self.key;
+        match self.size.bytes() / 4 {
+            16 => self.extend(16, tokens.chunks_exact(16).map(|block| key.nh_tokens(block))),
+            32 => self.extend(32, tokens.chunks_exact(32).map(|block| key.nh_tokens(block))),
+            size => self.extend(size, tokens.chunks_exact(size).map(|block| key.nh_tokens(block))),
+        }
     }
 
     #[inline(always)]
-    fn hash_tokens(&mut self, tokens: &[u32], size: usize) -> usize {
-        let mut chain = self.chain;
-        let mut done = 0;
-        for (block, out) in tokens.chunks_exact(size).zip(&mut self.out[self.blocks..]) {
-            chain = chain.tokens(self.key, block);
-            *out = self.key.block_hash(chain);
-            done += 1;
-        }
-        self.chain = chain;
+    fn extend(&mut self, size: usize, blocks: impl ExactSizeIterator<Item = u128>) -> usize {
+        let done = self.path.extend(self.key, blocks, &mut self.out[self.blocks..]);
         self.blocks += done;
         done * size
     }

@@ -1,20 +1,24 @@
 //! Keyed hashing of blocks, chained so that one 64-bit value names a whole path of blocks.
 //!
-//! Three published layers, each with a proof that needs no assumption on the input:
+//! Three published constructions, each with a proof that needs no assumption on the input:
 //!
-//! 1. **NH** (Black, Halevi, Krawczyk, Krovetz, Rogaway, "UMAC", 1999) folds one block to 126
+//! 1. **NH** (Black, Halevi, Krawczyk, Krovetz, Rogaway, "UMAC", 1999) folds one block to 128
 //!    bits: the sum of `(m[2i] + k[2i]) * (m[2i+1] + k[2i+1])` over its 64-bit little-endian
-//!    words. One multiplication per 16 bytes, so scalar code runs at memory speed and every
+//!    words. One multiplication per 16 bytes, so scalar code runs near memory speed and every
 //!    platform computes the same value without SIMD.
-//! 2. **A polynomial** modulo 2^127 - 1 chains the blocks: `p = p * K + nh` (as in VHASH,
-//!    Krovetz and Dai, 2007). The value after block `i` depends on blocks `0..=i`.
-//! 3. **A strongly universal multilinear step** (Lemire and Kaser, 2014) takes the 127 bits
-//!    to the 64 that are stored: the upper half of `k0 + k1 * low + k2 * high` modulo 2^128.
+//! 2. **Multilinear hashing** (Lemire and Kaser, 2014) turns the blocks of one segment of 32
+//!    into 64 bits each: `sum` grows by `a[i] * low(nh) + b[i] * high(nh)` modulo 2^128 with
+//!    fresh 128-bit keys per position, and the hash of the path that ends here is the upper half
+//!    of `base + sum`. A prefix sum, so every block costs the same and depends on all before it.
+//! 3. **A polynomial** modulo 2^127 - 1 (as in VHASH, Krovetz and Dai, 2007) carries a path from
+//!    segment to segment: `p = p * K + upper half of (k + sum)`, and `base = k0 + ka * low(p) +
+//!    kb * high(p)` starts the next one.
 //!
-//! For two different paths chosen without knowledge of the key, the layers collide with
-//! probability at most 2^-62 (NH, reduced to 126 bits), n * 2^-120 (polynomial over `n` blocks,
-//! K has 120 free bits) and 2^-64: together below 2^-61 per compared pair. A tree of 2^20 blocks
-//! therefore claims a match that was never inserted with a probability below 2^-41 per lookup.
+//! Two different paths, chosen without knowledge of the key, get the same hash with probability
+//! at most 2^-64 (NH) + 2^-64 (segment digest) + n * 2^-125 (polynomial over `n` blocks, 120 free
+//! key bits) + 2^-64 (the hash itself), together below 2^-62; where one path is longer, an NH
+//! value of 0 is possible too, which stays within that bound. A lookup that compares 14
+//! candidates therefore claims a match that was never inserted with probability below 2^-58.
 //!
 //! The bound does not cover a client that learns hash values or, by timing many requests, single
 //! collisions, and chooses its next input from them. The key must stay secret for that reason.
@@ -25,6 +29,8 @@ use super::chacha;
 
 /// Longest block in 64-bit words.
 const MAX_WORDS: usize = 32;
+/// Blocks per segment, each position with multilinear keys of its own.
+const SEGMENT: usize = 32;
 /// Bytes that one [`Digest`] step absorbs.
 const DIGEST_BLOCK: usize = 256;
 const M127: u128 = (1 << 127) - 1;
@@ -37,7 +43,9 @@ const M126: u128 = (1 << 126) - 1;
 pub struct HashKey {
     nh: [u64; MAX_WORDS],
     chain: [u64; 2],
-    block: Multilinear,
+    base: Multilinear,
+    carry: u128,
+    positions: [[u128; 2]; SEGMENT],
     digest: Multilinear,
     seed: Multilinear,
     id: u32,
@@ -64,10 +72,12 @@ impl HashKey {
         HashKey {
             id,
             chain,
-            block: Multilinear::from_stream(&mut stream),
+            base: Multilinear::from_stream(&mut stream),
+            carry: stream.wide(),
             digest: Multilinear::from_stream(&mut stream),
             seed: Multilinear::from_stream(&mut stream),
             nh: std::array::from_fn(|_| stream.word()),
+            positions: std::array::from_fn(|_| [stream.wide(), stream.wide()]),
         }
     }
 
@@ -76,20 +86,49 @@ impl HashKey {
         self.id
     }
 
+    /// The NH value of one block of `block.len()` bytes, a multiple of 16.
+    #[inline(always)]
+    pub(super) fn nh_bytes(&self, block: &[u8]) -> u128 {
+        let mut sum = 0u128;
+        for (pair, key) in block.chunks_exact(16).zip(self.nh.chunks_exact(2)) {
+            let (first, second) = pair.split_at(8);
+            sum = sum.wrapping_add(wide(
+                word(first).wrapping_add(key[0]),
+                word(second).wrapping_add(key[1]),
+            ));
+        }
+        sum
+    }
+
+    /// The NH value of one block of tokens, a multiple of 4.
+    #[inline(always)]
+    pub(super) fn nh_tokens(&self, block: &[u32]) -> u128 {
+        let mut sum = 0u128;
+        for (four, key) in block.chunks_exact(4).zip(self.nh.chunks_exact(2)) {
+            let first = u64::from(four[0]) | u64::from(four[1]) << 32;
+            let second = u64::from(four[2]) | u64::from(four[3]) << 32;
+            sum = sum.wrapping_add(wide(first.wrapping_add(key[0]), second.wrapping_add(key[1])));
+        }
+        sum
+    }
+
     /// The value XORed into every block hash of one namespace and prompt shape.
     pub(super) fn seed(&self, namespace: u64, shaping: u64, shape: u64) -> u64 {
         let mut chain = Chain::START;
-        for pair in [[namespace, shaping], [shape, 0]] {
-            // Straight coefficients, each below 2^126 in two steps of one word.
-            for word in pair {
-                chain = chain.step(self, u128::from(word));
-            }
+        for word in [namespace, shaping, shape] {
+            chain = chain.step(self, u128::from(word));
         }
         self.seed.of(chain.0)
     }
 
-    pub(super) fn block_hash(&self, chain: Chain) -> u64 {
-        self.block.of(chain.0)
+    /// A keyed 64-bit digest of four words, without the buffer of a [`Digest`]: NH, then the
+    /// multilinear step, so that two different inputs collide with probability at most 2^-63.
+    #[inline]
+    pub(crate) fn digest_words(&self, words: [u64; 4]) -> u64 {
+        let [a, b, c, d] = words;
+        let first = wide(a.wrapping_add(self.nh[0]), b.wrapping_add(self.nh[1]));
+        let second = wide(c.wrapping_add(self.nh[2]), d.wrapping_add(self.nh[3]));
+        self.digest.of(first.wrapping_add(second))
     }
 }
 
@@ -99,25 +138,70 @@ impl std::fmt::Debug for HashKey {
     }
 }
 
-/// The polynomial over the blocks so far.
+/// The path of blocks so far.
+#[derive(Clone, Debug)]
+pub(super) struct Path {
+    base: u128,
+    sum: u128,
+    segments: Chain,
+    position: usize,
+}
+
+impl Path {
+    pub(super) fn new(key: &HashKey) -> Path {
+        Path { base: key.base.wide(Chain::START.0), sum: 0, segments: Chain::START, position: 0 }
+    }
+
+    /// Extends the path by one block per item of `blocks`, [`HashKey::nh_bytes`] or
+    /// [`HashKey::nh_tokens`] of each, as long as `out` has room, and says how many that were.
+    #[inline(always)]
+    pub(super) fn extend(
+        &mut self,
+        key: &HashKey,
+        mut blocks: impl ExactSizeIterator<Item = u128>,
+        out: &mut [u64],
+    ) -> usize {
+        let count = blocks.len().min(out.len());
+        let mut rest = &mut out[..count];
+        while !rest.is_empty() {
+            let run = rest.len().min(SEGMENT - self.position);
+            let (now, later) = rest.split_at_mut(run);
+            let (base, mut sum) = (self.base, self.sum);
+            // `blocks` last: zip would otherwise take an item too many from it.
+            for ((hash, [a, b]), nh) in
+                now.iter_mut().zip(&key.positions[self.position..]).zip(&mut blocks)
+            {
+                sum = sum.wrapping_add(a.wrapping_mul(u128::from(nh as u64)));
+                sum = sum.wrapping_add(b.wrapping_mul(nh >> 64));
+                *hash = (base.wrapping_add(sum) >> 64) as u64;
+            }
+            self.sum = sum;
+            self.position += run;
+            if self.position == SEGMENT {
+                self.next_segment(key);
+            }
+            rest = later;
+        }
+        count
+    }
+
+    #[inline(always)]
+    fn next_segment(&mut self, key: &HashKey) {
+        let digest = key.carry.wrapping_add(self.sum) >> 64;
+        self.segments = self.segments.step(key, digest);
+        self.base = key.base.wide(self.segments.0);
+        self.sum = 0;
+        self.position = 0;
+    }
+}
+
+/// A polynomial in the key, modulo 2^127 - 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Chain(u128);
+struct Chain(u128);
 
 impl Chain {
-    /// The leading coefficient: paths of different lengths are different polynomials.
-    pub(super) const START: Chain = Chain(1);
-
-    /// The chain extended by one block of `block.len()` bytes, a multiple of 16.
-    #[inline(always)]
-    pub(super) fn bytes(self, key: &HashKey, block: &[u8]) -> Chain {
-        self.step(key, nh_bytes(&key.nh, block))
-    }
-
-    /// The chain extended by one block of tokens, a multiple of 4.
-    #[inline(always)]
-    pub(super) fn tokens(self, key: &HashKey, block: &[u32]) -> Chain {
-        self.step(key, nh_tokens(&key.nh, block))
-    }
+    /// The leading coefficient: sequences of different lengths are different polynomials.
+    const START: Chain = Chain(1);
 
     /// `self * K + coefficient` modulo 2^127 - 1, not fully reduced: at most 2^127.
     ///
@@ -140,8 +224,8 @@ impl Chain {
 
 /// A streaming keyed 64-bit digest of bytes of any length.
 ///
-/// Digests of different domains are unrelated even for equal bytes. Two different inputs collide
-/// with probability below 2^-61.
+/// Digests of different domains are unrelated even for equal bytes. Two different inputs, chosen
+/// without knowledge of the key, collide with probability below 2^-61.
 #[derive(Clone, Debug)]
 pub struct Digest<'k> {
     key: &'k HashKey,
@@ -170,13 +254,13 @@ impl<'k> Digest<'k> {
             if self.filled < DIGEST_BLOCK {
                 return;
             }
-            self.chain = self.chain.bytes(self.key, &self.pending);
+            self.chain = self.chain.step(self.key, self.key.nh_bytes(&self.pending) & M126);
             self.filled = 0;
         }
         let blocks = bytes.chunks_exact(DIGEST_BLOCK);
         let rest = blocks.remainder();
         for block in blocks {
-            self.chain = self.chain.bytes(self.key, block);
+            self.chain = self.chain.step(self.key, self.key.nh_bytes(block) & M126);
         }
         self.pending[..rest.len()].copy_from_slice(rest);
         self.filled = rest.len();
@@ -193,7 +277,8 @@ impl<'k> Digest<'k> {
         if self.filled > 0 {
             let padded = self.filled.next_multiple_of(16);
             self.pending[self.filled..padded].fill(0);
-            self.chain = self.chain.bytes(self.key, &self.pending[..padded]);
+            let nh = self.key.nh_bytes(&self.pending[..padded]);
+            self.chain = self.chain.step(self.key, nh & M126);
         }
         self.key.digest.of(self.chain.step(self.key, u128::from(self.length)).0)
     }
@@ -205,44 +290,26 @@ struct Multilinear([u128; 3]);
 
 impl Multilinear {
     fn from_stream(stream: &mut KeyStream) -> Multilinear {
-        Multilinear(std::array::from_fn(|_| {
-            u128::from(stream.word()) | u128::from(stream.word()) << 64
-        }))
+        Multilinear(std::array::from_fn(|_| stream.wide()))
     }
 
-    #[inline(always)]
     fn of(&self, value: u128) -> u64 {
+        (self.wide(value) >> 64) as u64
+    }
+
+    fn wide(&self, value: u128) -> u128 {
         let [k0, k1, k2] = self.0;
         let low = k1.wrapping_mul(u128::from(value as u64));
         let high = k2.wrapping_mul(value >> 64);
-        (k0.wrapping_add(low).wrapping_add(high) >> 64) as u64
+        k0.wrapping_add(low).wrapping_add(high)
     }
 }
 
 #[inline(always)]
-fn nh_bytes(keys: &[u64; MAX_WORDS], block: &[u8]) -> u128 {
-    let mut sum = 0u128;
-    for (pair, key) in block.chunks_exact(16).zip(keys.chunks_exact(2)) {
-        let mut words = [0u64; 2];
-        for (word, eight) in words.iter_mut().zip(pair.chunks_exact(8)) {
-            let mut bytes = [0; 8];
-            bytes.copy_from_slice(eight);
-            *word = u64::from_le_bytes(bytes);
-        }
-        sum = sum.wrapping_add(wide(words[0].wrapping_add(key[0]), words[1].wrapping_add(key[1])));
-    }
-    sum & M126
-}
-
-#[inline(always)]
-fn nh_tokens(keys: &[u64; MAX_WORDS], block: &[u32]) -> u128 {
-    let mut sum = 0u128;
-    for (four, key) in block.chunks_exact(4).zip(keys.chunks_exact(2)) {
-        let first = u64::from(four[0]) | u64::from(four[1]) << 32;
-        let second = u64::from(four[2]) | u64::from(four[3]) << 32;
-        sum = sum.wrapping_add(wide(first.wrapping_add(key[0]), second.wrapping_add(key[1])));
-    }
-    sum & M126
+fn word(eight: &[u8]) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(eight);
+    u64::from_le_bytes(bytes)
 }
 
 #[inline(always)]
@@ -258,6 +325,10 @@ struct KeyStream {
 }
 
 impl KeyStream {
+    fn wide(&mut self) -> u128 {
+        u128::from(self.word()) | u128::from(self.word()) << 64
+    }
+
     fn word(&mut self) -> u64 {
         if self.used == 16 {
             self.block = chacha::block(&self.key, self.counter, b"pointsman v1");

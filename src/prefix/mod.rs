@@ -2,15 +2,18 @@
 //!
 //! - [`hash`](HashKey): keyed block hashes with a published collision bound.
 //! - [`fingerprint`](Fingerprint): a prompt as chained block hashes, streaming, with a wire form.
+//! - [`tree`](PrefixTree): which worker probably holds how many leading blocks, in fixed memory.
 
 mod chacha;
 mod fingerprint;
 mod hash;
-pub mod tree;
-pub use tree::*;
+mod tree;
 
 pub use fingerprint::{
     BlockSize, FORMAT_VERSION, Fingerprint, FingerprintError, FingerprintHeader, Fingerprinter,
     Unit,
 };
 pub use hash::{Digest, HashKey};
+pub use tree::{
+    Holder, MAX_HOLDERS, Matches, PrefixTree, Registration, Remembered, TreeError, TreeStats,
+};

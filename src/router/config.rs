@@ -6,6 +6,8 @@ use super::ticket::MAX_TICKETS;
 use crate::error::ConfigError;
 use crate::policy::config::PolicyConfig;
 use crate::pool::MAX_WORKERS;
+use crate::prefix::BlockSize;
+use crate::request::body::{BodyOptions, MediaTokens, Messages};
 use crate::worker::health::HealthConfig;
 
 /// How a router is set. Every field has a default, so `{}` is a whole document.
@@ -30,6 +32,8 @@ pub struct RouterConfig {
     pub decode_policy: Option<PolicyConfig>,
     /// The prefix tree.
     pub tree: TreeConfig,
+    /// How JSON request bodies are read.
+    pub body: BodyConfig,
     /// Passive health checking.
     pub health: HealthConfig,
     /// Workers that may be registered at once, at most 1,024.
@@ -51,6 +55,7 @@ impl Default for RouterConfig {
             prefill_policy: None,
             decode_policy: None,
             tree: TreeConfig::default(),
+            body: BodyConfig::default(),
             health: HealthConfig::default(),
             max_workers: MAX_WORKERS,
             max_tickets: 65_536,
@@ -135,5 +140,56 @@ impl TreeConfig {
             *byte = u8::from_str_radix(text, 16).map_err(|_| bad())?;
         }
         Ok(Some(key))
+    }
+}
+
+/// How JSON request bodies are read. Routers that exchange fingerprints need the same settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct BodyConfig {
+    /// Whether only the first message counts as the prefix, as simpler routers have it. For
+    /// comparison: the whole conversation matches far more.
+    pub first_message_only: bool,
+    /// Tokens that an image counts for.
+    pub image_tokens: u32,
+    /// Tokens that an audio clip counts for.
+    pub audio_tokens: u32,
+    /// Tokens that a video counts for.
+    pub video_tokens: u32,
+    /// Tokens that a file counts for.
+    pub file_tokens: u32,
+    /// Longest body in bytes; longer ones are refused.
+    pub max_bytes: u64,
+}
+
+impl Default for BodyConfig {
+    fn default() -> Self {
+        let BodyOptions { media, max_bytes, .. } = BodyOptions::default();
+        BodyConfig {
+            first_message_only: false,
+            image_tokens: media.image,
+            audio_tokens: media.audio,
+            video_tokens: media.video,
+            file_tokens: media.file,
+            max_bytes,
+        }
+    }
+}
+
+impl BodyConfig {
+    pub(crate) fn options(&self, block_bytes: BlockSize) -> BodyOptions {
+        BodyOptions {
+            block_bytes,
+            namespace: None,
+            messages: if self.first_message_only { Messages::FirstOnly } else { Messages::All },
+            media: MediaTokens {
+                image: self.image_tokens,
+                audio: self.audio_tokens,
+                video: self.video_tokens,
+                file: self.file_tokens,
+            },
+            max_bytes: self.max_bytes,
+        }
     }
 }

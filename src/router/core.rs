@@ -22,6 +22,7 @@ use crate::pool::{
     snapshot::PoolSnapshot,
 };
 use crate::prefix::{BlockSize, Digest, HashKey, PrefixTree};
+use crate::request::body::BodyOptions;
 use crate::stripe::Striped;
 use crate::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64,
@@ -56,6 +57,7 @@ pub(crate) struct Core {
     pub(super) tree: PrefixTree,
     pub(super) key: HashKey,
     pub(super) block: BlockSize,
+    pub(super) body: BodyOptions,
     pub(super) health: HealthConfig,
     /// Nanoseconds an open ticket lives without a sign of life.
     pub(super) deadline: u64,
@@ -151,10 +153,12 @@ impl Core {
                 policies: Policies::default(),
             }),
             tickets: Tickets::new(config.max_tickets),
-            tree: PrefixTree::new(config.tree.budget_bytes, rows.len()),
+            tree: PrefixTree::new(config.tree.budget_bytes, rows.len())
+                .map_err(|error| ConfigError::Document(format!("tree.budget_bytes: {error}")))?,
             rows,
             key,
             block,
+            body: config.body.options(block),
             health: config.health.clone(),
             deadline,
             untracked: Striped::new(|_| AtomicU64::new(0)),
@@ -205,9 +209,12 @@ impl Core {
 
     pub(super) fn add_worker(&self, spec: WorkerSpec, now: u64) -> Result<WorkerId, PoolError> {
         self.write(Some(now), |core, writer| {
-            let digest = core.digest(URL, spec.url.as_bytes());
-            let info = writer.registry.add(spec, digest, writer.now)?;
-            core.tree.register(info.id.slot(), info.kv_capacity_tokens.map(|t| core.blocks(t)));
+            let now = writer.now;
+            let info = writer.registry.add(spec, now, |slot, spec| {
+                let capacity = spec.kv_capacity_tokens.map(|tokens| core.blocks(tokens));
+                let residency = core.tree.register(slot as u16, capacity);
+                (core.digest(URL, spec.url.as_bytes()), residency)
+            })?;
             for installed in writer.policies.iter() {
                 installed.policy.on_worker_added(&info);
             }
@@ -230,7 +237,7 @@ impl Core {
     pub(super) fn remove_worker(&self, id: WorkerId, now: u64) -> Result<(), PoolError> {
         let info = self.write(Some(now), |core, writer| {
             let info = writer.registry.remove(id)?;
-            core.tree.unregister(id.slot());
+            core.tree.unregister(id.slot() as u16);
             Ok(info)
         })?;
         // The slot's generation has changed, so whoever opens a ticket on it from here on closes it

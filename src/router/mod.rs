@@ -32,8 +32,8 @@ use crate::error::{ConfigError, PoolError, RoutingError, TicketError};
 use crate::metrics::MetricsSnapshot;
 use crate::policy::{Usage, config::PolicyConfig};
 use crate::pool::registry::WorkerStatus;
-use crate::prefix::{Fingerprint, FingerprintError};
-use crate::request::Request;
+use crate::prefix::Fingerprint;
+use crate::request::{Request, body::BodyReader};
 use crate::stripe::Striped;
 use crate::worker::{
     Role, WorkerId,
@@ -295,8 +295,19 @@ impl Router {
         &self,
         request: &Request<'_>,
         buffer: &'b mut [u64],
-    ) -> Result<Fingerprint<'b>, FingerprintError> {
-        self.core().fingerprint(request, buffer)
+    ) -> Result<Fingerprint<'b>, RoutingError> {
+        self.core().fingerprint(request, buffer).map(|printed| printed.fingerprint)
+    }
+
+    /// A reader for a JSON body that arrives in chunks, set up as this router reads bodies; block
+    /// hashes go to `buffer`. A request made of the resulting fingerprint routes like the whole body.
+    pub fn body_reader<'r, 'b>(
+        &'r self,
+        namespace: Option<&str>,
+        buffer: &'b mut [u64],
+    ) -> BodyReader<'r, 'b> {
+        let core = self.core();
+        BodyReader::new(&core.key, core.body_options(namespace), buffer)
     }
 
     /// Everything counted so far.

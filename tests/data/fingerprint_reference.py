@@ -31,16 +31,18 @@ def chacha_block(key, counter, nonce):
 
 class Key:
     def __init__(self, raw):
-        stream = b"".join(chacha_block(raw, i, b"pointsman v1") for i in range(8))
-        words = iter(struct.unpack("<64Q", stream))
+        stream = b"".join(chacha_block(raw, i, b"pointsman v1") for i in range(24))
+        words = iter(struct.unpack("<192Q", stream))
         wide = lambda: next(words) | next(words) << 64
         self.id = next(words) & 0xFFFFFFFF
         low, high = next(words) >> 4, next(words) >> 4
         self.chain = low | high << 64
-        self.block = [wide() for _ in range(3)]
+        self.base = [wide() for _ in range(3)]
+        self.carry = wide()
         self.digest = [wide() for _ in range(3)]
         self.seed = [wide() for _ in range(3)]
         self.nh = [next(words) for _ in range(32)]
+        self.positions = [(wide(), wide()) for _ in range(32)]
 
 
 def canonical(p):
@@ -63,22 +65,26 @@ def nh(key, block):
     total = 0
     for i in range(0, len(words), 2):
         total += ((words[i] + key.nh[i]) & M64) * ((words[i + 1] + key.nh[i + 1]) & M64)
-    return total & M126
+    return total & M128
 
 
 def multilinear(keys, p):
-    return ((keys[0] + keys[1] * (p & M64) + keys[2] * (p >> 64)) & M128) >> 64
+    return (keys[0] + keys[1] * (p & M64) + keys[2] * (p >> 64)) & M128
 
 
 def fingerprint(key, data, unit, size, namespace, shaping):
     seed = 1
-    for word in (namespace, shaping, size << 8 | unit, 0):
+    for word in (namespace, shaping, size << 8 | unit):
         seed = step(key, seed, word)
-    seed = multilinear(key.seed, seed)
-    hashes, p = [], 1
+    seed = multilinear(key.seed, seed) >> 64
+    hashes, segments, total = [], 1, 0
     for i in range(len(data) // size):
-        p = step(key, p, nh(key, data[i * size : (i + 1) * size]))
-        hashes.append(multilinear(key.block, p) ^ seed)
+        value = nh(key, data[i * size : (i + 1) * size])
+        a, b = key.positions[i % 32]
+        total += a * (value & M64) + b * (value >> 64)
+        hashes.append(((multilinear(key.base, segments) + total & M128) >> 64) ^ seed)
+        if i % 32 == 31:
+            segments, total = step(key, segments, (key.carry + total & M128) >> 64), 0
     total = len(data) // (4 if unit else 1)
     head = struct.pack("<BBHLQQLL", 1, unit, size, key.id, namespace, total, len(hashes), 0)
     return head + struct.pack("<%dQ" % len(hashes), *hashes)
@@ -88,8 +94,8 @@ def digest(key, data, domain):
     p = domain + 2
     for i in range(0, len(data), 256):
         block = data[i : i + 256]
-        p = step(key, p, nh(key, block + b"\0" * (-len(block) % 16)))
-    return multilinear(key.digest, step(key, p, len(data)))
+        p = step(key, p, nh(key, block + b"\0" * (-len(block) % 16)) & M126)
+    return multilinear(key.digest, step(key, p, len(data))) >> 64
 
 
 def pattern(length):
@@ -104,7 +110,7 @@ def main():
         key = Key(raw)
         for unit in (0, 1):
             for size in (64, 128, 192, 256):
-                for length, namespace, shaping in ((0, 0, 0), (1000, 0, 0), (2052, 7, 1 << 63)):
+                for length, namespace, shaping in ((0, 0, 0), (1000, 0, 0), (6148, 7, 1 << 63)):
                     wire = fingerprint(key, pattern(length), unit, size, namespace, shaping)
                     fingerprints.append(
                         dict(key=raw.hex(), unit=("text", "tokens")[unit], block_bytes=size,

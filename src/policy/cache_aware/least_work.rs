@@ -166,18 +166,20 @@ impl LeastWorkPolicy {
         };
         match request.prefix {
             None => self.others(candidates, &SlotSet::EMPTY, |c| offer(c, 0)),
-            Some(prefix) => prefix.matches(|matches| {
+            Some(prefix) => {
                 let mut seen = SlotSet::EMPTY;
-                for &slot in matches.holders().iter().take(self.config.scored_workers) {
-                    if let Some(candidate) = candidates.get(slot.into()) {
-                        seen.insert(slot.into());
-                        offer(candidate, prefix.tokens(matches.get(slot.into())));
+                prefix.holders(|holders| {
+                    for holder in holders.iter().take(self.config.scored_workers) {
+                        if let Some(candidate) = candidates.get(holder.slot.into()) {
+                            seen.insert(holder.slot.into());
+                            offer(candidate, prefix.tokens(holder.blocks));
+                        }
                     }
-                }
-                self.others(candidates, &seen, |c| {
-                    offer(c, prefix.tokens(matches.get(c.slot())));
                 });
-            }),
+                self.others(candidates, &seen, |c| {
+                    offer(c, prefix.tokens(prefix.blocks_of(c.slot())))
+                });
+            }
         }
         best.first().map(|(_, first)| (first, best.second().map(|(_, second)| second)))
     }
@@ -230,8 +232,8 @@ impl LeastWorkPolicy {
         let per_block = prefix.tokens_per_block().max(1.0);
         let deciding =
             (f64::from(self.config.replica_tokens) / f64::from(per_block)).ceil() as usize;
-        let longest = prefix.matches(|matches| matches.longest());
-        if blocks.is_empty() || longest >= deciding.max(1) {
+        let longest = prefix.longest();
+        if blocks.is_empty() || longest as usize >= deciding.max(1) {
             return None;
         }
         let key = blocks[deciding.clamp(1, blocks.len()) - 1];

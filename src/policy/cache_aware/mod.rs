@@ -25,13 +25,12 @@ fn longest_match<'a>(
     candidates: &Candidates<'a>,
     request: &RequestView<'_>,
     random: &Random,
-) -> Option<(Candidate<'a>, usize)> {
-    request.prefix?.matches(|matches| {
+) -> Option<(Candidate<'a>, u32)> {
+    request.prefix?.holders(|holders| {
         let mut best = Best::new(random);
-        for &slot in matches.holders() {
-            let blocks = matches.get(slot.into());
-            if let Some(candidate) = candidates.get(slot.into()) {
-                best.offer(-(blocks as f64), (candidate, blocks));
+        for holder in holders {
+            if let Some(candidate) = candidates.get(holder.slot.into()) {
+                best.offer(-f64::from(holder.blocks), (candidate, holder.blocks));
             }
         }
         best.first().map(|(_, found)| found)

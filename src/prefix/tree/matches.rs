@@ -1,0 +1,161 @@
+//! What a lookup found, on the caller's stack.
+
+use super::record::MAX_SLOTS;
+use super::table::RUN;
+
+/// Most holders that one lookup lists.
+pub const MAX_HOLDERS: usize = 64;
+/// Most nodes of a path that a lookup keeps in mind.
+pub(super) const MAX_VISITS: usize = 48;
+
+/// A worker that probably holds the first `blocks` blocks of the prompt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub struct Holder {
+    /// The worker's slot.
+    pub slot: u16,
+    /// Leading resident blocks, at least 1.
+    pub blocks: u32,
+}
+
+/// The result of [`PrefixTree::find`](super::PrefixTree::find): who holds how much.
+///
+/// About 1.5 KiB, made to live on the stack and to be used again.
+#[derive(Clone, Debug)]
+pub struct Matches {
+    pub(super) holders: [Holder; MAX_HOLDERS],
+    pub(super) count: usize,
+    pub(super) listed: [u64; MAX_SLOTS / 64],
+    pub(super) complete: bool,
+    pub(super) matched: u32,
+    pub(super) visits: [Visit; MAX_VISITS],
+    pub(super) visited: usize,
+}
+
+/// A node met on the way down.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Visit {
+    pub(super) start: u32,
+    pub(super) node: super::table::Found,
+}
+
+impl Matches {
+    /// An empty result.
+    pub fn new() -> Matches {
+        Matches {
+            holders: [Holder::default(); MAX_HOLDERS],
+            count: 0,
+            listed: [0; MAX_SLOTS / 64],
+            complete: true,
+            matched: 0,
+            visits: [Visit::default(); MAX_VISITS],
+            visited: 0,
+        }
+    }
+
+    /// The holders found, the deepest match first.
+    pub fn holders(&self) -> &[Holder] {
+        &self.holders[..self.count]
+    }
+
+    /// Leading resident blocks of `slot`, 0 where it is not listed. Where the list is not
+    /// [complete](Self::is_complete), [`PrefixTree::leading`](super::PrefixTree::leading) knows
+    /// more.
+    pub fn leading(&self, slot: u16) -> u32 {
+        if !self.is_listed(slot) {
+            return 0;
+        }
+        self.holders().iter().find(|holder| holder.slot == slot).map_or(0, |holder| holder.blocks)
+    }
+
+    /// Whether every holder is listed. A prefix that very many workers hold lists those with the
+    /// deepest matches and some of the others.
+    pub fn is_complete(&self) -> bool {
+        self.complete
+    }
+
+    /// Leading blocks that the tree knows at all, whoever holds them.
+    pub fn known_blocks(&self) -> u32 {
+        self.matched
+    }
+
+    pub(super) fn reset(&mut self) {
+        self.count = 0;
+        self.listed = [0; MAX_SLOTS / 64];
+        self.complete = true;
+        self.matched = 0;
+        self.visited = 0;
+    }
+
+    #[inline]
+    pub(super) fn is_listed(&self, slot: u16) -> bool {
+        let slot = usize::from(slot) % MAX_SLOTS;
+        self.listed[slot / 64] >> (slot % 64) & 1 == 1
+    }
+
+    pub(super) fn list(&mut self, slot: u16, blocks: u32) {
+        if self.is_listed(slot) {
+            return;
+        }
+        let mut place = self.count;
+        if place == MAX_HOLDERS {
+            self.complete = false;
+            return;
+        }
+        // Nodes come deepest first; only holders of one node need to be put in order.
+        while place > 0 && self.holders[place - 1].blocks < blocks {
+            self.holders[place] = self.holders[place - 1];
+            place -= 1;
+        }
+        self.holders[place] = Holder { slot, blocks };
+        self.count += 1;
+        let slot = usize::from(slot) % MAX_SLOTS;
+        self.listed[slot / 64] |= 1 << (slot % 64);
+    }
+
+    /// Keeps a visit in mind.
+    pub(super) fn visit(&mut self, visit: Visit) {
+        if self.visited == MAX_VISITS {
+            self.forget_some();
+        }
+        self.visits[self.visited] = visit;
+        self.visited += 1;
+    }
+
+    /// Forgets visits that bisection finds again: full runs, whole runs apart from their
+    /// neighbours, not two in a row. Where there are none, every second visit is forgotten, which
+    /// can only make a shallow match look shallower.
+    fn forget_some(&mut self) {
+        let regular = (0..MAX_VISITS).any(|index| self.is_regular(index));
+        let mut kept = 0;
+        let mut forgot = false;
+        for index in 0..MAX_VISITS {
+            let spare = if regular { self.is_regular(index) } else { index % 2 == 1 };
+            forgot = spare && !forgot;
+            if !forgot {
+                self.visits[kept] = self.visits[index];
+                kept += 1;
+            }
+        }
+        self.visited = kept;
+    }
+
+    fn is_regular(&self, index: usize) -> bool {
+        let [Some(above), Some(visit), Some(below)] =
+            [index.wrapping_sub(1), index, index + 1].map(|index| self.visits.get(index))
+        else {
+            return false;
+        };
+        let apart = |upper: &Visit, lower: &Visit| (lower.start - upper.start) as usize % RUN;
+        usize::from(visit.node.same) == RUN && apart(above, visit) == 0 && apart(visit, below) == 0
+    }
+
+    pub(super) fn visits(&self) -> &[Visit] {
+        &self.visits[..self.visited]
+    }
+}
+
+impl Default for Matches {
+    fn default() -> Matches {
+        Matches::new()
+    }
+}

@@ -1,0 +1,134 @@
+//! Per worker: a virtual clock that counts the blocks newly sent to it, and what ends residency.
+//!
+//! A record with stamp `s` is believed resident while `birth <= s` and `clock - s < capacity`.
+//! So a worker's LRU eviction costs nothing, and its removal is one store: `birth = MAX`.
+//!
+//! # Why a late insert cannot revive a removed worker's records
+//!
+//! Registration stores `birth = MAX`, then takes `b = clock.fetch_add(1) + 1`, then stores
+//! `birth = b`. An insert first moves the clock by `n` with `fetch_add` and stamps its records
+//! with the sum, then checks that `birth` is still that of its own registration.
+//!
+//! - If the insert's `fetch_add` comes first in the clock's modification order, then its stamp is
+//!   at most the value that registration read, so below `b`: its records are born dead, whenever
+//!   they are written.
+//! - If registration's comes first, then the insert's `fetch_add` (acquire) reads from it or from
+//!   a later one in its release sequence, so `birth = MAX` happens before the insert's check. The
+//!   check sees MAX or a later value, neither of which is the older registration, and gives up.
+
+use super::record::{MAX_SLOTS, Record};
+use crate::sync::{AtomicU64, Ordering};
+
+const NOT_REGISTERED: u64 = u64::MAX;
+
+/// What a worker's residency began with. Records made under an earlier one count for nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Registration(pub(super) u64);
+
+/// The parts that every lookup reads and only membership writes; clocks lie apart from them, so
+/// that counting blocks does not take these lines away from other processors.
+struct Limits {
+    birth: AtomicU64,
+    /// In blocks; `u64::MAX` where it is not known.
+    capacity: AtomicU64,
+}
+
+pub(super) struct Slots {
+    limits: Box<[Limits]>,
+    clocks: Box<[AtomicU64]>,
+    /// One more than the highest slot ever registered.
+    used: AtomicU64,
+    registered: AtomicU64,
+}
+
+impl Slots {
+    /// Bytes held for each slot.
+    pub(super) const BYTES: usize = size_of::<Limits>() + size_of::<AtomicU64>();
+
+    pub(super) fn new(count: usize) -> Slots {
+        let limits =
+            || Limits { birth: AtomicU64::new(NOT_REGISTERED), capacity: AtomicU64::new(u64::MAX) };
+        Slots {
+            limits: (0..count).map(|_| limits()).collect(),
+            clocks: (0..count).map(|_| AtomicU64::new(0)).collect(),
+            used: AtomicU64::new(0),
+            registered: AtomicU64::new(0),
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.clocks.len()
+    }
+
+    pub(super) fn register(&self, slot: u16, capacity: Option<u64>) -> Option<Registration> {
+        let limits = self.limits.get(usize::from(slot))?;
+        let clock = self.clocks.get(usize::from(slot))?;
+        self.unregister(slot);
+        let birth = clock.fetch_add(1, Ordering::AcqRel) + 1;
+        limits.capacity.store(capacity.unwrap_or(u64::MAX), Ordering::Relaxed);
+        limits.birth.store(birth, Ordering::Release);
+        self.used.fetch_max(u64::from(slot) + 1, Ordering::Relaxed);
+        self.registered.fetch_add(1, Ordering::Relaxed);
+        Some(Registration(birth))
+    }
+
+    pub(super) fn unregister(&self, slot: u16) {
+        let Some(limits) = self.limits.get(usize::from(slot)) else { return };
+        if limits.birth.swap(NOT_REGISTERED, Ordering::AcqRel) != NOT_REGISTERED {
+            self.registered.fetch_sub(1, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn set_capacity(&self, slot: u16, capacity: Option<u64>) {
+        if let Some(limits) = self.limits.get(usize::from(slot)) {
+            limits.capacity.store(capacity.unwrap_or(u64::MAX), Ordering::Relaxed);
+        }
+    }
+
+    /// `None` where the capacity is not known.
+    pub(super) fn capacity(&self, slot: u16) -> Option<u64> {
+        let limits = self.limits.get(usize::from(slot))?;
+        Some(limits.capacity.load(Ordering::Relaxed)).filter(|&blocks| blocks != u64::MAX)
+    }
+
+    pub(super) fn is_current(&self, slot: u16, registration: Registration) -> bool {
+        let birth = self.limits.get(usize::from(slot)).map(|l| l.birth.load(Ordering::Acquire));
+        birth == Some(registration.0) && registration.0 != NOT_REGISTERED
+    }
+
+    /// One more than the highest slot ever registered.
+    pub(super) fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed) as usize
+    }
+
+    /// How many slots are registered now.
+    pub(super) fn registered(&self) -> usize {
+        self.registered.load(Ordering::Relaxed) as usize
+    }
+
+    /// Moves the clock on and returns its new value, the stamp of what is sent now.
+    pub(super) fn advance(&self, slot: u16, blocks: u64) -> u64 {
+        let clock = self.clocks.get(usize::from(slot));
+        // AcqRel: see the module's argument.
+        clock.map_or(0, |clock| clock.fetch_add(blocks, Ordering::AcqRel) + blocks)
+    }
+
+    /// How many blocks were newly sent to the record's worker since its stamp.
+    pub(super) fn age(&self, record: Record) -> u64 {
+        let clock = self.clocks.get(usize::from(record.slot()));
+        clock.map_or(0, |clock| clock.load(Ordering::Relaxed)).saturating_sub(record.stamp())
+    }
+
+    /// Whether the record's worker probably still holds what the record says.
+    #[inline]
+    pub(super) fn is_resident(&self, record: Record) -> bool {
+        let Some(limits) = self.limits.get(usize::from(record.slot())) else { return false };
+        if !record.exists() || record.stamp() < limits.birth.load(Ordering::Acquire) {
+            return false;
+        }
+        let capacity = limits.capacity.load(Ordering::Relaxed);
+        capacity == u64::MAX || self.age(record) < capacity
+    }
+}
+
+const _: () = assert!(MAX_SLOTS <= u16::MAX as usize);

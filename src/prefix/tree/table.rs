@@ -1,0 +1,397 @@
+//! The table of sets: lines of atomics reached by index, a sequence lock per set.
+//!
+//! # Memory ordering
+//!
+//! A writer makes the version odd by compare-exchange (acquire, so that it sees what the last
+//! writer wrote), puts a release fence before its relaxed stores, and ends with a release store of
+//! the next even version. A reader loads the version (acquire), reads relaxed, puts an acquire
+//! fence, and loads the version again. If it read any value that a later writer stored, then the
+//! two fences synchronise, so the second load sees at least that writer's odd version and the
+//! reader throws away what it read. Equal versions therefore mean that everything read in between
+//! belongs to one state of the set.
+//!
+//! Recency marks and stamps are refreshed outside the lock by compare-exchange on the word that
+//! the decision was made from; a replaced word makes it fail. Their values never decide what a
+//! node says, so readers need no ordering on them.
+
+use super::line::{Line, WORDS, allocate, prefetch};
+use crate::sync::{AtomicU64, Ordering, fence, spin};
+
+/// Blocks per node.
+pub(super) const RUN: usize = 8;
+/// Nodes per set.
+#[cfg(not(pointsman_loom))]
+pub(super) const WAYS: usize = 14;
+/// Few atomics keep the model checker's states few.
+#[cfg(pointsman_loom)]
+pub(super) const WAYS: usize = 2;
+const NODE_LINES: usize = 2;
+const SET_LINES: usize = 1 + NODE_LINES * WAYS;
+/// Words of one node.
+pub(super) const NODE_WORDS: usize = NODE_LINES * WORDS;
+/// The run's length and shape; the hashes lie in words `0..RUN`.
+pub(super) const META: usize = RUN;
+/// The first holder record of a run.
+pub(super) const RECORDS: usize = RUN + 1;
+/// A first choice this full sends new nodes to the emptier of both.
+const FIRST_CHOICE_LOAD: usize = WAYS - WAYS / 4;
+const LOCKED: u64 = 1;
+const SPILLED: u64 = 2;
+const VERSION_STEP: u64 = 4;
+const ATTEMPTS: usize = 64;
+
+/// What a node holds: told apart by the tag's lowest bit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Run,
+    Extra,
+}
+
+/// A key's two sets and its tag.
+#[derive(Clone, Copy)]
+pub(super) struct Home {
+    sets: [u32; 2],
+    tag: u16,
+    key: u64,
+}
+
+impl Home {
+    /// The node's first word.
+    pub(super) fn key(&self) -> u64 {
+        self.key
+    }
+}
+
+/// A node as it was when `version` was current.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Found {
+    pub(super) set: u32,
+    pub(super) way: u8,
+    /// Leading blocks of the asked path that the run has.
+    pub(super) same: u8,
+    /// Blocks that the run has.
+    pub(super) length: u8,
+    pub(super) lane: u16,
+    pub(super) meta: u64,
+    pub(super) version: u64,
+}
+
+pub(super) struct Table {
+    lines: Box<[Line]>,
+    sets: u32,
+}
+
+impl Table {
+    pub(super) const SET_BYTES: usize = SET_LINES * size_of::<Line>();
+
+    pub(super) fn new(sets: usize) -> Table {
+        Table { lines: allocate(sets * SET_LINES), sets: sets as u32 }
+    }
+
+    pub(super) fn capacity(&self) -> usize {
+        self.sets as usize * WAYS
+    }
+
+    pub(super) fn home(&self, key: u64, kind: Kind) -> Home {
+        // A bijection, so that keys of any origin spread and no two keys become one.
+        let mut mixed = key.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed ^= mixed >> 32;
+        mixed = mixed.wrapping_mul(0xd6e8_feb8_6659_fd93);
+        mixed ^= mixed >> 32;
+        let pick = |bits: u32| ((u64::from(bits) * u64::from(self.sets)) >> 32) as u32;
+        let first = pick((mixed >> 32) as u32);
+        let mut second = pick((mixed as u32).wrapping_mul(0x85eb_ca6b));
+        if second == first {
+            second = if first + 1 == self.sets { 0 } else { first + 1 };
+        }
+        let tag = (mixed >> 8) as u16;
+        let tag = match kind {
+            Kind::Run => (tag & !1).max(2),
+            Kind::Extra => tag | 1,
+        };
+        Home { sets: [first, second], tag, key }
+    }
+
+    /// Fetches the header of the key's first choice.
+    #[inline]
+    pub(super) fn prefetch(&self, home: &Home) {
+        prefetch(&self.lines[home.sets[0] as usize * SET_LINES]);
+    }
+
+    /// The node of `home`'s key, compared with `path` (whose first block the key is).
+    #[inline]
+    pub(super) fn probe(&self, home: &Home, path: &[u64]) -> Option<Found> {
+        for set in home.sets {
+            let (found, version) = self.probe_set(set, home, path);
+            if found.is_some() || version & SPILLED == 0 {
+                return found;
+            }
+        }
+        None
+    }
+
+    fn probe_set(&self, set: u32, home: &Home, path: &[u64]) -> (Option<Found>, u64) {
+        let mut version = 0;
+        for _ in 0..ATTEMPTS {
+            version = self.version(set).load(Ordering::Acquire);
+            if version & LOCKED != 0 {
+                spin();
+                continue;
+            }
+            let found = self.scan(set, version, home, path);
+            fence(Ordering::Acquire);
+            if self.version(set).load(Ordering::Relaxed) == version {
+                return (found, version);
+            }
+        }
+        (None, version | SPILLED)
+    }
+
+    fn scan(&self, set: u32, version: u64, home: &Home, path: &[u64]) -> Option<Found> {
+        let mut candidates = self.tagged(set, home.tag);
+        while candidates != 0 {
+            let way = candidates.trailing_zeros() as usize;
+            candidates &= candidates - 1;
+            let hashes = self.line(set, way, 0);
+            if hashes.0[0].load(Ordering::Relaxed) != home.key {
+                continue;
+            }
+            let meta = self.word(set, way, META).load(Ordering::Relaxed);
+            let length = Meta(meta).length();
+            let limit = length.min(path.len());
+            let mut same = usize::from(limit > 0);
+            while same < limit && hashes.0[same].load(Ordering::Relaxed) == path[same] {
+                same += 1;
+            }
+            return Some(Found {
+                set,
+                way: way as u8,
+                same: same as u8,
+                length: length as u8,
+                lane: self.recency(set, way),
+                meta,
+                version,
+            });
+        }
+        None
+    }
+
+    /// Whether `found` still is what it was, and everything read since belongs to it.
+    #[inline]
+    pub(super) fn is_unchanged(&self, found: &Found) -> bool {
+        fence(Ordering::Acquire);
+        self.version(found.set).load(Ordering::Relaxed) == found.version
+    }
+
+    /// A bit per way whose tag is `tag`.
+    #[inline]
+    fn tagged(&self, set: u32, tag: u16) -> u32 {
+        const HIGH: u64 = 0x8000_8000_8000_8000;
+        // Moves bits 0, 16, 32 and 48 to 48, 49, 50 and 51 and everything else elsewhere.
+        const GATHER: u64 = 1 << 48 | 1 << 33 | 1 << 18 | 1 << 3;
+        let wanted = u64::from(tag).wrapping_mul(HIGH >> 15);
+        let header = self.header(set);
+        let mut bits = 0;
+        for word in 0..WAYS.div_ceil(4) {
+            let differing = header.0[1 + word].load(Ordering::Relaxed) ^ wanted;
+            let zero = !((differing & !HIGH).wrapping_add(!HIGH) | differing) & HIGH;
+            bits |= ((zero >> 15).wrapping_mul(GATHER) >> 48 & 0xf) << (4 * word);
+        }
+        bits as u32 & ((1 << WAYS) - 1)
+    }
+
+    fn lane(&self, set: u32, lane: usize) -> u16 {
+        (self.header(set).0[1 + lane / 4].load(Ordering::Relaxed) >> (16 * (lane % 4))) as u16
+    }
+
+    fn recency(&self, set: u32, way: usize) -> u16 {
+        self.lane(set, WAYS + way)
+    }
+
+    fn set_lane(&self, set: u32, lane: usize, value: u16) {
+        let word = &self.header(set).0[1 + lane / 4];
+        let shift = 16 * (lane % 4);
+        // A refresh outside the lock may change a neighbour meanwhile.
+        let _ = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
+            Some(old & !(0xffff << shift) | u64::from(value) << shift)
+        });
+    }
+
+    /// Marks a node as used at `lane`, unless its word of the header changes meanwhile.
+    pub(super) fn touch(&self, found: &Found, lane: u16) -> bool {
+        let index = WAYS + usize::from(found.way);
+        let word = &self.header(found.set).0[1 + index / 4];
+        let shift = 16 * (index % 4);
+        let old = word.load(Ordering::Relaxed);
+        if (old >> shift) as u16 != found.lane {
+            return false;
+        }
+        let new = old & !(0xffff << shift) | u64::from(lane) << shift;
+        word.compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    /// Takes the set of a found node for writing, if nobody wrote to it since.
+    pub(super) fn lock_found(&self, found: &Found) -> Option<Guard<'_>> {
+        self.lock(found.set, found.version)
+    }
+
+    fn lock(&self, set: u32, version: u64) -> Option<Guard<'_>> {
+        if version & LOCKED != 0 {
+            return None;
+        }
+        let word = self.version(set);
+        word.compare_exchange(version, version | LOCKED, Ordering::Acquire, Ordering::Relaxed)
+            .ok()?;
+        fence(Ordering::Release);
+        Some(Guard { table: self, set, version })
+    }
+
+    /// Writes a new node for `home`'s key where it finds room, or in place of the node least
+    /// recently used in both sets. `age` tells how old a recency lane is.
+    ///
+    /// `None` where another thread writes there; the caller does without.
+    pub(super) fn insert(
+        &self,
+        home: &Home,
+        lane: u16,
+        now: u16,
+        node: impl FnOnce(u32) -> [u64; NODE_WORDS],
+    ) -> Option<Inserted> {
+        let (set, way, version, evicted) = self.choose(home, now)?;
+        let guard = self.lock(set, version)?;
+        // A nonce that no earlier node in this set had.
+        let words = node((version / VERSION_STEP) as u32);
+        for (index, value) in words.into_iter().enumerate() {
+            self.word(set, way, index).store(value, Ordering::Relaxed);
+        }
+        self.set_lane(set, way, home.tag);
+        self.set_lane(set, WAYS + way, lane);
+        drop(guard);
+        Some(Inserted { evicted })
+    }
+
+    fn choose(&self, home: &Home, now: u16) -> Option<(u32, usize, u64, bool)> {
+        let [first, second] = home.sets;
+        let first_version = self.version(first).load(Ordering::Acquire);
+        let free = self.tagged(first, 0);
+        if WAYS - (free.count_ones() as usize) < FIRST_CHOICE_LOAD {
+            return Some((first, free.trailing_zeros() as usize, first_version, false))
+                .filter(|_| first_version & LOCKED == 0);
+        }
+        let first_version = self.mark_spilled(first, first_version)?;
+        let second_version = self.version(second).load(Ordering::Acquire);
+        if second_version & LOCKED != 0 {
+            return None;
+        }
+        let other_free = self.tagged(second, 0);
+        if other_free.count_ones() >= free.count_ones().max(1) {
+            return Some((second, other_free.trailing_zeros() as usize, second_version, false));
+        }
+        if free != 0 {
+            return Some((first, free.trailing_zeros() as usize, first_version, false));
+        }
+        let (way, age) = self.oldest(first, now);
+        let (other_way, other_age) = self.oldest(second, now);
+        if age >= other_age {
+            Some((first, way, first_version, true))
+        } else {
+            Some((second, other_way, second_version, true))
+        }
+    }
+
+    /// Notes that keys whose first choice is this set may lie in their second.
+    fn mark_spilled(&self, set: u32, version: u64) -> Option<u64> {
+        if version & SPILLED != 0 {
+            return Some(version).filter(|version| version & LOCKED == 0);
+        }
+        let mut guard = self.lock(set, version)?;
+        guard.version |= SPILLED;
+        let version = guard.version + VERSION_STEP;
+        drop(guard);
+        Some(version)
+    }
+
+    fn oldest(&self, set: u32, now: u16) -> (usize, u16) {
+        let mut oldest = (0, 0);
+        for way in 0..WAYS {
+            let age = now.wrapping_sub(self.recency(set, way));
+            if age >= oldest.1 {
+                oldest = (way, age);
+            }
+        }
+        oldest
+    }
+
+    #[inline]
+    fn header(&self, set: u32) -> &Line {
+        &self.lines[set as usize * SET_LINES]
+    }
+
+    #[inline]
+    fn version(&self, set: u32) -> &AtomicU64 {
+        &self.header(set).0[0]
+    }
+
+    #[inline]
+    fn line(&self, set: u32, way: usize, line: usize) -> &Line {
+        &self.lines[set as usize * SET_LINES + 1 + NODE_LINES * way + line]
+    }
+
+    #[inline]
+    pub(super) fn word(&self, set: u32, way: usize, word: usize) -> &AtomicU64 {
+        &self.line(set, way, word / WORDS).0[word % WORDS]
+    }
+}
+
+/// What an insert did.
+pub(super) struct Inserted {
+    pub(super) evicted: bool,
+}
+
+/// The right to write to one set; ends with the next even version.
+pub(super) struct Guard<'t> {
+    table: &'t Table,
+    set: u32,
+    version: u64,
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        let next = self.version.wrapping_add(VERSION_STEP);
+        self.table.version(self.set).store(next, Ordering::Release);
+    }
+}
+
+/// `[nonce: 32 | groups with extra nodes: 28 | length: 4]` of a run.
+#[derive(Clone, Copy)]
+pub(super) struct Meta(pub(super) u64);
+
+impl Meta {
+    pub(super) fn new(nonce: u32, length: usize) -> Meta {
+        Meta(u64::from(nonce) << 32 | length as u64)
+    }
+
+    pub(super) fn length(self) -> usize {
+        ((self.0 & 0xf) as usize).min(RUN)
+    }
+
+    pub(super) fn with_length(self, length: usize) -> Meta {
+        Meta(self.0 & !0xf | length as u64)
+    }
+
+    pub(super) fn nonce(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    pub(super) fn has_group(self, group: usize) -> bool {
+        self.0 >> (4 + group % 28) & 1 == 1
+    }
+
+    pub(super) fn with_group(self, group: usize) -> Meta {
+        Meta(self.0 | 1 << (4 + group % 28))
+    }
+
+    pub(super) fn is_wide(self) -> bool {
+        self.0 & 0xffff_fff0 != 0
+    }
+}

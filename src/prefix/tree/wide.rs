@@ -1,0 +1,142 @@
+//! Extra nodes: the holders that a run has no room for, fifteen slots to a node.
+
+use super::PrefixTree;
+use super::find::Unlisted;
+use super::matches::Matches;
+use super::record::Record;
+use super::stats::Tally;
+use super::table::{Found, Home, Kind, Meta, NODE_WORDS};
+use crate::sync::Ordering;
+
+/// Records of one extra node; word 0 is its key.
+pub(super) const PER_GROUP: usize = NODE_WORDS - 1;
+/// Extra nodes that one lookup reads for one run.
+pub(super) const MAX_GROUPS_READ: usize = 5;
+
+impl PrefixTree {
+    fn group_home(&self, node: &Found, block: u64, group: usize) -> Home {
+        // The nonce is unique within the set, so both name the node for all time.
+        let place = u64::from(node.set) << 32 | u64::from(Meta(node.meta).nonce());
+        let mut key = block ^ place.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        key = (key ^ key >> 29).wrapping_add(group as u64).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        self.table.home(key ^ key >> 31, Kind::Extra)
+    }
+
+    /// Adds resident holders from a run's extra nodes, of all groups or, where there are many,
+    /// of some that differ from block to block.
+    pub(super) fn extra_holders(
+        &self,
+        node: &Found,
+        block: u64,
+        matches: &mut Matches,
+        unlisted: &mut Unlisted,
+    ) {
+        let groups = self.slots.used().div_ceil(PER_GROUP);
+        let first = if groups <= MAX_GROUPS_READ {
+            0
+        } else {
+            matches.complete = false;
+            (block >> 32) as usize % groups
+        };
+        for group in (first..first + groups.min(MAX_GROUPS_READ)).map(|group| group % groups) {
+            if !Meta(node.meta).has_group(group) {
+                continue;
+            }
+            let home = self.group_home(node, block, group);
+            let Some(extra) = self.table.probe(&home, &[]) else { continue };
+            self.read_extra(&extra, matches, unlisted);
+        }
+    }
+
+    fn read_extra(&self, extra: &Found, matches: &Matches, unlisted: &mut Unlisted) {
+        let mut records = [Record(0); PER_GROUP];
+        for (record, word) in records.iter_mut().zip(1..) {
+            let value = self.table.word(extra.set, usize::from(extra.way), word);
+            *record = Record(value.load(Ordering::Relaxed));
+        }
+        if !self.table.is_unchanged(extra) {
+            return;
+        }
+        for record in records {
+            if record.exists()
+                && !matches.is_listed(record.slot())
+                && self.slots.is_resident(record)
+            {
+                unlisted.push(record);
+            }
+        }
+    }
+
+    /// The slot's record in the extra node of its group.
+    pub(super) fn extra_record(
+        &self,
+        node: &Found,
+        block: u64,
+        slot: u16,
+    ) -> Option<(Found, Record)> {
+        let (group, word) = (group_of(slot), word_of(slot));
+        if !Meta(node.meta).has_group(group) {
+            return None;
+        }
+        let extra = self.table.probe(&self.group_home(node, block, group), &[])?;
+        let value = self.table.word(extra.set, usize::from(extra.way), word);
+        let record = Record(value.load(Ordering::Relaxed));
+        let valid = self.table.is_unchanged(&extra) && record.exists() && record.slot() == slot;
+        valid.then_some((extra, record))
+    }
+
+    /// Writes the slot's record to the extra node of its group, making it where needed. The
+    /// node has noted the group before, so that a lookup never misses what is written here.
+    pub(super) fn write_extra(&self, node: &Found, block: u64, new: Record, tally: &mut Tally) {
+        let (group, word) = (group_of(new.slot()), word_of(new.slot()));
+        let home = self.group_home(node, block, group);
+        let mark = self.now();
+        if let Some(extra) = self.table.probe(&home, &[]) {
+            if !self.is_fresh(extra.lane) {
+                self.table.touch(&extra, mark);
+            }
+            let Some(_guard) = self.table.lock_found(&extra) else {
+                tally.skipped += 1;
+                return;
+            };
+            let place = self.table.word(extra.set, usize::from(extra.way), word);
+            let old = Record(place.load(Ordering::Relaxed));
+            place.store(self.merged(old, new).0, Ordering::Relaxed);
+            return;
+        }
+        let inserted = self.table.insert(&home, mark, mark, |_| {
+            let mut words = [0; NODE_WORDS];
+            words[0] = home.key();
+            words[word] = new.0;
+            words
+        });
+        self.count_insert(inserted, home.key(), tally);
+    }
+
+    /// What replaces `old` when `new` arrives: both together where `old` is resident and of the
+    /// same slot.
+    ///
+    /// A walk that was overtaken by a new registration brings a dead record; what the new
+    /// registration wrote must not grow by it. It was written under the same lock, so its
+    /// birth is visible here and the walk's record is seen to be dead.
+    pub(super) fn merged(&self, old: Record, new: Record) -> Record {
+        if old.slot() != new.slot() || !self.slots.is_resident(old) {
+            return new;
+        }
+        if !self.slots.is_resident(new) {
+            return old;
+        }
+        let length = old.length().max(new.length());
+        Record::new(new.slot(), length, old.stamp().max(new.stamp()))
+    }
+}
+
+/// The group whose extra node a slot's record goes to.
+pub(super) fn group_of(slot: u16) -> usize {
+    usize::from(slot) / PER_GROUP
+}
+
+/// The word of the extra node where a slot's record lies.
+pub(super) fn word_of(slot: u16) -> usize {
+    1 + usize::from(slot) % PER_GROUP
+}
