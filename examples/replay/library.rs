@@ -29,7 +29,7 @@ impl Prompts {
     /// Makes up tokens for every prompt, so that equal blocks have equal tokens, and lets a router
     /// fingerprint them.
     pub(crate) fn new(trace: &Trace) -> Result<Self> {
-        let router = Router::new(config(PolicyConfig::Random, 0))?;
+        let router = Router::new(config(PolicyConfig::Random, 1, 0))?;
         let mut prompts = Prompts { headers: Vec::new(), ends: Vec::new(), hashes: Vec::new() };
         let mut tokens = Vec::new();
         let mut buffer = vec![0; MAX_BLOCKS];
@@ -64,9 +64,11 @@ pub(crate) fn spell(trace: &Trace, id: usize, tokens: &mut Vec<u32>) {
     write(1 << 40 | id as u64, trace.requests[id].input.saturating_sub(shared));
 }
 
-/// A router's configuration for a simulation.
-pub(crate) fn config(policy: PolicyConfig, seed: u64) -> RouterConfig {
+/// A router's configuration for a simulation with so many routers, up to sixteen of which share
+/// one default memory budget.
+pub(crate) fn config(policy: PolicyConfig, replicas: usize, seed: u64) -> RouterConfig {
     let mut config = RouterConfig::default();
+    config.tree.budget_bytes /= replicas.clamp(1, 16);
     config.policy = policy;
     config.tree.hash_key = Some(HASH_KEY.to_owned());
     config.seed = Some(seed);
@@ -90,13 +92,12 @@ impl<'a> Library<'a> {
         trace: &'a Trace,
         prompts: &'a Prompts,
         fleet: &Fleet,
-        policy: PolicyConfig,
-        seed: u64,
+        config: RouterConfig,
     ) -> Result<Self> {
         let mut library = Self {
             trace,
             prompts,
-            router: Router::new(config(policy, seed))?,
+            router: Router::new(config)?,
             ids: vec![None; fleet.workers.len()],
             tickets: vec![Ticket::default(); trace.requests.len()],
             excluded: Vec::new(),

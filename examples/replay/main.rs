@@ -63,6 +63,9 @@ struct Arguments {
     /// Share of first tokens of which gateways never hear.
     #[arg(long, default_value_t = 0.0)]
     signal_loss: f64,
+    /// Seconds between the workers' load reports to the gateways; none when 0.
+    #[arg(long, default_value_t = 0.0)]
+    report_interval: f64,
     /// Seeds per figure.
     #[arg(long, default_value_t = 1)]
     seeds: u64,
@@ -73,6 +76,10 @@ struct Arguments {
     /// fleets and arrivals, late and missing first tokens.
     #[arg(long)]
     html: Option<PathBuf>,
+    /// Write the report's pictures into this directory, one SVG file each; implies what a report
+    /// adds to the grid.
+    #[arg(long)]
+    pictures: Option<PathBuf>,
     /// Write the measures to this file as JSON; "-" for standard output.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -107,6 +114,7 @@ fn run(arguments: &Arguments) -> Result<bool> {
         return gates::run(&materials, threads);
     }
     let experiments = arguments.experiments()?;
+    let reference = &experiments.reference;
     let mut results = Vec::new();
     for material in &materials {
         println!("{}\n", describe(&material.trace));
@@ -123,15 +131,25 @@ fn run(arguments: &Arguments) -> Result<bool> {
         write(path, &serde_json::to_string_pretty(&objects)?)?;
     }
     if let Some(path) = &arguments.html {
-        let study = |(trace, measured)| Study {
-            trace: describe(trace),
-            measured,
-            reference: &experiments.reference,
-        };
+        let study = |(trace, measured)| Study { trace: describe(trace), measured, reference };
         let studies: Vec<Study<'_>> = results.iter().map(|(t, m)| study((*t, m))).collect();
         write(path, &report::html::render(&studies)?)?;
     }
+    if let Some(directory) = &arguments.pictures {
+        for (trace, measured) in &results {
+            let study = Study { trace: describe(trace), measured, reference };
+            for picture in study.pictures()? {
+                let name = format!("{}-{}.svg", file_name(&trace.name), picture.name);
+                write(&directory.join(name), &picture.svg)?;
+            }
+        }
+    }
     Ok(true)
+}
+
+/// A trace's name as part of a file name.
+fn file_name(name: &str) -> String {
+    name.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).collect()
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
@@ -170,6 +188,7 @@ impl Arguments {
             process: self.arrivals,
             signal_delay: self.signal_delay,
             signal_loss: self.signal_loss,
+            report_every: self.report_interval,
             ..Scenario::default()
         };
         let lists = Lists {
@@ -178,6 +197,11 @@ impl Arguments {
             shapes: &self.shapes,
             replicas: &self.replicas,
         };
-        Ok(Experiments::new(&base, &lists, policies, self.html.is_some()))
+        Ok(Experiments::new(
+            &base,
+            &lists,
+            policies,
+            self.html.is_some() || self.pictures.is_some(),
+        ))
     }
 }

@@ -10,7 +10,7 @@ use crate::baseline::scorers::{SCRAPE_INTERVAL, Scorers};
 use crate::baseline::shell::Shell;
 use crate::baseline::threshold::Threshold;
 use crate::gateway::Gateway;
-use crate::library::{Library, Prompts};
+use crate::library::{self, Library, Prompts};
 use crate::sim::fleet::Fleet;
 use crate::trace::Trace;
 
@@ -89,9 +89,9 @@ impl Policy {
         }
     }
 
-    /// Seconds between the load reports that it wants; 0 for none.
-    pub(crate) fn report_interval(self) -> f64 {
-        if self == Policy::LlmD { SCRAPE_INTERVAL } else { 0.0 }
+    /// Seconds between the load reports that it cannot do without.
+    pub(crate) fn report_interval(self) -> Option<f64> {
+        (self == Policy::LlmD).then_some(SCRAPE_INTERVAL)
     }
 
     /// The library's configuration, if the policy is the library's.
@@ -119,7 +119,8 @@ impl Policy {
     ) -> Result<Box<dyn Gateway + 'a>> {
         let Setting { trace, prompts, replicas } = *setting;
         if let Some(config) = self.config(replicas) {
-            return Ok(Box::new(Library::new(trace, prompts, fleet, config, seed)?));
+            let config = library::config(config, replicas, seed);
+            return Ok(Box::new(Library::new(trace, prompts, fleet, config)?));
         }
         let (workers, requests) = (fleet.workers.len(), trace.requests.len());
         Ok(match self {

@@ -73,6 +73,8 @@ pub(crate) struct Scenario {
     pub(crate) signal_delay: f64,
     /// Share of first tokens never heard of.
     pub(crate) signal_loss: f64,
+    /// Seconds between the workers' load reports; none when 0.
+    pub(crate) report_every: f64,
 }
 
 /// KV bytes per token over bytes per second of the link between prefill and decode workers: 128 KiB
@@ -91,6 +93,7 @@ impl Default for Scenario {
             shape: Shape::Even,
             signal_delay: 0.0,
             signal_loss: 0.0,
+            report_every: 0.0,
         }
     }
 }
@@ -119,6 +122,9 @@ impl Scenario {
         if self.signal_loss > 0.0 {
             let lost = self.signal_loss * 100.0;
             text.push_str(&format!(", {lost:.0}% of first tokens never heard"));
+        }
+        if self.report_every > 0.0 {
+            text.push_str(&format!(", load reports every {} s", self.report_every));
         }
         text
     }
@@ -188,7 +194,7 @@ impl Scenario {
         let setting = Setting { trace, prompts: &material.prompts, replicas: self.replicas };
         let span = arrivals::span_for(trace, &self.fleet(trace, 0.0), oracle, self.load);
         let mut fleet = self.fleet(trace, span);
-        fleet.report_every = policy.report_interval();
+        fleet.report_every = policy.report_interval().unwrap_or(self.report_every);
         let times = arrivals::times(trace, self.process, span, seed);
         let gateway = |replica| {
             let replica_seed = crate::sim::rng::mix(seed ^ ((replica as u64) << 32));

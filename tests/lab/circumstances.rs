@@ -80,8 +80,8 @@ fn late_and_missing_first_tokens_change_choices_but_lose_nothing() {
 fn fingerprints_route_as_their_tokens_do() {
     let material = material();
     let trace = &material.trace;
-    let by_tokens = Router::new(library::config(PolicyConfig::default(), 5)).unwrap();
-    let by_hashes = Router::new(library::config(PolicyConfig::default(), 5)).unwrap();
+    let by_tokens = Router::new(library::config(PolicyConfig::default(), 1, 5)).unwrap();
+    let by_hashes = Router::new(library::config(PolicyConfig::default(), 1, 5)).unwrap();
     for router in [&by_tokens, &by_hashes] {
         for worker in 0..4 {
             let spec = pointsman::WorkerSpec::new(format!("http://{worker}")).user_data(worker);

@@ -2,7 +2,7 @@
 //! baselines against published examples, the readers against bad input, and the library behind the
 //! simulator.
 
-#![allow(dead_code)]
+#![allow(dead_code, clippy::unwrap_used)]
 
 #[path = "../../examples/replay/baseline/mod.rs"]
 mod baseline;
@@ -23,6 +23,7 @@ mod baselines;
 mod circumstances;
 mod input;
 mod recorded;
+mod script;
 mod theory;
 
 use gateway::Gateway;

@@ -3,7 +3,8 @@
 
 use serde_json::Value;
 
-use super::baseline::{Baseline, View, least_work::LeastWork, script::Script, shell::Shell};
+use super::baseline::{Baseline, View, least_work::LeastWork, shell::Shell};
+use super::script::Script;
 use super::sim::{self, arrivals, fleet::Fleet, oracle};
 use super::trace::{self, Trace};
 
@@ -89,14 +90,14 @@ fn the_rule_as_written_reproduces_every_recorded_score() {
         };
         let pick = index(&event, "pick");
         picks[id] = pick;
-        rule.score(&view);
+        let scores = rule.score(&view);
         for (worker, expected) in event["score"].as_array().unwrap().iter().enumerate() {
             let expected = expected.as_f64().unwrap();
-            let score = rule.scores()[worker];
+            let score = scores[worker];
             assert!((score / expected - 1.0).abs() < 1e-4, "{id} on {worker}: {score}, {expected}");
         }
-        let least = rule.scores().iter().copied().fold(f64::INFINITY, f64::min);
-        assert!(rule.scores()[pick] <= least * (1.0 + 1e-6));
+        let least = scores.iter().copied().fold(f64::INFINITY, f64::min);
+        assert!(scores[pick] <= least * (1.0 + 1e-6));
         rule.charge(&view, pick);
     }
 }

@@ -1,6 +1,7 @@
 //! The simulator where there is a formula or an independent computation.
 
-use super::baseline::{script::Script, shell::Shell};
+use super::baseline::shell::Shell;
+use super::script::Script;
 use super::sim::arrivals::{self, Process};
 use super::sim::fleet::{Fleet, WorkerModel};
 use super::sim::oracle;

@@ -62,11 +62,6 @@ impl LeastWork {
         }
     }
 
-    /// The scores of the last choice.
-    pub(crate) fn scores(&self) -> &[f64] {
-        &self.scores
-    }
-
     fn drain_rate(&self) -> f64 {
         if self.drained.1 > 0.0 { self.drained.0 / self.drained.1 } else { 8000.0 }
     }
@@ -93,7 +88,7 @@ impl LeastWork {
     }
 
     /// Scores every eligible worker.
-    pub(crate) fn score(&mut self, view: &View<'_>) {
+    pub(crate) fn score(&mut self, view: &View<'_>) -> &[f64] {
         let busy = |&&worker: &&usize| !self.workers[worker].pending.is_empty();
         let share = view.eligible.iter().filter(busy).count() as f64 / view.eligible.len() as f64;
         self.busy_share += 0.005 * (share - self.busy_share);
@@ -104,6 +99,7 @@ impl LeastWork {
             let weight = 1.0 + kappa / 2.0 * work / self.mean_work.max(1.0);
             self.scores[worker] = (self.waiting(view.now, worker) + work) * weight;
         }
+        &self.scores
     }
 
     /// Puts the request's work on a worker.

@@ -4,7 +4,6 @@
 //! - `dynamo`: NVIDIA Dynamo's cost, prefill plus decode blocks.
 //! - `scorers`: llm-d's weighted scorers over scraped metrics.
 //! - `least_work`: the least-work rule as written, and greedy estimated time to first token.
-//! - `script`: a recorded list of choices.
 //!
 //! `shell` wraps a rule into a gateway: it keeps what the router knows of prefixes and of live
 //! workers, so that a rule is its formula and its own bookkeeping.
@@ -12,7 +11,6 @@
 pub(crate) mod dynamo;
 pub(crate) mod least_work;
 pub(crate) mod scorers;
-pub(crate) mod script;
 pub(crate) mod shell;
 pub(crate) mod threshold;
 

@@ -54,56 +54,61 @@ pub(crate) fn render(studies: &[Study<'_>]) -> Result<String> {
     Ok(page)
 }
 
+/// One picture of a report.
+pub(crate) struct Picture {
+    /// What it is called in a file name.
+    pub(crate) name: &'static str,
+    /// What it shows.
+    pub(crate) caption: String,
+    /// The picture.
+    pub(crate) svg: String,
+}
+
 impl Study<'_> {
     fn render(&self, page: &mut String) -> Result<()> {
-        let reference = self.reference.describe();
         let _ = write!(page, "<h2>{}</h2>", escape(&self.trace));
-        figure(
-            page,
-            &self.against_load("mean time to first token, s", |run| run.summary.mean)?,
-            &format!("Mean time to first token against load; cache {:.0}%.", self.cache_percent()),
-        );
-        figure(
-            page,
-            &self.against_load("99th percentile, s", |run| run.summary.p99)?,
-            &format!(
-                "99th percentile of the time to first token; cache {:.0}%.",
-                self.cache_percent()
-            ),
-        );
-        figure(
-            page,
-            &self.hit_share()?,
-            &format!(
-                "Prompt tokens served from a worker's cache; load {:.2}.",
-                self.reference.load
-            ),
-        );
-        figure(
-            page,
-            &self.distribution()?,
-            &format!("Distribution of the time to first token; {reference}."),
-        );
-        figure(
-            page,
-            &self.timeline()?,
-            &format!("Each worker's queue over time, darker is longer; {reference}."),
-        );
-        if !self.measured.replicas.is_empty() {
-            figure(
-                page,
-                &self.gateways()?,
-                &format!("Gateways that share nothing in front of the same workers; {reference}."),
-            );
+        for picture in self.pictures()? {
+            let (svg, caption) = (&picture.svg, escape(&picture.caption));
+            let _ = write!(page, "<figure>{svg}<figcaption>{caption}</figcaption></figure>");
         }
-        page.push_str(&tables(&self.measured.grid));
-        page.push_str(&tables(&self.measured.replicas));
-        page.push_str(&tables(&self.measured.circumstances));
+        for part in self.measured.parts() {
+            page.push_str(&tables(part));
+        }
         Ok(())
     }
 
-    fn cache_percent(&self) -> f64 {
-        self.reference.cache_share * 100.0
+    /// All pictures that the measures allow.
+    pub(crate) fn pictures(&self) -> Result<Vec<Picture>> {
+        let reference = self.reference.describe();
+        let cache = format!("cache {:.0}%", self.reference.cache_share * 100.0);
+        let load = format!("load {:.2}", self.reference.load);
+        let mean = self.against_load("mean time to first token, s", |run| run.summary.mean)?;
+        let p99 = self.against_load("99th percentile, s", |run| run.summary.p99)?;
+        let mut pictures = vec![
+            picture("load", format!("Mean time to first token against load; {cache}."), mean),
+            picture("p99", format!("99th percentile of the time to first token; {cache}."), p99),
+            picture(
+                "hits",
+                format!("Prompt tokens served from a worker's cache; {load}."),
+                self.hit_share()?,
+            ),
+            picture(
+                "distribution",
+                format!("Distribution of the time to first token; {reference}."),
+                self.distribution()?,
+            ),
+            picture(
+                "timeline",
+                format!("Each worker's queue over time, darker is longer; {reference}."),
+                self.timeline()?,
+            ),
+        ];
+        if !self.measured.replicas.is_empty() {
+            let caption =
+                format!("Gateways that share nothing in front of the same workers; {reference}.");
+            pictures.push(picture("gateways", caption, self.gateways()?));
+        }
+        Ok(pictures)
     }
 
     fn against_load(&self, title: &'static str, value: fn(&Measured) -> f64) -> Result<String> {
@@ -184,9 +189,8 @@ impl Study<'_> {
     }
 }
 
-fn figure(page: &mut String, svg: &str, caption: &str) {
-    let caption = escape(caption);
-    let _ = write!(page, "<figure>{svg}<figcaption>{caption}</figcaption></figure>");
+fn picture(name: &'static str, caption: String, svg: String) -> Picture {
+    Picture { name, caption, svg }
 }
 
 /// One line per policy, in the order of tables.

@@ -242,7 +242,7 @@ fn draw_legend(area: &Area<'_>, lines: &[Line]) -> Drawn {
         match line.look.dash {
             None => area.draw(&PathElement::new(ends, stroke))?,
             Some((on, off)) => {
-                area.draw(&DashedPathElement::new(ends.into_iter(), on, off, stroke))?;
+                area.draw(&DashedPathElement::new(ends, on, off, stroke))?;
             }
         }
         if !matches!(line.look.marker, Marker::None) {

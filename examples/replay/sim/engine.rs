@@ -154,10 +154,8 @@ impl<'a> Simulation<'a> {
                     self.heard(now, job, gateways);
                 }
                 Event::Change(index) => self.change(now, index, gateways),
-                Event::Probe { worker, up } => {
-                    if self.workers[worker].alive == up {
-                        gateways.iter_mut().for_each(|gateway| gateway.probed(now, worker, up));
-                    }
+                Event::Probe { worker, up } if self.workers[worker].alive == up => {
+                    gateways.iter_mut().for_each(|gateway| gateway.probed(now, worker, up));
                 }
                 Event::Report => self.report(now, gateways),
                 Event::Sample => self.sample(now),

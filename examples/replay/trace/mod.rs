@@ -57,14 +57,6 @@ impl Trace {
         &self.pool[self.requests[id].blocks.clone()]
     }
 
-    /// Seconds between the first and the last arrival.
-    pub(crate) fn span(&self) -> f64 {
-        match (self.requests.first(), self.requests.last()) {
-            (Some(first), Some(last)) => last.arrival - first.arrival,
-            _ => 0.0,
-        }
-    }
-
     /// Tokens of all prompts.
     pub(crate) fn input_tokens(&self) -> u64 {
         self.requests.iter().map(|request| u64::from(request.input)).sum()

@@ -1,7 +1,7 @@
-//! A recorded list of choices: to replay another simulator's run.
+//! A list of choices made beforehand.
 
-use super::{Baseline, View};
-use crate::sim::rng::Rng;
+use super::baseline::{Baseline, View};
+use super::sim::rng::Rng;
 
 /// Sends request `i` to `picks[i]`.
 pub(crate) struct Script {
