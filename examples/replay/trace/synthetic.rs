@@ -18,9 +18,9 @@ struct Kind {
 }
 
 const CHAT: Kind =
-    Kind { turns: (1, 6), system: 1_200, question: 1_800.0, answer: 350.0, think: 15.0 };
+    Kind { turns: (1, 4), system: 1_200, question: 3_000.0, answer: 350.0, think: 10.0 };
 const AGENT: Kind =
-    Kind { turns: (4, 16), system: 5_000, question: 2_500.0, answer: 120.0, think: 1.5 };
+    Kind { turns: (2, 8), system: 4_000, question: 3_000.0, answer: 120.0, think: 1.5 };
 
 /// About `requests` requests in conversations, one in four of an agent.
 pub(crate) fn trace(requests: usize, seed: u64) -> Trace {
