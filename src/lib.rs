@@ -13,6 +13,11 @@
 //!
 //! Each layer knows only those above it in this list.
 
+/// The README's code, run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
+
 mod error;
 pub mod metrics;
 pub mod policy;
@@ -52,7 +57,8 @@ pub use crate::request::{Prompt, Request};
 pub use crate::router::{
     Router,
     builder::RouterBuilder,
-    config::{BodyConfig, RouterConfig, TreeConfig},
+    config::{BodyConfig, RouterConfig, SplitConfig, TreeConfig},
+    explain::DecisionRecord,
     selection::{Chosen, PairSelection, Selection},
     ticket::Ticket,
 };

@@ -30,6 +30,10 @@ pub struct RouterConfig {
     pub prefill_policy: Option<PolicyConfig>,
     /// The policy that chooses the decode worker of a pair.
     pub decode_policy: Option<PolicyConfig>,
+    /// Sends a share of the requests to a second policy, to compare the two.
+    pub split: Option<SplitConfig>,
+    /// A policy that decides beside the real one without being followed, to see how they differ.
+    pub shadow: Option<PolicyConfig>,
     /// The prefix tree.
     pub tree: TreeConfig,
     /// How JSON request bodies are read.
@@ -54,6 +58,8 @@ impl Default for RouterConfig {
             policy: PolicyConfig::default(),
             prefill_policy: None,
             decode_policy: None,
+            split: None,
+            shadow: None,
             tree: TreeConfig::default(),
             body: BodyConfig::default(),
             health: HealthConfig::default(),
@@ -78,8 +84,15 @@ impl RouterConfig {
 
     /// Checks every number against its range.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let policies =
-            [Some(&self.policy), self.prefill_policy.as_ref(), self.decode_policy.as_ref()];
+        if let Some(split) = &self.split {
+            split.check()?;
+        }
+        let policies = [
+            Some(&self.policy),
+            self.prefill_policy.as_ref(),
+            self.decode_policy.as_ref(),
+            self.shadow.as_ref(),
+        ];
         policies.into_iter().flatten().try_for_each(PolicyConfig::check)?;
         self.tree.check()?;
         self.health.check()?;
@@ -87,6 +100,24 @@ impl RouterConfig {
         ConfigError::range("max_tickets", self.max_tickets as f64, 1.0, MAX_TICKETS as f64)?;
         ConfigError::range("ticket_deadline_secs", self.ticket_deadline_secs, 0.001, 604_800.0)?;
         ConfigError::range("slow_start_secs", self.slow_start_secs, 0.0, 86_400.0)
+    }
+}
+
+/// A second policy for a share of the requests. Requests with a routing key go to the same policy as
+/// long as the share stands; others are drawn at random.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SplitConfig {
+    /// The second policy.
+    pub policy: PolicyConfig,
+    /// Its share of the requests, 0 to 1.
+    pub share: f64,
+}
+
+impl SplitConfig {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        self.policy.check()?;
+        ConfigError::range("split.share", self.share, 0.0, 1.0)
     }
 }
 

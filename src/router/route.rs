@@ -8,8 +8,9 @@
 
 use std::marker::PhantomData;
 
-use super::core::{Core, DEFAULT_OUTPUT_TOKENS, Installed, NAMESPACE, ROUTING_KEY, View};
+use super::core::{Core, DEFAULT_OUTPUT_TOKENS, NAMESPACE, ROUTING_KEY, View};
 use super::finish::Ending;
+use super::policies::Installed;
 use super::ticket::{Charge, Reserved, Ticket};
 use crate::error::{PolicyError, RoutingError};
 use crate::policy::{
@@ -165,6 +166,7 @@ struct Trip<'a, M> {
     core: &'a Core,
     view: &'a View,
     installed: &'a Installed,
+    shadow: Option<&'a Installed>,
     request: &'a Request<'a>,
     filter: Option<&'a Filter>,
     now: u64,
@@ -183,18 +185,22 @@ impl Core {
         }
         for _ in 0..ATTEMPTS {
             let view = self.view();
-            let Some(installed) = view.policies.of(M::ROLE) else { break };
+            let Some(installed) = view.policies.choose(self, M::ROLE, request) else { break };
+            let shadow = view.policies.shadow(M::ROLE);
             let filter = Filter::of_request(request, &view.pool);
             let trip = Trip::<M> {
                 core: self,
                 view: &view,
                 installed,
+                shadow,
                 request,
                 filter: filter.as_ref(),
                 now,
                 mode: PhantomData,
             };
-            let routed = if installed.wants_prefix {
+            let wants_prefix =
+                installed.wants_prefix || shadow.is_some_and(|shadow| shadow.wants_prefix);
+            let routed = if wants_prefix {
                 trip.with_prefix()?
             } else {
                 let tokens = self.estimated_tokens(request);
@@ -213,6 +219,28 @@ impl Core {
         let view = self.view();
         let filter = Filter::of_request(request, &view.pool);
         Candidates::new(&view.pool, role, Rows::Own(&self.rows), filter.as_ref()).none()
+    }
+
+    pub(super) fn with_candidates<T>(
+        &self,
+        role: Role,
+        request: &Request<'_>,
+        now: u64,
+        look: impl FnOnce(&Candidates<'_>, &RequestView<'_>) -> T,
+    ) -> T {
+        let view = self.view();
+        let filter = Filter::of_request(request, &view.pool);
+        let rows = Rows::Own(&self.rows);
+        let candidates = Candidates::new(&view.pool, role, rows, filter.as_ref());
+        let shown = RequestView {
+            request,
+            now,
+            prompt_tokens: self.estimated_tokens(request),
+            output_tokens: request.expected_output_tokens.unwrap_or(DEFAULT_OUTPUT_TOKENS),
+            routing_key: request.routing_key.map(|key| self.digest(ROUTING_KEY, key)),
+            prefix: None,
+        };
+        look(&candidates, &shown)
     }
 
     /// The prompt's length in tokens, without reading it.
@@ -388,6 +416,9 @@ impl<M: Mode> Trip<'_, M> {
             prefix,
         };
         let choice = M::decide(&*self.installed.policy, |role| self.candidates(role), &request)?;
+        if let Some(shadow) = self.shadow {
+            self.compare(shadow, &choice, &request);
+        }
         Ok(self.commit(&choice, &request, size.bytes))
     }
 
@@ -407,6 +438,9 @@ impl<M: Mode> Trip<'_, M> {
         let mut undo = Undo { core, reserved: Some(reserved), charge: &charge, charged: 0 };
         if !undo.charge_workers() {
             return None;
+        }
+        if let Some(prefix) = request.prefix {
+            prefix.remember(M::prefill(choice).unwrap_or(M::main(choice)).worker.slot());
         }
         if charge.notify {
             // Unwinding out of the policy gives the charge back, too.
@@ -447,6 +481,24 @@ impl<M: Mode> Trip<'_, M> {
         }
     }
 
+    /// Lets the shadow decide and counts how its decision differs. Nothing of it is committed.
+    #[cold]
+    fn compare(&self, shadow: &Installed, choice: &M::Choice, request: &RequestView<'_>) {
+        let counts = shadow.shadow.mine();
+        let candidates = |role| self.candidates(role);
+        let Ok(other) = M::decide(&*shadow.policy, candidates, request) else {
+            return counts.count_failure();
+        };
+        let worked = |choice| M::prefill(choice).unwrap_or(M::main(choice)).worker;
+        let work = |choice| {
+            let held = request.prefix.map_or(0, |p| p.tokens(p.blocks_of(worked(choice).slot())));
+            request.prompt_tokens.saturating_sub(held)
+        };
+        let differs =
+            worked(choice) != worked(&other) || M::main(choice).worker != M::main(&other).worker;
+        counts.count(differs, work(choice), work(&other));
+    }
+
     fn tell(&self, choice: &M::Choice, request: &RequestView<'_>) {
         let policy = &*self.installed.policy;
         if let Some(prefill) = M::prefill(choice) {
@@ -477,6 +529,10 @@ impl<M: Mode> Trip<'_, M> {
         let main = M::main(choice);
         let decisions = self.installed.decisions.mine();
         decisions.count(M::ROLE, main.reason);
+        if request.prefix.is_some() {
+            let worked = M::prefill(choice).unwrap_or(main);
+            decisions.count_tokens(request.prompt_tokens, worked.matched_tokens);
+        }
         if let Some(prefill) = M::prefill(choice) {
             decisions.count(Role::Prefill, prefill.reason);
         }
