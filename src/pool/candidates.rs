@@ -242,6 +242,10 @@ impl<'a> Candidates<'a> {
                 *kept = Some(candidate);
             }
         }
+        // The reservoir fills by slot, and callers take the first of equals: either may come first.
+        if pair[1].is_some() && random.below(2) == 1 {
+            pair.swap(0, 1);
+        }
         pair[0].map(|first| (first, pair[1]))
     }
 }

@@ -9,6 +9,8 @@ use crate::sync::atomic::{
     fence,
 };
 
+/// Set in a slot's generation once its worker has left.
+const VACANT: u64 = 1 << 63;
 /// No limit on in-flight requests.
 const UNLIMITED: u32 = u32::MAX;
 
@@ -18,7 +20,7 @@ const UNLIMITED: u32 = u32::MAX;
 #[repr(C, align(128))]
 pub struct WorkerState {
     in_flight: AtomicUsize,
-    /// Bumped when the slot changes hands; 0 = free.
+    /// Bumped when the slot changes hands; marked [`VACANT`] in between.
     generation: AtomicU64,
     selections: AtomicU64,
     /// KV tokens that the requests in flight are expected to hold at their end.
@@ -191,10 +193,16 @@ impl WorkerState {
         self.in_flight.load(SeqCst) == 0 && self.cold.pins.load(SeqCst) == 0
     }
 
-    /// The generation of the worker that holds the slot; 0 if it is free.
+    /// The generation of the worker that holds the slot; nobody's if it is free.
     #[inline]
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(SeqCst)
+    }
+
+    /// The generation of the worker that holds the slot, or held it last: whose charges there are.
+    #[inline]
+    pub(crate) fn last_generation(&self) -> u64 {
+        self.generation() & !VACANT
     }
 
     /// Gives the slot to a worker, clean.
@@ -213,7 +221,7 @@ impl WorkerState {
     /// Takes the slot from its worker; from here on nothing new is charged for long: see the
     /// ordering argument in `router::ticket`.
     pub(crate) fn vacate(&self) {
-        self.generation.store(0, SeqCst);
+        self.generation.fetch_or(VACANT, SeqCst);
     }
 
     /// Forgets every charge: only for a forked child, which inherits no request.
