@@ -77,7 +77,7 @@ impl Adapter {
 
     fn expire_oldest(&self, slot: usize, now: u64, age: u64) -> bool {
         let Some(before) = now.checked_sub(age) else { return false };
-        let oldest = self.ledger.older_than(slot, before);
+        let oldest = self.ledger.oldest_until(slot, before);
         let found = oldest.is_some();
         if let Some(open) = oldest {
             self.close(open, Outcome::Expired, now);

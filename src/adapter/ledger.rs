@@ -102,10 +102,10 @@ impl Ledger {
         queue.open.pop_front()
     }
 
-    /// The slot's oldest request, if it was dispatched before that time.
-    pub(super) fn older_than(&self, slot: usize, time: u64) -> Option<Open> {
+    /// The slot's oldest request, if it was dispatched at that time or before.
+    pub(super) fn oldest_until(&self, slot: usize, time: u64) -> Option<Open> {
         let mut queue = self.queues.get(slot)?.lock();
-        let is_older = queue.open.front().is_some_and(|open| open.dispatched < time);
+        let is_older = queue.open.front().is_some_and(|open| open.dispatched <= time);
         if is_older { queue.open.pop_front() } else { None }
     }
 
