@@ -8,6 +8,7 @@ use super::MAX_DEPTH;
 use super::error::{BodyError, BodyErrorKind};
 use super::events::{Events, Literal, Role, Shape};
 use super::number::{Number, Step};
+use super::scan::{self, Specials};
 use super::text::{Ended, TextReader};
 use super::utf8::{Joint, Pending};
 
@@ -120,10 +121,38 @@ impl Lexer {
 
     /// Reads bytes that are known to be whole UTF-8 sequences.
     fn read(&mut self, bytes: &[u8], events: &mut impl Events) -> Result<(), BodyError> {
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY: this processor has AVX2.
+            return unsafe { self.read_avx2(bytes, events) };
+        }
+        self.read_with(bytes, events, scan::specials)
+    }
+
+    /// # Safety
+    /// Needs AVX2.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    unsafe fn read_avx2(
+        &mut self,
+        bytes: &[u8],
+        events: &mut impl Events,
+    ) -> Result<(), BodyError> {
+        // SAFETY: the caller vouches for AVX2.
+        self.read_with(bytes, events, |block| unsafe { scan::avx2::specials(block) })
+    }
+
+    #[inline(always)]
+    fn read_with(
+        &mut self,
+        bytes: &[u8],
+        events: &mut impl Events,
+        specials: impl Specials,
+    ) -> Result<(), BodyError> {
         let mut at = 0;
         while at < bytes.len() {
             at = match self.state {
-                State::InKey | State::InText => self.read_string(bytes, at, events)?,
+                State::InKey | State::InText => self.read_string(bytes, at, events, specials)?,
                 State::InNumber => self.read_number(bytes, at, events)?,
                 State::InLiteral => self.read_literal(bytes[at], at, events)?,
                 _ if matches!(bytes[at], b' ' | b'\n' | b'\r' | b'\t') => at + 1,
@@ -213,14 +242,16 @@ impl Lexer {
         State::InLiteral
     }
 
+    #[inline(always)]
     fn read_string(
         &mut self,
         bytes: &[u8],
         at: usize,
         events: &mut impl Events,
+        specials: impl Specials,
     ) -> Result<usize, BodyError> {
         let role = if self.state == State::InKey { Role::Key } else { Role::Text };
-        match (self.text.read(bytes, at, role, events), role) {
+        match (self.text.read(bytes, at, role, events, specials), role) {
             (Ok(Ended::Chunk), _) => Ok(bytes.len()),
             (Ok(Ended::Quote(next)), Role::Key) => {
                 events.key_end();

@@ -122,16 +122,23 @@ impl<'k, 'b> Prompt<'k, 'b> {
 
     /// A mark and `weight` bytes of filler, at least one digest's worth.
     pub(super) fn record(&mut self, mark: u8, digest: u64, weight: u64) {
-        self.mark(mark);
-        let mut filler = [0; 256];
-        for eight in filler.chunks_exact_mut(8) {
-            eight.copy_from_slice(&digest.to_le_bytes());
+        let digest = digest.to_le_bytes();
+        let room = self.room();
+        room[0] = mark;
+        room[1..9].copy_from_slice(&digest);
+        self.wrote(9);
+        if weight > 8 {
+            self.fill(digest, weight - 8);
         }
-        let mut left = weight.max(8);
-        while left > 0 {
-            let now = left.min(filler.len() as u64);
+    }
+
+    fn fill(&mut self, digest: [u8; 8], mut bytes: u64) {
+        let mut filler = [0; 256];
+        filler.chunks_exact_mut(8).for_each(|eight| eight.copy_from_slice(&digest));
+        while bytes > 0 {
+            let now = bytes.min(filler.len() as u64);
             self.write(&filler[..now as usize]);
-            left -= now;
+            bytes -= now;
         }
     }
 
