@@ -121,14 +121,18 @@ impl HashKey {
         self.seed.of(chain.0)
     }
 
-    /// A keyed 64-bit digest of four words, without the buffer of a [`Digest`]: NH, then the
-    /// multilinear step, so that two different inputs collide with probability at most 2^-63.
+    /// A keyed 64-bit digest of an even number of words, at most 32, without the buffer of a
+    /// [`Digest`]: NH, then the multilinear step, so that two different inputs collide with
+    /// probability at most 2^-63.
     #[inline]
-    pub(crate) fn digest_words(&self, words: [u64; 4]) -> u64 {
-        let [a, b, c, d] = words;
-        let first = wide(a.wrapping_add(self.nh[0]), b.wrapping_add(self.nh[1]));
-        let second = wide(c.wrapping_add(self.nh[2]), d.wrapping_add(self.nh[3]));
-        self.digest.of(first.wrapping_add(second))
+    pub(crate) fn digest_words<const N: usize>(&self, words: [u64; N]) -> u64 {
+        const { assert!(N % 2 == 0 && N <= MAX_WORDS) };
+        let mut sum = 0u128;
+        for (pair, key) in words.chunks_exact(2).zip(self.nh.chunks_exact(2)) {
+            sum =
+                sum.wrapping_add(wide(pair[0].wrapping_add(key[0]), pair[1].wrapping_add(key[1])));
+        }
+        self.digest.of(sum)
     }
 }
 

@@ -9,7 +9,7 @@ import struct
 
 from fingerprint_reference import M64, M128, Key, digest, fingerprint, multilinear, step
 
-NAME, TEXT, ENTRY, ELEMENT, SCALAR, OBJECT, ARRAY, SEED, NAMESPACE = range(0x20, 0x29)
+NAME, TEXT, ENTRY, ELEMENT, SCALAR, OBJECT, ARRAY, SEED, NAMESPACE, FIELD = range(0x20, 0x2A)
 PREAMBLE = 0x10
 MEDIA_TOKENS = dict(image=576, audio=750, video=4096, file=2048)
 
@@ -37,8 +37,9 @@ def scramble(value):
 
 
 def digest_words(key, words):
-    a, b, c, d = ((word + k) & M64 for word, k in zip(words, key.nh))
-    return multilinear(key.digest, (a * b + c * d) & M128) >> 64
+    sums = [(word + k) & M64 for word, k in zip(words, key.nh)]
+    total = sum(a * b for a, b in zip(sums[::2], sums[1::2]))
+    return multilinear(key.digest, total & M128) >> 64
 
 
 def pair(key, domain, first, second=0):
@@ -72,6 +73,16 @@ def value(key, v):
 
 def entry(key, name, v):
     return pair(key, ENTRY, string(key, NAME, name.encode()), value(key, v))
+
+
+def field(key, name, v):
+    """Digest of a field that has a meaning; short ones take one step."""
+    name_bytes, v_bytes = name.encode(), v.encode() if isinstance(v, str) else bytes(17)
+    if len(name_bytes) > 16 or len(v_bytes) > 16:
+        return entry(key, name, v)
+    words = struct.unpack("<4Q", name_bytes.ljust(16, b"\0") + v_bytes.ljust(16, b"\0"))
+    tag = len(v_bytes) << 16 | len(name_bytes) << 8 | FIELD
+    return scramble(digest_words(key, (*words, tag, 0)))
 
 
 def weight(v):
@@ -110,7 +121,7 @@ def part(key, p):
         if name == "text" and isinstance(v, str):
             text = v.encode()
         elif counts(name, v):
-            total, count = (total + entry(key, name, v)) & M64, count + 1
+            total, count = (total + field(key, name, v)) & M64, count + 1
             if name in PART_MEDIA:
                 media.add(PART_MEDIA[name])
             else:
@@ -127,7 +138,7 @@ def message(key, m):
         elif name == "content" and isinstance(v, list):
             content = b"\xfe".join(part(key, p) for p in v)
         elif counts(name, v):
-            total = (total + entry(key, name, v)) & M64
+            total = (total + field(key, name, v)) & M64
             length += len(name.encode()) + weight(v)
     return content + record(0xFF, total, length)
 
@@ -162,9 +173,9 @@ def body(key, b, size=128):
         elif name in PROMPTS:
             source = name
         elif name in NAMESPACE_FIELDS:
-            namespace, names = (namespace + entry(key, name, v)) & M64, names + 1
+            namespace, names = (namespace + field(key, name, v)) & M64, names + 1
         elif name in RENDERED or name in SHAPING or name in TOP_MEDIA:
-            shaping, shapes = shaping + entry(key, name, v), shapes + 1
+            shaping, shapes = shaping + field(key, name, v), shapes + 1
             if name in RENDERED:
                 preamble += len(name.encode()) + weight(v)
             elif name in TOP_MEDIA:

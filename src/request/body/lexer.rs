@@ -6,9 +6,9 @@
 
 use super::MAX_DEPTH;
 use super::error::{BodyError, BodyErrorKind};
-use super::events::{Events, Literal, Role, Shape};
+use super::events::{Events, Literal, MAX_SHORT, Role, Shape};
 use super::number::{Number, Step};
-use super::scan::{self, Specials};
+use super::scan::{self, REACH, Specials};
 use super::text::{Ended, TextReader};
 use super::utf8::{Joint, Pending};
 
@@ -156,34 +156,37 @@ impl Lexer {
                 State::InNumber => self.read_number(bytes, at, events)?,
                 State::InLiteral => self.read_literal(bytes[at], at, events)?,
                 _ if matches!(bytes[at], b' ' | b'\n' | b'\r' | b'\t') => at + 1,
-                _ => self.read_mark(bytes, at, events)?,
+                _ => self.read_mark(bytes, at, events, specials)?,
             };
         }
         self.offset += bytes.len() as u64;
         Ok(())
     }
 
-    /// Reads one byte outside of strings, numbers, literals and white space, and with it the quote
+    /// Reads one byte outside of strings, numbers, literals and white space, and with it the key
     /// that mostly follows.
+    #[inline(always)]
     fn read_mark(
         &mut self,
         bytes: &[u8],
         at: usize,
         events: &mut impl Events,
+        specials: impl Specials,
     ) -> Result<usize, BodyError> {
         let next = at + 1;
         match (self.state, bytes[at]) {
+            (State::Value | State::FirstValue, b'"') => {
+                events.text_begin();
+                return Ok(self.begin_string(bytes, next, Role::Text, events, specials));
+            }
+            (State::FirstKey | State::Key, b'"') => {
+                events.key_begin();
+                return Ok(self.begin_string(bytes, next, Role::Key, events, specials));
+            }
             (State::FirstValue, b']') | (State::FirstKey, b'}') => self.close(events),
-            (State::Value | State::FirstValue, byte) => {
-                self.begin_value(byte, at, events)?;
-                return Ok(self.maybe_key(bytes, next, events));
-            }
-            (State::FirstKey | State::Key, b'"') => return Ok(self.maybe_key(bytes, at, events)),
+            (State::Value | State::FirstValue, byte) => self.begin_value(byte, at, events)?,
             (State::Colon, b':') => self.state = State::Value,
-            (State::After, b',') if self.in_object() => {
-                self.state = State::Key;
-                return Ok(self.maybe_key(bytes, next, events));
-            }
+            (State::After, b',') if self.in_object() => self.state = State::Key,
             (State::After, b',') => self.state = State::Value,
             (State::After, b'}') if self.in_object() => self.close(events),
             (State::After, b']') if !self.in_object() => self.close(events),
@@ -193,15 +196,46 @@ impl Lexer {
         Ok(next)
     }
 
-    /// Begins a key if one may come and its quote is here.
-    fn maybe_key(&mut self, bytes: &[u8], at: usize, events: &mut impl Events) -> usize {
-        let may_come = matches!(self.state, State::FirstKey | State::Key);
-        if !may_come || bytes.get(at) != Some(&b'"') {
+    /// Begins a string behind its quote, and ends it if it is short.
+    #[inline(always)]
+    fn begin_string(
+        &mut self,
+        bytes: &[u8],
+        at: usize,
+        role: Role,
+        events: &mut impl Events,
+        specials: impl Specials,
+    ) -> usize {
+        self.state = if role == Role::Key { State::InKey } else { State::InText };
+        let Some(block) = bytes[at..].first_chunk::<REACH>() else { return at };
+        let length = specials(block).trailing_zeros() as usize;
+        match block.first_chunk::<MAX_SHORT>() {
+            Some(short) if length <= MAX_SHORT && block[length] == b'"' => {
+                events.short(role, short, length);
+                self.end_string(bytes, at + length + 1, role, events)
+            }
+            _ => at,
+        }
+    }
+
+    /// Ends a string whose quote is behind us, and takes the colon that follows a key.
+    #[inline(always)]
+    fn end_string(
+        &mut self,
+        bytes: &[u8],
+        at: usize,
+        role: Role,
+        events: &mut impl Events,
+    ) -> usize {
+        if role == Role::Text {
+            events.text_end();
+            self.state = self.after_value();
             return at;
         }
-        self.state = State::InKey;
-        events.key_begin();
-        at + 1
+        events.key_end();
+        let is_colon = bytes.get(at) == Some(&b':');
+        self.state = if is_colon { State::Value } else { State::Colon };
+        at + usize::from(is_colon)
     }
 
     fn begin_value(
@@ -211,10 +245,6 @@ impl Lexer {
         events: &mut impl Events,
     ) -> Result<(), BodyError> {
         self.state = match byte {
-            b'"' => {
-                events.text_begin();
-                State::InText
-            }
             b'{' => {
                 self.open(Shape::Object, at)?;
                 events.begin(Shape::Object);
@@ -251,20 +281,10 @@ impl Lexer {
         specials: impl Specials,
     ) -> Result<usize, BodyError> {
         let role = if self.state == State::InKey { Role::Key } else { Role::Text };
-        match (self.text.read(bytes, at, role, events, specials), role) {
-            (Ok(Ended::Chunk), _) => Ok(bytes.len()),
-            (Ok(Ended::Quote(next)), Role::Key) => {
-                events.key_end();
-                let is_colon = bytes.get(next) == Some(&b':');
-                self.state = if is_colon { State::Value } else { State::Colon };
-                Ok(next + usize::from(is_colon))
-            }
-            (Ok(Ended::Quote(next)), Role::Text) => {
-                self.state = self.after_value();
-                events.text_end();
-                Ok(next)
-            }
-            (Err((at, kind)), _) => Err(self.error(at, kind)),
+        match self.text.read(bytes, at, role, events, specials) {
+            Ok(Ended::Chunk) => Ok(bytes.len()),
+            Ok(Ended::Quote(next)) => Ok(self.end_string(bytes, next, role, events)),
+            Err((at, kind)) => Err(self.error(at, kind)),
         }
     }
 

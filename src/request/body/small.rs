@@ -1,6 +1,6 @@
 //! A string that is digested: short ones are held until they end, so that they can be compared.
 
-use super::events::MIN_ROOM;
+use super::events::{MAX_SHORT, MIN_ROOM};
 use super::keyed::{self, Domain, Keyed, SHORT};
 use crate::prefix::Digest;
 
@@ -47,6 +47,14 @@ impl<'k> Small<'k> {
         self.filled += bytes;
     }
 
+    /// Takes the whole string at once: the first `length` bytes of `block`.
+    #[inline]
+    pub(super) fn set(&mut self, block: &[u8; MAX_SHORT], length: usize) {
+        self.bytes[..MAX_SHORT].copy_from_slice(block);
+        self.length = length;
+        self.filled = length;
+    }
+
     #[cold]
     fn spill(&mut self, keyed: Keyed<'k>) {
         let digest = self.digest.get_or_insert_with(|| keyed.stream(self.domain));
@@ -76,7 +84,7 @@ impl<'k> Small<'k> {
 
     /// A short string as words, with zeros behind it.
     #[inline]
-    fn words(&self) -> [u64; 3] {
+    pub(super) fn words(&self) -> [u64; 3] {
         let word = |start: usize| {
             let mut bytes = [0; 8];
             bytes.copy_from_slice(&self.bytes[start..start + 8]);
