@@ -143,16 +143,16 @@ impl<'k, 'b> Prompt<'k, 'b> {
     }
 
     /// The fingerprint, or nothing if the prompt has not begun. `shaping` digests what is rendered
-    /// before the prompt, in about `preamble` bytes.
+    /// before the prompt, in about `preamble` bytes. Nothing may follow.
     pub(super) fn finish(
-        mut self,
+        &mut self,
         preamble: u64,
         namespace: u64,
         shaping: u64,
     ) -> Option<Fingerprint<'b>> {
         self.flush();
         self.push(self.filled);
-        match self.stage {
+        match core::mem::replace(&mut self.stage, Stage::Idle(&mut [])) {
             Stage::Idle(_) => None,
             Stage::Running(_, fingerprinter) => {
                 Some(fingerprinter.finish_behind(preamble, namespace, shaping))

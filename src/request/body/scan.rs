@@ -122,20 +122,30 @@ const SHORT: [u8; 256] = {
 };
 
 /// The short escape that `byte` is behind a backslash.
+#[inline]
 pub(super) fn short_escape(byte: u8) -> Option<u8> {
     Some(SHORT[usize::from(byte)]).filter(|&plain| plain != 0)
 }
 
 /// Resolves the escape whose backslash is behind us, if it is whole and stands for one character:
 /// the bytes read and written.
-#[inline]
+#[inline(always)]
 fn escape(source: &[u8], target: &mut [u8]) -> Option<(usize, usize)> {
     let kind = *source.first()?;
     if let Some(plain) = short_escape(kind) {
         *target.first_mut()? = plain;
         return Some((1, 1));
     }
-    let digits = source.get(1..5).filter(|_| kind == b'u')?;
+    unicode_escape(source, target)
+}
+
+/// The same for `u` and four digits.
+#[inline(never)]
+fn unicode_escape(source: &[u8], target: &mut [u8]) -> Option<(usize, usize)> {
+    let (&kind, digits) = source.get(..5)?.split_first()?;
+    if kind != b'u' {
+        return None;
+    }
     let mut code = 0;
     for &digit in digits {
         code = code << 4 | char::from(digit).to_digit(16)?;

@@ -91,8 +91,9 @@ impl<'k, 'b> Meaning<'k, 'b> {
         }
     }
 
-    pub(super) fn finish(self) -> BodyFingerprint<'b> {
-        self.outcome.finish(self.keyed, &self.options, self.prompt)
+    /// What the body says. Nothing may follow.
+    pub(super) fn finish(&mut self) -> BodyFingerprint<'b> {
+        self.outcome.finish(self.keyed, &self.options, &mut self.prompt)
     }
 
     fn enter(&mut self, place: Place) {
