@@ -41,9 +41,9 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-const RUNS: usize = 15;
+const RUNS: usize = 41;
 /// Bytes that one run reads.
-const RUN_BYTES: usize = 4 << 20;
+const RUN_BYTES: usize = 1 << 19;
 /// As many blocks as a router keeps.
 const BLOCKS: usize = 16 << 10;
 

@@ -395,7 +395,10 @@ impl<'k, 'b> Fingerprinter<'k, 'b> {
         let kept = self.blocks.min(self.out.len() - inserted);
         self.out.copy_within(..kept, inserted);
         for (place, hash) in (0..).zip(&mut self.out[..inserted]) {
-            *hash = self.key.digest_words([PREAMBLE, seed, place, 0]);
+            let mut block = [0; 16];
+            block[..8].copy_from_slice(&u64::to_le_bytes(place));
+            block[8..].copy_from_slice(&seed.to_le_bytes());
+            *hash = self.key.digest_block(PREAMBLE, &block);
         }
         for hash in &mut self.out[inserted..inserted + kept] {
             *hash ^= seed;

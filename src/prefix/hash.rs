@@ -121,18 +121,15 @@ impl HashKey {
         self.seed.of(chain.0)
     }
 
-    /// A keyed 64-bit digest of an even number of words, at most 32, without the buffer of a
-    /// [`Digest`]: NH, then the multilinear step, so that two different inputs collide with
-    /// probability at most 2^-63.
+    /// A keyed 64-bit digest of one block of at most 240 bytes, a multiple of 16, and a tag,
+    /// without the buffer of a [`Digest`]: NH, then the multilinear step. Where the tag tells blocks
+    /// of different lengths apart, two different inputs collide with probability at most 2^-63.
     #[inline]
-    pub(crate) fn digest_words<const N: usize>(&self, words: [u64; N]) -> u64 {
-        const { assert!(N % 2 == 0 && N <= MAX_WORDS) };
-        let mut sum = 0u128;
-        for (pair, key) in words.chunks_exact(2).zip(self.nh.chunks_exact(2)) {
-            sum =
-                sum.wrapping_add(wide(pair[0].wrapping_add(key[0]), pair[1].wrapping_add(key[1])));
-        }
-        self.digest.of(sum)
+    pub(crate) fn digest_block(&self, tag: u64, block: &[u8]) -> u64 {
+        debug_assert!(block.len() % 16 == 0 && block.len() <= 8 * (MAX_WORDS - 2));
+        let [.., first, second] = &self.nh;
+        let tagged = wide(tag.wrapping_add(*first), *second);
+        self.digest.of(self.nh_bytes(block).wrapping_add(tagged))
     }
 }
 

@@ -7,7 +7,7 @@
 import json
 import struct
 
-from fingerprint_reference import M64, M128, Key, digest, fingerprint, multilinear, step
+from fingerprint_reference import M64, M128, Key, digest, fingerprint, multilinear, nh, step
 
 NAME, TEXT, ENTRY, ELEMENT, SCALAR, OBJECT, ARRAY, SEED, NAMESPACE, FIELD = range(0x20, 0x2A)
 PREAMBLE = 0x10
@@ -36,20 +36,19 @@ def scramble(value):
     return value ^ value >> 31
 
 
-def digest_words(key, words):
-    sums = [(word + k) & M64 for word, k in zip(words, key.nh)]
-    total = sum(a * b for a, b in zip(sums[::2], sums[1::2]))
-    return multilinear(key.digest, total & M128) >> 64
+def digest_block(key, tag, block):
+    tagged = ((tag + key.nh[30]) & M64) * key.nh[31]
+    return multilinear(key.digest, (nh(key, block) + tagged) & M128) >> 64
 
 
 def pair(key, domain, first, second=0):
-    return scramble(digest_words(key, (first, second, 0, domain)))
+    return scramble(digest_block(key, domain, struct.pack("<2Q", first, second)))
 
 
 def string(key, domain, data):
-    if len(data) <= 24:
-        words = struct.unpack("<3Q", data.ljust(24, b"\0"))
-        return scramble(digest_words(key, (*words, len(data) << 8 | domain)))
+    if len(data) <= 240:
+        padded = data + b"\0" * (-len(data) % 16)
+        return scramble(digest_block(key, len(data) << 8 | domain, padded))
     return scramble(digest(key, data, domain))
 
 
@@ -80,9 +79,9 @@ def field(key, name, v):
     name_bytes, v_bytes = name.encode(), v.encode() if isinstance(v, str) else bytes(17)
     if len(name_bytes) > 16 or len(v_bytes) > 16:
         return entry(key, name, v)
-    words = struct.unpack("<4Q", name_bytes.ljust(16, b"\0") + v_bytes.ljust(16, b"\0"))
+    block = name_bytes.ljust(16, b"\0") + v_bytes.ljust(16, b"\0")
     tag = len(v_bytes) << 16 | len(name_bytes) << 8 | FIELD
-    return scramble(digest_words(key, (*words, tag, 0)))
+    return scramble(digest_block(key, tag, block))
 
 
 def weight(v):
@@ -188,7 +187,7 @@ def body(key, b, size=128):
     for word in (namespace, shaping, size << 8 | unit):
         seed = step(key, seed, word)
     seed = multilinear(key.seed, seed) >> 64
-    leading = [digest_words(key, (PREAMBLE, seed, i, 0)) for i in range(preamble // size)]
+    leading = [digest_block(key, PREAMBLE, struct.pack("<2Q", i, seed)) for i in range(preamble // size)]
     wire = fingerprint(key, data, unit, size, namespace, shaping)
     total, blocks = struct.unpack("<QL", wire[16:28])
     total += len(leading) * (size // 4 if unit else size)

@@ -6,7 +6,7 @@
 
 use super::MAX_DEPTH;
 use super::error::{BodyError, BodyErrorKind};
-use super::events::{Events, Literal, MAX_SHORT, Role, Shape};
+use super::events::{Events, Literal, MAX_SHORT, Num, Role, Shape};
 use super::number::{Number, Step};
 use super::scan::{self, REACH, Specials};
 use super::text::{Ended, TextReader};
@@ -182,6 +182,18 @@ impl Lexer {
             (State::FirstKey | State::Key, b'"') => {
                 events.key_begin();
                 return Ok(self.begin_string(bytes, next, Role::Key, events, specials));
+            }
+            (State::Value | State::FirstValue, b'0'..=b'9') => {
+                if let Some((value, length)) = Number::read_plain(&bytes[at..]) {
+                    if events.wants_number() {
+                        events.number(Num::Unsigned(value));
+                    } else {
+                        events.number_skipped();
+                    }
+                    self.state = self.after_value();
+                    return Ok(at + length);
+                }
+                self.begin_value(bytes[at], at, events)?;
             }
             (State::FirstValue, b']') | (State::FirstKey, b'}') => self.close(events),
             (State::Value | State::FirstValue, byte) => self.begin_value(byte, at, events)?,

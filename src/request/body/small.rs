@@ -75,23 +75,32 @@ impl<'k> Small<'k> {
 
     pub(super) fn digest(&mut self, keyed: Keyed<'k>) -> u64 {
         if self.length <= SHORT {
-            return keyed.short(self.domain, self.words(), self.length);
+            let padded = self.length.next_multiple_of(16);
+            self.pad();
+            return keyed.block(self.domain, self.length(), &self.bytes[..padded]);
         }
         let mut digest = self.digest.take().unwrap_or_else(|| keyed.stream(self.domain));
         digest.push(&self.bytes[..self.filled]);
         keyed::end(digest)
     }
 
-    /// A short string as words, with zeros behind it.
+    /// Puts zeros behind a string that is held, where an earlier one may have left bytes.
     #[inline]
-    pub(super) fn words(&self) -> [u64; 3] {
-        let word = |start: usize| {
-            let mut bytes = [0; 8];
-            bytes.copy_from_slice(&self.bytes[start..start + 8]);
-            // What lies behind the string is left from an earlier one.
-            let unused = 8 - self.length.saturating_sub(start).min(8);
-            u64::from_le_bytes(bytes) & u64::MAX.checked_shr(8 * unused as u32).unwrap_or(0)
-        };
-        [word(0), word(8), word(16)]
+    fn pad(&mut self) {
+        self.bytes[self.filled..][..16].fill(0);
+    }
+
+    /// Digest of a field by its name and its value in one step, if both have at most 16 bytes.
+    #[inline]
+    pub(super) fn short_field(name: &mut Self, value: &mut Self, keyed: Keyed<'k>) -> Option<u64> {
+        if name.length > 16 || value.length > 16 {
+            return None;
+        }
+        name.pad();
+        value.pad();
+        let mut block = [0; 32];
+        block[..16].copy_from_slice(&name.bytes[..16]);
+        block[16..].copy_from_slice(&value.bytes[..16]);
+        Some(keyed.block(Domain::Field, value.length() << 8 | name.length(), &block))
     }
 }

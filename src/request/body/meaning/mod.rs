@@ -190,13 +190,14 @@ impl<'k, 'b> Meaning<'k, 'b> {
 
     /// Adds the digested string that has just ended.
     fn end_digested(&mut self) {
-        let is_short = self.name.length() <= 16 && self.value.length() <= 16;
-        if is_short && !self.canon.is_open() {
-            self.deliver_entry(self.keyed.short_field(&self.name, &self.value));
-        } else {
-            let digest = self.value.digest(self.keyed);
-            self.add(digest);
+        if !self.canon.is_open() {
+            let field = Small::short_field(&mut self.name, &mut self.value, self.keyed);
+            if let Some(entry) = field {
+                return self.deliver_entry(entry);
+            }
         }
+        let digest = self.value.digest(self.keyed);
+        self.add(digest);
     }
 
     /// What happens with a value that holds no other one.
@@ -219,7 +220,8 @@ impl<'k, 'b> Meaning<'k, 'b> {
         self.name.set(&block, 4);
         block[..4].copy_from_slice(b"user");
         self.value.set(&block, 4);
-        self.message.add(self.keyed.short_field(&self.name, &self.value), 8);
+        let field = Small::short_field(&mut self.name, &mut self.value, self.keyed);
+        self.message.add(field.unwrap_or(0), 8);
         self.end_message();
     }
 }
