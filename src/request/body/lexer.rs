@@ -1,12 +1,11 @@
 //! The raw-bytes front end: a push parser for RFC 8259 that turns the chunks of a body into
 //! [`Events`] as they come, in one pass, without a buffer for strings and without recursion.
 //!
-//! What is open is one bit per level (object or array), so nesting costs no stack. Strings leave as
-//! slices of the chunk up to the next escape; see [`super::text`] for their inside.
+//! Strings are unescaped straight into the room that the listener gives; see [`super::text`].
 
-use super::MAX_DEPTH;
 use super::error::{BodyError, BodyErrorKind};
 use super::events::{Events, Literal, MAX_SHORT, Num, Role, Shape};
+use super::nest::Nest;
 use super::number::{Number, Step};
 use super::scan::{self, REACH, Specials};
 use super::text::{Ended, TextReader};
@@ -43,9 +42,7 @@ enum State {
 
 pub(super) struct Lexer {
     state: State,
-    /// Bit `n` is set where the container at depth `n + 1` is an object.
-    objects: u128,
-    depth: usize,
+    nest: Nest,
     /// Offset in the body of the first byte of the slice under way.
     offset: u64,
     pending: Pending,
@@ -55,14 +52,11 @@ pub(super) struct Lexer {
     literal: (Literal, usize),
 }
 
-const _: () = assert!(MAX_DEPTH < u128::BITS as usize);
-
 impl Lexer {
     pub(super) const fn new() -> Self {
         Lexer {
             state: State::Value,
-            objects: 0,
-            depth: 0,
+            nest: Nest::new(),
             offset: 0,
             pending: Pending::new(),
             text: TextReader::new(),
@@ -106,7 +100,7 @@ impl Lexer {
 
     /// Tells whether the body may end here.
     pub(super) fn finish(&mut self, events: &mut impl Events) -> Result<(), BodyError> {
-        if self.state == State::InNumber && self.depth == 0 && self.number.complete() {
+        if self.state == State::InNumber && self.nest.depth() == 0 && self.number.complete() {
             self.end_number(0, events)?;
         }
         if self.state == State::Done && self.pending.length() == 0 {
@@ -184,24 +178,19 @@ impl Lexer {
                 return Ok(self.begin_string(bytes, next, Role::Key, events, specials));
             }
             (State::Value | State::FirstValue, b'0'..=b'9') => {
-                if let Some((value, length)) = Number::read_plain(&bytes[at..]) {
-                    if events.wants_number() {
-                        events.number(Num::Unsigned(value));
-                    } else {
-                        events.number_skipped();
-                    }
-                    self.state = self.after_value();
-                    return Ok(at + length);
+                let next = self.read_plain_numbers(bytes, at, events);
+                if next > at {
+                    return Ok(next);
                 }
                 self.begin_value(bytes[at], at, events)?;
             }
             (State::FirstValue, b']') | (State::FirstKey, b'}') => self.close(events),
             (State::Value | State::FirstValue, byte) => self.begin_value(byte, at, events)?,
             (State::Colon, b':') => self.state = State::Value,
-            (State::After, b',') if self.in_object() => self.state = State::Key,
+            (State::After, b',') if self.is_in(Shape::Object) => self.state = State::Key,
             (State::After, b',') => self.state = State::Value,
-            (State::After, b'}') if self.in_object() => self.close(events),
-            (State::After, b']') if !self.in_object() => self.close(events),
+            (State::After, b'}') if self.is_in(Shape::Object) => self.close(events),
+            (State::After, b']') if self.is_in(Shape::Array) => self.close(events),
             (State::Done, _) => return Err(self.error(at, BodyErrorKind::TrailingData)),
             _ => return Err(self.error(at, BodyErrorKind::UnexpectedByte)),
         }
@@ -258,13 +247,11 @@ impl Lexer {
     ) -> Result<(), BodyError> {
         self.state = match byte {
             b'{' => {
-                self.open(Shape::Object, at)?;
-                events.begin(Shape::Object);
+                self.open(Shape::Object, at, events)?;
                 State::FirstKey
             }
             b'[' => {
-                self.open(Shape::Array, at)?;
-                events.begin(Shape::Array);
+                self.open(Shape::Array, at, events)?;
                 State::FirstValue
             }
             b't' => self.begin_literal(Literal::True),
@@ -277,6 +264,31 @@ impl Lexer {
             _ => return Err(self.error(at, BodyErrorKind::UnexpectedByte)),
         };
         Ok(())
+    }
+
+    /// Reads plain numbers, in an array as many as follow each other, up to where a closer look is
+    /// needed.
+    fn read_plain_numbers(
+        &mut self,
+        bytes: &[u8],
+        mut at: usize,
+        events: &mut impl Events,
+    ) -> usize {
+        while let Some((value, length)) = Number::read_plain(&bytes[at..]) {
+            if events.wants_number() {
+                events.number(Num::Unsigned(value));
+            } else {
+                events.number_skipped();
+            }
+            at += length;
+            if !self.is_in(Shape::Array) || bytes[at] != b',' {
+                self.state = self.after_value();
+                break;
+            }
+            self.state = State::Value;
+            at += 1;
+        }
+        at
     }
 
     fn begin_literal(&mut self, literal: Literal) -> State {
@@ -352,30 +364,25 @@ impl Lexer {
         Ok(at + 1)
     }
 
-    fn in_object(&self) -> bool {
-        self.depth > 0 && self.objects >> (self.depth - 1) & 1 == 1
+    fn is_in(&self, shape: Shape) -> bool {
+        self.nest.innermost() == Some(shape)
     }
 
-    fn open(&mut self, shape: Shape, at: usize) -> Result<(), BodyError> {
-        if self.depth == MAX_DEPTH {
+    fn open(&mut self, shape: Shape, at: usize, events: &mut impl Events) -> Result<(), BodyError> {
+        if !self.nest.open(shape) {
             return Err(self.error(at, BodyErrorKind::TooDeep));
         }
-        let bit = 1 << self.depth;
-        match shape {
-            Shape::Object => self.objects |= bit,
-            Shape::Array => self.objects &= !bit,
-        }
-        self.depth += 1;
+        events.begin(shape);
         Ok(())
     }
 
     fn close(&mut self, events: &mut impl Events) {
-        self.depth -= 1;
+        self.nest.close();
         self.state = self.after_value();
         events.end();
     }
 
     fn after_value(&self) -> State {
-        if self.depth == 0 { State::Done } else { State::After }
+        if self.nest.depth() == 0 { State::Done } else { State::After }
     }
 }

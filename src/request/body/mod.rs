@@ -26,6 +26,7 @@ mod fields;
 mod keyed;
 mod lexer;
 mod meaning;
+mod nest;
 mod number;
 mod options;
 mod outcome;

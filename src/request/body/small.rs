@@ -10,6 +10,9 @@ const STEP: usize = 256;
 /// Longest string that is certainly held whole; every known name is shorter.
 const HELD: usize = STEP;
 
+/// Length of a string that fits a register.
+const TINY: usize = 16;
+
 /// A key or a digested string under way.
 pub(super) struct Small<'k> {
     domain: Domain,
@@ -74,33 +77,39 @@ impl<'k> Small<'k> {
     }
 
     pub(super) fn digest(&mut self, keyed: Keyed<'k>) -> u64 {
+        if let Some(block) = self.tiny() {
+            return keyed.block(self.domain, self.length(), &block);
+        }
         if self.length <= SHORT {
-            let padded = self.length.next_multiple_of(16);
-            self.pad();
-            return keyed.block(self.domain, self.length(), &self.bytes[..padded]);
+            self.bytes[self.filled..][..16].fill(0);
+            let padded = &self.bytes[..self.length.next_multiple_of(16)];
+            return keyed.block(self.domain, self.length(), padded);
         }
         let mut digest = self.digest.take().unwrap_or_else(|| keyed.stream(self.domain));
         digest.push(&self.bytes[..self.filled]);
         keyed::end(digest)
     }
 
-    /// Puts zeros behind a string that is held, where an earlier one may have left bytes.
+    /// A string of at most 16 bytes, with zeros behind it.
     #[inline]
-    fn pad(&mut self) {
-        self.bytes[self.filled..][..16].fill(0);
-    }
-
-    /// Digest of a field by its name and its value in one step, if both have at most 16 bytes.
-    #[inline]
-    pub(super) fn short_field(name: &mut Self, value: &mut Self, keyed: Keyed<'k>) -> Option<u64> {
-        if name.length > 16 || value.length > 16 {
+    fn tiny(&self) -> Option<[u8; TINY]> {
+        if self.length > TINY {
             return None;
         }
-        name.pad();
-        value.pad();
-        let mut block = [0; 32];
-        block[..16].copy_from_slice(&name.bytes[..16]);
-        block[16..].copy_from_slice(&value.bytes[..16]);
+        let block = self.bytes.first_chunk::<TINY>()?;
+        // What lies behind the string is left from an earlier one. In a register, because the bytes
+        // were stored just now in other pieces than they would be loaded in.
+        let unused = 8 * (TINY - self.length) as u32;
+        let kept = u128::MAX.checked_shr(unused).unwrap_or(0);
+        Some((u128::from_le_bytes(*block) & kept).to_le_bytes())
+    }
+
+    /// Digest of a field by its name and its value in one step, if both are tiny.
+    #[inline]
+    pub(super) fn tiny_field(name: &Self, value: &Self, keyed: Keyed<'k>) -> Option<u64> {
+        let mut block = [0; 2 * TINY];
+        block[..TINY].copy_from_slice(&name.tiny()?);
+        block[TINY..].copy_from_slice(&value.tiny()?);
         Some(keyed.block(Domain::Field, value.length() << 8 | name.length(), &block))
     }
 }

@@ -191,7 +191,7 @@ impl<'k, 'b> Meaning<'k, 'b> {
     /// Adds the digested string that has just ended.
     fn end_digested(&mut self) {
         if !self.canon.is_open() {
-            let field = Small::short_field(&mut self.name, &mut self.value, self.keyed);
+            let field = Small::tiny_field(&self.name, &self.value, self.keyed);
             if let Some(entry) = field {
                 return self.deliver_entry(entry);
             }
@@ -220,7 +220,7 @@ impl<'k, 'b> Meaning<'k, 'b> {
         self.name.set(&block, 4);
         block[..4].copy_from_slice(b"user");
         self.value.set(&block, 4);
-        let field = Small::short_field(&mut self.name, &mut self.value, self.keyed);
+        let field = Small::tiny_field(&self.name, &self.value, self.keyed);
         self.message.add(field.unwrap_or(0), 8);
         self.end_message();
     }
