@@ -113,7 +113,11 @@ fn measure(row: &Row) {
         allocations
     );
     let (of_hashing, times_parsing) = (hash.median / read.median, read.median / parse.median);
-    print!("{:<22} 1/{of_hashing:.1} of hashing, {times_parsing:.1} times parsing", "");
+    let limit = hash.median / parse.median;
+    print!(
+        "{:<22} 1/{of_hashing:.1} of hashing, {times_parsing:.1} times parsing (hashing alone: {limit:.1})",
+        ""
+    );
     if row.has_bar {
         print!(
             "; bars 1/18: {}, 5 times: {}, no allocation: {}",

@@ -358,6 +358,15 @@ impl<'k, 'b> Fingerprinter<'k, 'b> {
         }
     }
 
+    /// Counts so many more bytes and does not hash them, if the buffer is full, so that they would
+    /// not be hashed either when pushed. Says whether it did.
+    pub fn skip(&mut self, bytes: u64) -> bool {
+        if self.is_full() {
+            self.bytes += bytes;
+        }
+        self.is_full()
+    }
+
     /// Absorbs tokens, the same as pushing four little-endian bytes for each.
     pub fn push_tokens(&mut self, mut tokens: &[u32]) {
         while self.filled > 0 {

@@ -136,8 +136,9 @@ impl Lexer {
         self.read_with(bytes, events, |block| unsafe { scan::avx2::specials(block) })
     }
 
+    /// The same in a given form of the search for special bytes.
     #[inline(always)]
-    fn read_with(
+    pub(super) fn read_with(
         &mut self,
         bytes: &[u8],
         events: &mut impl Events,

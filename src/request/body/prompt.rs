@@ -22,6 +22,9 @@ const TOKENS: usize = 64;
 /// and hashes them where they lie.
 const STAGE: usize = 4096;
 
+/// Filler written at once.
+const FILLER: usize = 1024;
+
 #[expect(clippy::large_enum_variant, reason = "a box would allocate; there is one per reader")]
 enum Stage<'k, 'b> {
     Idle(&'b mut [u64]),
@@ -133,12 +136,24 @@ impl<'k, 'b> Prompt<'k, 'b> {
     }
 
     fn fill(&mut self, digest: [u8; 8], mut bytes: u64) {
-        let mut filler = [0; 256];
+        let mut filler = [0; FILLER];
         filler.chunks_exact_mut(8).for_each(|eight| eight.copy_from_slice(&digest));
-        while bytes > 0 {
-            let now = bytes.min(filler.len() as u64);
-            self.write(&filler[..now as usize]);
-            bytes -= now;
+        while bytes > FILLER as u64 {
+            // A short body may say that it holds much media: no work for what is not hashed.
+            if self.skip(bytes) {
+                return;
+            }
+            self.write(&filler);
+            bytes -= FILLER as u64;
+        }
+        self.write(&filler[..bytes as usize]);
+    }
+
+    fn skip(&mut self, bytes: u64) -> bool {
+        self.hash_blocks();
+        match &mut self.stage {
+            Stage::Running(Unit::Text, fingerprinter) => fingerprinter.skip(bytes),
+            _ => true,
         }
     }
 

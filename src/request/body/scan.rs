@@ -279,7 +279,9 @@ mod sse2 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{BodyOptions, lexer::Lexer, meaning::Meaning};
     use super::{LANES, REACH, Stop, portable, specials, unescape};
+    use crate::prefix::HashKey;
 
     #[cfg(target_arch = "x86_64")]
     fn avx2(source: &[u8; REACH]) -> u64 {
@@ -322,5 +324,34 @@ mod tests {
         let run = unescape(&source, &mut target, specials);
         assert_eq!((run.written / 3 * 6, run.stop), (run.read, Stop::Edge));
         assert_eq!(&target[..run.written], "€".repeat(run.written / 3).as_bytes());
+    }
+
+    #[test]
+    fn a_body_reads_the_same_with_every_form() {
+        let text = "plain text, \\n escapes \\u20ac and \\\"quotes\\\" ".repeat(40);
+        let body = format!(r#"{{"tools":["{text}"],"messages":[{{"content":"{text}"}}]}}"#);
+        let key = HashKey::from_bytes([5; 32]);
+        let read = |form: &dyn Fn(&mut Lexer, &[u8], &mut Meaning<'_, '_>)| {
+            let mut out = [0; 64];
+            let mut lexer = Lexer::new();
+            let mut meaning = Meaning::new(&key, BodyOptions::default(), &mut out);
+            body.as_bytes().chunks(200).for_each(|chunk| form(&mut lexer, chunk, &mut meaning));
+            assert_eq!(lexer.finish(&mut meaning), Ok(()));
+            meaning.finish().fingerprint.map(|print| print.blocks().to_vec())
+        };
+        let fast = read(&|lexer, bytes, meaning| lexer.push(bytes, meaning).unwrap());
+        assert!(fast.as_ref().is_some_and(|blocks| blocks.len() > 20));
+        assert_eq!(
+            fast,
+            read(&|lexer, bytes, meaning| {
+                lexer.read_with(bytes, meaning, specials).unwrap();
+            })
+        );
+        assert_eq!(
+            fast,
+            read(&|lexer, bytes, meaning| {
+                lexer.read_with(bytes, meaning, portable::specials).unwrap();
+            })
+        );
     }
 }
