@@ -1,0 +1,248 @@
+//! What the least-work rule knows: a flat row of atomics per slot, and a few numbers for all.
+//!
+//! Queued work and the number of requests it belongs to are exact: every dispatch adds, and exactly
+//! one of first token, completion and cancellation takes away. The rest are estimates, read and
+//! stored without an exchange: threads may lose each other's samples, which slows an estimate down
+//! and nothing else. All orderings are relaxed, as no number here guards another.
+
+use crate::pool::MAX_WORKERS;
+use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+
+/// Reliability below this is taken as this when a prediction is scaled back.
+const LEAST_RELIABILITY: f64 = 0.05;
+/// A worker's measured rate is taken between a quarter and four times the mean.
+const RELATIVE_RATES: (f64, f64) = (0.25, 4.0);
+/// Nanoseconds after which a worker's measured rate says nothing any more.
+const STALE: u64 = 60_000_000_000;
+/// Nanoseconds beyond which a prefill says more about the clock or the client than about the rate.
+const LONGEST: u64 = 600_000_000_000;
+
+/// Estimates of one policy.
+#[derive(Debug)]
+pub(super) struct Estimates {
+    rows: Box<[Row]>,
+    /// Workers with pending prefill.
+    busy: AtomicI64,
+    busy_share: F64,
+    mean_work: F64,
+    work_sum: F64,
+    time_sum: F64,
+    initial_rate: f64,
+}
+
+#[derive(Debug)]
+#[repr(align(64))]
+struct Row {
+    /// Tokens dispatched and not past their first token.
+    queued: AtomicI64,
+    /// Requests that they belong to.
+    pending: AtomicI64,
+    busy_since: AtomicU64,
+    last_done: AtomicU64,
+    reliability: F64,
+    work_sum: F64,
+    time_sum: F64,
+}
+
+/// An `f64` behind an atomic.
+#[derive(Debug)]
+struct F64(AtomicU64);
+
+impl F64 {
+    fn new(value: f64) -> Self {
+        F64(AtomicU64::new(value.to_bits()))
+    }
+
+    #[inline]
+    fn get(&self) -> f64 {
+        f64::from_bits(self.0.load(Relaxed))
+    }
+
+    #[inline]
+    fn set(&self, value: f64) {
+        self.0.store(value.to_bits(), Relaxed);
+    }
+
+    /// Moves towards a sample; the new value.
+    #[inline]
+    fn approach(&self, sample: f64, step: f64) -> f64 {
+        let old = self.get();
+        let new = old + step * (sample - old);
+        if new != old {
+            self.set(new);
+        }
+        new
+    }
+}
+
+impl Row {
+    fn new() -> Self {
+        Row {
+            queued: AtomicI64::new(0),
+            pending: AtomicI64::new(0),
+            busy_since: AtomicU64::new(0),
+            last_done: AtomicU64::new(0),
+            reliability: F64::new(1.0),
+            work_sum: F64::new(0.0),
+            time_sum: F64::new(0.0),
+        }
+    }
+}
+
+impl Estimates {
+    pub(super) fn new(initial_rate: f64) -> Self {
+        Estimates {
+            rows: (0..MAX_WORKERS).map(|_| Row::new()).collect(),
+            busy: AtomicI64::new(0),
+            busy_share: F64::new(0.3),
+            mean_work: F64::new(1000.0),
+            work_sum: F64::new(0.0),
+            time_sum: F64::new(0.0),
+            initial_rate,
+        }
+    }
+
+    #[inline]
+    fn row(&self, slot: usize) -> &Row {
+        &self.rows[slot % MAX_WORKERS]
+    }
+
+    /// Takes the momentary share of busy workers into the mean; the new mean.
+    #[inline]
+    pub(super) fn sample_busy(&self, workers: usize, step: f64) -> f64 {
+        let busy = self.busy.load(Relaxed).max(0) as f64;
+        self.busy_share.approach((busy / workers.max(1) as f64).min(1.0), step)
+    }
+
+    pub(super) fn mean_work(&self) -> f64 {
+        self.mean_work.get()
+    }
+
+    #[inline]
+    pub(super) fn sample_work(&self, work: u32, step: f64) {
+        self.mean_work.approach(work.into(), step);
+    }
+
+    /// Tokens per second that a worker computes, on average.
+    #[inline]
+    pub(super) fn rate(&self) -> f64 {
+        let seconds = self.time_sum.get();
+        if seconds > 0.0 { self.work_sum.get() / seconds } else { self.initial_rate }
+    }
+
+    /// The worker's rate relative to the mean. A worker without a sample, or that has computed nothing
+    /// for a while, is taken for a fast one, so that it is tried and a slow minute does not brand it
+    /// for ever.
+    pub(super) fn relative_rate(&self, slot: usize, now: u64) -> f64 {
+        let row = self.row(slot);
+        let (work, seconds) = (row.work_sum.get(), row.time_sum.get());
+        let mean = self.rate();
+        // Either way: after a backward jump of the clock the last sample lies in the future.
+        let idle = now.abs_diff(row.last_done.load(Relaxed));
+        if seconds <= 0.0 || mean <= 0.0 || idle > STALE {
+            return RELATIVE_RATES.1;
+        }
+        (work / seconds / mean).clamp(RELATIVE_RATES.0, RELATIVE_RATES.1)
+    }
+
+    /// The worker's own rate in tokens per second; the mean before its first sample.
+    pub(super) fn own_rate(&self, slot: usize) -> f64 {
+        let row = self.row(slot);
+        let seconds = row.time_sum.get();
+        if seconds > 0.0 { row.work_sum.get() / seconds } else { self.rate() }
+    }
+
+    pub(super) fn sample_rate(&self, slot: usize, work: u32, seconds: f64, decay: f64) {
+        let row = self.row(slot);
+        let pairs = [(&self.work_sum, &self.time_sum), (&row.work_sum, &row.time_sum)];
+        for (work_sum, time_sum) in pairs {
+            work_sum.set(work_sum.get() * decay + f64::from(work));
+            time_sum.set(time_sum.get() * decay + seconds);
+        }
+    }
+
+    #[inline]
+    pub(super) fn reliability(&self, slot: usize) -> f64 {
+        self.row(slot).reliability.get()
+    }
+
+    /// Compares what was predicted to be cached with what was.
+    pub(super) fn sample_reliability(&self, slot: usize, predicted: u32, cached: u32, step: f64) {
+        if predicted > 0 {
+            let share = (f64::from(cached) / f64::from(predicted)).min(1.0);
+            let row = self.row(slot);
+            row.reliability.approach(share, step);
+            if row.reliability.get() < LEAST_RELIABILITY {
+                row.reliability.set(LEAST_RELIABILITY);
+            }
+        }
+    }
+
+    /// Work not yet done on the worker, in tokens.
+    #[inline]
+    pub(super) fn backlog(&self, slot: usize, now: u64, rate: f64, head_cap: f64) -> f64 {
+        let row = self.row(slot);
+        let pending = row.pending.load(Relaxed);
+        let queued = row.queued.load(Relaxed);
+        if pending <= 0 || queued <= 0 {
+            return 0.0;
+        }
+        let since = row.busy_since.load(Relaxed).max(row.last_done.load(Relaxed));
+        let seconds = now.saturating_sub(since) as f64 / 1e9;
+        let head = queued as f64 / pending as f64;
+        super::formula::backlog(queued as f64, head, seconds, rate, head_cap)
+    }
+
+    /// A request's work goes to the worker.
+    #[inline]
+    pub(super) fn start(&self, slot: usize, work: u32, now: u64) {
+        let row = self.row(slot);
+        row.queued.fetch_add(work.into(), Relaxed);
+        if row.pending.fetch_add(1, Relaxed) == 0 {
+            row.busy_since.store(now, Relaxed);
+            self.busy.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// The work is given back without having been done.
+    pub(super) fn cancel(&self, slot: usize, work: u32) {
+        let row = self.row(slot);
+        row.queued.fetch_sub(work.into(), Relaxed);
+        if row.pending.fetch_sub(1, Relaxed) == 1 {
+            self.busy.fetch_sub(1, Relaxed);
+        }
+    }
+
+    /// The work is done. Seconds that the worker spent on it, unless that cannot be told.
+    pub(super) fn finish(&self, slot: usize, work: u32, dispatched: u64, now: u64) -> Option<f64> {
+        self.cancel(slot, work);
+        let row = self.row(slot);
+        // A plain exchange, not a maximum: a clock that once jumped ahead must not stay ahead.
+        let began = dispatched.max(row.last_done.swap(now, Relaxed));
+        let spent = now.saturating_sub(began);
+        (spent > 0 && spent <= LONGEST).then(|| spent as f64 / 1e9)
+    }
+
+    /// A clean row for whoever takes the slot.
+    pub(super) fn reset(&self, slot: usize) {
+        let row = self.row(slot);
+        if row.pending.swap(0, Relaxed) > 0 {
+            self.busy.fetch_sub(1, Relaxed);
+        }
+        row.queued.store(0, Relaxed);
+        row.busy_since.store(0, Relaxed);
+        row.last_done.store(0, Relaxed);
+        row.reliability.set(1.0);
+        row.work_sum.set(0.0);
+        row.time_sum.set(0.0);
+    }
+
+    /// Forgets what is queued everywhere: only for a forked child.
+    pub(super) fn forget_pending(&self) {
+        for row in &self.rows {
+            row.queued.store(0, Relaxed);
+            row.pending.store(0, Relaxed);
+        }
+        self.busy.store(0, Relaxed);
+    }
+}

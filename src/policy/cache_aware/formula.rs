@@ -1,0 +1,42 @@
+//! The arithmetic of the least-work rule, without state.
+//!
+//! Work is counted in prompt tokens to be computed. A request waits for the work that its worker has
+//! been given and not finished, and causes work for everyone behind it; the busier the workers, the
+//! more the work caused counts.
+
+/// Tokens of fixed overhead per request: what a request costs beside its own tokens.
+pub const OVERHEAD_TOKENS: u32 = 200;
+
+/// Believed cached tokens: the resident ones, at most all but the last token of the prompt, times
+/// the reliability of such beliefs for this worker; whole tokens.
+#[inline]
+pub fn believed(reliability: f64, resident_tokens: u32, prompt_tokens: u32) -> u32 {
+    (reliability * f64::from(resident_tokens.min(prompt_tokens.saturating_sub(1)))) as u32
+}
+
+/// Tokens that the worker would compute for the request.
+#[inline]
+pub fn work(prompt_tokens: u32, believed_tokens: u32, overhead_tokens: u32) -> u32 {
+    prompt_tokens.saturating_sub(believed_tokens).saturating_add(overhead_tokens)
+}
+
+/// How much caused work weighs: the busy workers' share of queueing, rho / (1 - rho), at most `max`.
+#[inline]
+pub fn kappa(rho: f64, max: f64) -> f64 {
+    let rho = rho.clamp(0.0, 1.0);
+    if rho >= 1.0 { max } else { (rho / (1.0 - rho)).min(max) }
+}
+
+/// Work not yet done on a worker: what is queued, less what the request at its head has had done
+/// since it began, at most `head_cap` of that request.
+#[inline]
+pub fn backlog(queued: f64, head_work: f64, head_seconds: f64, rate: f64, head_cap: f64) -> f64 {
+    let done = (head_cap * head_work).min(head_seconds.max(0.0) * rate);
+    (queued - done).max(0.0)
+}
+
+/// The score: work to wait for and to cause; the smallest wins.
+#[inline]
+pub fn score(backlog: f64, work: f64, kappa: f64, mean_work: f64) -> f64 {
+    (backlog + work) * (1.0 + kappa / 2.0 * work / mean_work.max(1.0))
+}

@@ -1,0 +1,403 @@
+//! The least-work rule: per worker, the prompt tokens that this request would wait for and cause.
+//!
+//! What a new request waits for is prefill work not yet done, so the rule keeps, per worker, the work
+//! dispatched and not past its first token. What it causes is the part of its prompt that the worker
+//! does not hold. The score joins them (see [`super::formula`]); the smallest wins, ties at random.
+//!
+//! **What is simplified.** No queue is kept: the work at the head of a worker's queue is taken as the
+//! mean of what is queued, and its start as the start of the worker's busy period. Estimates shared
+//! by all threads (busy share, mean work, rates, reliability) are plain stores that may lose each
+//! other's samples. What is queued is counted exactly.
+
+use serde::{Deserialize, Serialize};
+
+use super::{estimates::Estimates, formula, least_resident, rendezvous};
+use crate::error::{ConfigError, RoutingError};
+use crate::policy::{
+    Completion, Decision, Dispatch, FirstToken, Reason, RequestView, RoutingPolicy, RunnerUp,
+};
+use crate::pool::{
+    candidates::{Best, Candidate, Candidates},
+    set::SlotSet,
+};
+use crate::random::Random;
+use crate::worker::{Role, WorkerId, health::Outcome, spec::WorkerInfo};
+
+/// The least-work rule's knobs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct LeastWorkConfig {
+    /// Tokens added to every request's work for what it costs beside its own tokens. Raise it where
+    /// short requests are slow on your engines.
+    pub overhead_tokens: u32,
+    /// Most that caused work may weigh. Lower it if idle workers are passed over for cached ones
+    /// under overload.
+    pub max_kappa: f64,
+    /// Share of a new sample in the busy share of workers.
+    pub busy_step: f64,
+    /// Share of a new sample in the mean work.
+    pub work_step: f64,
+    /// What is kept of the measured prefill rates with each new sample, at most 0.9999; nearer to 1
+    /// is slower to follow.
+    pub rate_decay: f64,
+    /// Prefill rate assumed before the first sample, in tokens per second.
+    pub initial_rate: f64,
+    /// Most of the head request's work that is counted as done before its first token.
+    pub head_cap: f64,
+    /// Share of a new sample in a worker's reliability; 0 ignores reported cached tokens.
+    pub reliability_step: f64,
+    /// How workers of unequal speed are told apart.
+    pub speed: Speed,
+    /// Routers in front of the same workers that share nothing. Above 1, prompts that no worker holds
+    /// the beginning of are drawn to one worker that all routers agree on; they must share a hash key.
+    pub replicas: u32,
+    /// With replicas: the share of the unmatched prompt that the agreed worker is credited with.
+    pub replica_discount: f64,
+    /// With replicas: tokens whose blocks decide the agreed worker; a match that long needs no
+    /// agreement.
+    pub replica_tokens: u32,
+    /// Decode load of a running sequence, in KV tokens, on top of its own. Raise it if decode workers
+    /// with many short sequences fall behind.
+    pub sequence_tokens: u64,
+    /// Most workers that are scored for one request: the holders of its prefix, then a random sample.
+    pub scored_workers: usize,
+}
+
+/// How workers of unequal speed are told apart.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Speed {
+    /// By their weights: a worker of weight 2 computes twice as fast.
+    #[default]
+    Weight,
+    /// By the prefill rates that their first tokens show.
+    Measured,
+    /// Not at all.
+    Equal,
+}
+
+impl Default for LeastWorkConfig {
+    fn default() -> Self {
+        LeastWorkConfig {
+            overhead_tokens: formula::OVERHEAD_TOKENS,
+            max_kappa: 9.0,
+            busy_step: 0.005,
+            work_step: 0.01,
+            rate_decay: 0.99,
+            initial_rate: 8000.0,
+            head_cap: 0.95,
+            reliability_step: 0.03,
+            speed: Speed::Weight,
+            replicas: 1,
+            replica_discount: 0.6,
+            replica_tokens: 1024,
+            sequence_tokens: 4000,
+            scored_workers: 64,
+        }
+    }
+}
+
+impl LeastWorkConfig {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let range = ConfigError::range;
+        range("least_work.overhead_tokens", self.overhead_tokens.into(), 0.0, 1e6)?;
+        range("least_work.max_kappa", self.max_kappa, 0.0, 1e6)?;
+        range("least_work.busy_step", self.busy_step, 0.0, 1.0)?;
+        range("least_work.work_step", self.work_step, 0.0, 1.0)?;
+        range("least_work.rate_decay", self.rate_decay, 0.0, 0.9999)?;
+        range("least_work.initial_rate", self.initial_rate, 1.0, 1e9)?;
+        range("least_work.head_cap", self.head_cap, 0.0, 1.0)?;
+        range("least_work.reliability_step", self.reliability_step, 0.0, 1.0)?;
+        range("least_work.replicas", self.replicas.into(), 1.0, 65_536.0)?;
+        range("least_work.replica_discount", self.replica_discount, 0.0, 1.0)?;
+        range("least_work.replica_tokens", self.replica_tokens.into(), 0.0, 1e6)?;
+        range("least_work.sequence_tokens", self.sequence_tokens as f64, 0.0, 1e9)?;
+        range("least_work.scored_workers", self.scored_workers as f64, 2.0, 1024.0)
+    }
+}
+
+/// Cache-aware by the least-work rule.
+#[derive(Debug)]
+pub struct LeastWorkPolicy {
+    config: LeastWorkConfig,
+    estimates: Estimates,
+    random: Random,
+}
+
+/// A scored candidate.
+#[derive(Clone, Copy)]
+struct Scored<'a> {
+    candidate: Candidate<'a>,
+    score: f64,
+    work: u32,
+    matched: u32,
+}
+
+/// What is the same for all candidates of one request.
+struct Terms {
+    kappa: f64,
+    mean_work: f64,
+    rate: f64,
+    /// The slot that other routers would choose, with its discount of work in tokens.
+    agreed: Option<(usize, f64)>,
+}
+
+impl LeastWorkPolicy {
+    /// A policy with these knobs.
+    pub fn new(config: LeastWorkConfig, seed: Option<u64>) -> Self {
+        LeastWorkPolicy {
+            estimates: Estimates::new(config.initial_rate),
+            random: Random::new(seed),
+            config,
+        }
+    }
+
+    /// Scores the holders of the prefix and, up to the limit, others; the best two.
+    fn best_two<'a>(
+        &self,
+        candidates: &Candidates<'a>,
+        request: &RequestView<'_>,
+    ) -> Option<(Scored<'a>, Option<Scored<'a>>)> {
+        let terms = self.terms(candidates, request);
+        let mut best = Best::new(&self.random);
+        let mut offer = |candidate: Candidate<'a>, resident: u32| {
+            let scored = self.score(candidate, resident, request, &terms);
+            best.offer(scored.score, scored);
+        };
+        match request.prefix {
+            None => self.others(candidates, &SlotSet::EMPTY, |c| offer(c, 0)),
+            Some(prefix) => {
+                let mut seen = SlotSet::EMPTY;
+                prefix.holders(|holders| {
+                    for holder in holders.iter().take(self.config.scored_workers) {
+                        if let Some(candidate) = candidates.get(holder.slot.into()) {
+                            seen.insert(holder.slot.into());
+                            offer(candidate, prefix.tokens(holder.blocks));
+                        }
+                    }
+                });
+                self.others(candidates, &seen, |c| {
+                    offer(c, prefix.tokens(prefix.blocks_of(c.slot())))
+                });
+            }
+        }
+        best.first().map(|(_, first)| (first, best.second().map(|(_, second)| second)))
+    }
+
+    /// Visits candidates that have not been seen: all of them while there are few, else a random
+    /// sample. Beside the holders, only a worker's backlog tells it from others, and the least of a
+    /// sample of 64 is among the least 5% of all with a probability of 96%.
+    fn others<'a>(
+        &self,
+        candidates: &Candidates<'a>,
+        seen: &SlotSet,
+        mut visit: impl FnMut(Candidate<'a>),
+    ) {
+        let limit = self.config.scored_workers;
+        if candidates.len() <= limit {
+            candidates.iter().filter(|c| !seen.contains(c.slot())).for_each(visit);
+            return;
+        }
+        let mut seen = *seen;
+        for _ in 0..limit {
+            let Some(candidate) = candidates.draw(&self.random) else { return };
+            if !seen.contains(candidate.slot()) {
+                seen.insert(candidate.slot());
+                visit(candidate);
+            }
+        }
+    }
+
+    fn terms(&self, candidates: &Candidates<'_>, request: &RequestView<'_>) -> Terms {
+        let rho = self.estimates.sample_busy(candidates.len(), self.config.busy_step);
+        Terms {
+            kappa: formula::kappa(rho, self.config.max_kappa),
+            mean_work: self.estimates.mean_work(),
+            rate: self.estimates.rate(),
+            agreed: self.agreed(candidates, request),
+        }
+    }
+
+    /// The worker that all replicas agree on for a prompt that nobody holds the beginning of.
+    fn agreed(
+        &self,
+        candidates: &Candidates<'_>,
+        request: &RequestView<'_>,
+    ) -> Option<(usize, f64)> {
+        if self.config.replicas < 2 {
+            return None;
+        }
+        let prefix = request.prefix?;
+        let blocks = prefix.fingerprint().blocks();
+        let per_block = prefix.tokens_per_block().max(1.0);
+        let deciding =
+            (f64::from(self.config.replica_tokens) / f64::from(per_block)).ceil() as usize;
+        let longest = prefix.longest();
+        if blocks.is_empty() || longest as usize >= deciding.max(1) {
+            return None;
+        }
+        let key = blocks[deciding.clamp(1, blocks.len()) - 1];
+        let agreed = rendezvous::highest(candidates, key)?;
+        let unmatched = request.prompt_tokens.saturating_sub(prefix.tokens(longest));
+        Some((agreed.slot(), self.config.replica_discount * f64::from(unmatched)))
+    }
+
+    fn score<'a>(
+        &self,
+        candidate: Candidate<'a>,
+        resident: u32,
+        request: &RequestView<'_>,
+        terms: &Terms,
+    ) -> Scored<'a> {
+        let slot = candidate.slot();
+        let matched = resident.min(request.prompt_tokens.saturating_sub(1));
+        let reliability = self.estimates.reliability(slot);
+        let believed = formula::believed(reliability, resident, request.prompt_tokens);
+        let work = formula::work(request.prompt_tokens, believed, self.config.overhead_tokens);
+        let discount = terms.agreed.filter(|&(agreed, _)| agreed == slot).map_or(0.0, |(_, d)| d);
+        let speed = match self.config.speed {
+            Speed::Weight => candidate.weight(),
+            Speed::Measured => self.estimates.relative_rate(slot, request.now),
+            Speed::Equal => 1.0,
+        };
+        let backlog =
+            self.estimates.backlog(slot, request.now, terms.rate * speed, self.config.head_cap);
+        let caused = (f64::from(work) - discount).max(0.0);
+        Scored {
+            candidate,
+            score: formula::score(backlog / speed, caused / speed, terms.kappa, terms.mean_work),
+            work,
+            matched,
+        }
+    }
+
+    fn prefilled(&self, slot: usize, event: &FirstToken) {
+        let seconds = self.estimates.finish(slot, event.work_tokens, event.dispatched, event.now);
+        if let Some(seconds) = seconds {
+            self.estimates.sample_rate(slot, event.work_tokens, seconds, self.config.rate_decay);
+        }
+        if let Some(cached) = event.cached_tokens {
+            let step = self.config.reliability_step;
+            self.estimates.sample_reliability(slot, event.matched_tokens, cached, step);
+        }
+    }
+}
+
+impl RoutingPolicy for LeastWorkPolicy {
+    fn name(&self) -> &str {
+        "cache_aware"
+    }
+
+    fn select_single(
+        &self,
+        candidates: &Candidates<'_>,
+        request: &RequestView<'_>,
+    ) -> Result<Decision, RoutingError> {
+        if candidates.role() == Role::Decode {
+            return least_resident(candidates, self.config.sequence_tokens, &self.random);
+        }
+        let Some((best, second)) = self.best_two(candidates, request) else {
+            return Err(candidates.none());
+        };
+        let runner_up =
+            second.map(|second| RunnerUp { worker: second.candidate.id(), score: second.score });
+        if best.matched == 0 {
+            if let Some(decision) = self.by_key(candidates, request, runner_up) {
+                return Ok(decision);
+            }
+        }
+        Ok(Decision {
+            matched_tokens: best.matched,
+            score: best.score,
+            runner_up,
+            work_tokens: best.work,
+            ..Decision::new(best.candidate.id(), Reason::LeastWork)
+        })
+    }
+
+    fn on_dispatch(&self, dispatch: &Dispatch<'_>) {
+        if dispatch.role == Role::Decode {
+            return;
+        }
+        let slot = dispatch.decision.worker.slot();
+        let work = dispatch.decision.work_tokens;
+        self.estimates.start(slot, work, dispatch.request.now);
+        self.estimates.sample_work(work, self.config.work_step);
+    }
+
+    fn on_first_token(&self, event: &FirstToken) {
+        self.prefilled(event.worker.slot(), event);
+    }
+
+    fn on_request_complete(&self, event: &Completion) {
+        if event.first_token_seen {
+            return;
+        }
+        let slot = event.prefill.slot();
+        if event.outcome != Outcome::Success {
+            self.estimates.cancel(slot, event.work_tokens);
+            return;
+        }
+        // The host reports no first tokens: the end of the request takes its place.
+        self.prefilled(
+            slot,
+            &FirstToken {
+                worker: event.prefill,
+                role: Role::Regular,
+                now: event.now,
+                dispatched: event.dispatched,
+                work_tokens: event.work_tokens,
+                matched_tokens: event.matched_tokens,
+                cached_tokens: event.usage.cached_tokens,
+            },
+        );
+    }
+
+    fn on_worker_added(&self, worker: &WorkerInfo) {
+        self.estimates.reset(worker.id.slot());
+    }
+
+    fn wants_prefix(&self) -> bool {
+        true
+    }
+
+    fn gauges(&self, worker: WorkerId, now: u64, tell: &mut dyn FnMut(&'static str, f64)) {
+        let slot = worker.slot();
+        let backlog =
+            self.estimates.backlog(slot, now, self.estimates.rate(), self.config.head_cap);
+        tell("backlog_tokens", backlog);
+        tell("reliability_ratio", self.estimates.reliability(slot));
+        tell("prefill_tokens_per_second", self.estimates.own_rate(slot));
+    }
+
+    fn after_fork(&self) {
+        self.random.reseed();
+        self.estimates.forget_pending();
+    }
+}
+
+impl LeastWorkPolicy {
+    /// Nobody holds any of the prompt: the routing key's worker, unless that is overloaded.
+    fn by_key(
+        &self,
+        candidates: &Candidates<'_>,
+        request: &RequestView<'_>,
+        runner_up: Option<RunnerUp>,
+    ) -> Option<Decision> {
+        let candidate = rendezvous::unless_loaded(candidates, request.routing_key?)?;
+        let terms = Terms {
+            kappa: 0.0,
+            mean_work: self.estimates.mean_work(),
+            rate: self.estimates.rate(),
+            agreed: None,
+        };
+        let scored = self.score(candidate, 0, request, &terms);
+        Some(Decision {
+            score: scored.score,
+            runner_up,
+            work_tokens: scored.work,
+            ..Decision::new(candidate.id(), Reason::RoutingKey)
+        })
+    }
+}

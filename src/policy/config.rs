@@ -1,0 +1,262 @@
+//! Policies as configuration: the one source of every default.
+
+use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::Value;
+
+use super::cache_aware::{least_work::LeastWorkConfig, threshold::ThresholdConfig};
+use crate::error::ConfigError;
+
+/// Which policy, and how it is set.
+///
+/// As JSON: a name, for a policy with its defaults, or an object with one field.
+///
+/// ```
+/// use pointsman::PolicyConfig;
+/// let plain: PolicyConfig = serde_json::from_str(r#""power_of_two""#)?;
+/// let set: PolicyConfig = serde_json::from_str(
+///     r#"{"cache_aware": {"rule": {"threshold": {"cache_threshold": 0.5}}}}"#,
+/// )?;
+/// assert_eq!(PolicyConfig::default().name(), "cache_aware");
+/// # assert_ne!(plain, set);
+/// # Ok::<(), serde_json::Error>(())
+/// ```
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum PolicyConfig {
+    /// Each eligible worker with a chance proportional to its weight.
+    Random,
+    /// Each eligible worker in turn, by weight.
+    RoundRobin,
+    /// The less loaded of two random workers.
+    PowerOfTwo(PowerOfTwoConfig),
+    /// The worker that holds the prompt's prefix, unless another is better.
+    CacheAware(CacheAwareConfig),
+    /// A policy registered with the factory by the host.
+    Custom(CustomConfig),
+}
+
+impl Default for PolicyConfig {
+    fn default() -> Self {
+        PolicyConfig::CacheAware(CacheAwareConfig::default())
+    }
+}
+
+/// The built-in policies' names.
+pub(crate) const BUILTINS: [&str; 4] = ["random", "round_robin", "power_of_two", "cache_aware"];
+
+impl PolicyConfig {
+    /// The policy of this name with its defaults. A name that is not built in is a custom one.
+    pub fn named(name: &str) -> Self {
+        match name {
+            "random" => PolicyConfig::Random,
+            "round_robin" => PolicyConfig::RoundRobin,
+            "power_of_two" => PolicyConfig::PowerOfTwo(PowerOfTwoConfig::default()),
+            "cache_aware" => PolicyConfig::default(),
+            _ => PolicyConfig::Custom(CustomConfig { name: name.to_owned(), options: Value::Null }),
+        }
+    }
+
+    /// The cache-aware policy by the `threshold` rule.
+    pub fn threshold(config: ThresholdConfig) -> Self {
+        PolicyConfig::CacheAware(CacheAwareConfig { rule: CacheAwareRule::Threshold(config) })
+    }
+
+    /// The cache-aware policy by the `least_work` rule.
+    pub fn least_work(config: LeastWorkConfig) -> Self {
+        PolicyConfig::CacheAware(CacheAwareConfig { rule: CacheAwareRule::LeastWork(config) })
+    }
+
+    /// The policy's name.
+    pub fn name(&self) -> &str {
+        match self {
+            PolicyConfig::Random => "random",
+            PolicyConfig::RoundRobin => "round_robin",
+            PolicyConfig::PowerOfTwo(_) => "power_of_two",
+            PolicyConfig::CacheAware(_) => "cache_aware",
+            PolicyConfig::Custom(custom) => &custom.name,
+        }
+    }
+
+    /// Checks every number against its range.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        match self {
+            PolicyConfig::PowerOfTwo(config) => config.check(),
+            PolicyConfig::CacheAware(config) => config.rule.check(),
+            PolicyConfig::Random | PolicyConfig::RoundRobin | PolicyConfig::Custom(_) => Ok(()),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for PolicyConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        enum Tagged {
+            Random(Empty),
+            RoundRobin(Empty),
+            PowerOfTwo(PowerOfTwoConfig),
+            CacheAware(CacheAwareConfig),
+            Custom(CustomConfig),
+        }
+        impl From<Tagged> for PolicyConfig {
+            fn from(tagged: Tagged) -> Self {
+                match tagged {
+                    Tagged::Random(Empty {}) => PolicyConfig::Random,
+                    Tagged::RoundRobin(Empty {}) => PolicyConfig::RoundRobin,
+                    Tagged::PowerOfTwo(config) => PolicyConfig::PowerOfTwo(config),
+                    Tagged::CacheAware(config) => PolicyConfig::CacheAware(config),
+                    Tagged::Custom(config) => PolicyConfig::Custom(config),
+                }
+            }
+        }
+        name_or_object::<Tagged, _, _>(
+            deserializer,
+            "a policy's name, or an object with the policy's name as its only field",
+            |name| Some(PolicyConfig::named(name)),
+        )
+    }
+}
+
+/// Nothing to set.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Empty {}
+
+/// The power-of-two policy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct PowerOfTwoConfig {
+    /// Seconds after which a worker's load report counts as missing; 0 ignores reports. Raise it to
+    /// twice the interval at which the host polls its workers.
+    pub max_report_age_secs: f64,
+}
+
+impl Default for PowerOfTwoConfig {
+    fn default() -> Self {
+        PowerOfTwoConfig { max_report_age_secs: 2.0 }
+    }
+}
+
+impl PowerOfTwoConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        ConfigError::range(
+            "power_of_two.max_report_age_secs",
+            self.max_report_age_secs,
+            0.0,
+            3600.0,
+        )
+    }
+}
+
+/// The cache-aware policy.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct CacheAwareConfig {
+    /// How a cached prefix is weighed against load.
+    pub rule: CacheAwareRule,
+}
+
+/// How the cache-aware policy weighs a cached prefix against load.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum CacheAwareRule {
+    /// Least work to wait for and to cause.
+    LeastWork(LeastWorkConfig),
+    /// Longest match while loads are balanced, least loaded otherwise.
+    Threshold(ThresholdConfig),
+}
+
+impl Default for CacheAwareRule {
+    fn default() -> Self {
+        CacheAwareRule::LeastWork(LeastWorkConfig::default())
+    }
+}
+
+impl CacheAwareRule {
+    fn check(&self) -> Result<(), ConfigError> {
+        match self {
+            CacheAwareRule::LeastWork(config) => config.check(),
+            CacheAwareRule::Threshold(config) => config.check(),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for CacheAwareRule {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(rename_all = "snake_case")]
+        enum Tagged {
+            LeastWork(LeastWorkConfig),
+            Threshold(ThresholdConfig),
+        }
+        impl From<Tagged> for CacheAwareRule {
+            fn from(tagged: Tagged) -> Self {
+                match tagged {
+                    Tagged::LeastWork(config) => CacheAwareRule::LeastWork(config),
+                    Tagged::Threshold(config) => CacheAwareRule::Threshold(config),
+                }
+            }
+        }
+        name_or_object::<Tagged, _, _>(
+            deserializer,
+            "\"least_work\" or \"threshold\", or an object with one of these as its only field",
+            |name| match name {
+                "least_work" => Some(CacheAwareRule::LeastWork(LeastWorkConfig::default())),
+                "threshold" => Some(CacheAwareRule::Threshold(ThresholdConfig::default())),
+                _ => None,
+            },
+        )
+    }
+}
+
+/// A policy from outside this crate.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CustomConfig {
+    /// The name it was registered under.
+    pub name: String,
+    /// Handed to its constructor as it stands.
+    #[serde(default)]
+    pub options: Value,
+}
+
+/// Reads `"name"` or `{"name": {...}}`, keeping the position of errors inside the object.
+fn name_or_object<'de, Tagged, T, D>(
+    deserializer: D,
+    expected: &'static str,
+    by_name: fn(&str) -> Option<T>,
+) -> Result<T, D::Error>
+where
+    Tagged: Deserialize<'de> + Into<T>,
+    D: Deserializer<'de>,
+{
+    struct Visitor<Tagged, T> {
+        expected: &'static str,
+        by_name: fn(&str) -> Option<T>,
+        tagged: std::marker::PhantomData<Tagged>,
+    }
+    impl<'de, Tagged: Deserialize<'de> + Into<T>, T> de::Visitor<'de> for Visitor<Tagged, T> {
+        type Value = T;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str(self.expected)
+        }
+
+        fn visit_str<E: de::Error>(self, name: &str) -> Result<T, E> {
+            (self.by_name)(name).ok_or_else(|| E::invalid_value(de::Unexpected::Str(name), &self))
+        }
+
+        fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+            Tagged::deserialize(de::value::MapAccessDeserializer::new(map)).map(Into::into)
+        }
+    }
+    deserializer.deserialize_any(Visitor::<Tagged, T> {
+        expected,
+        by_name,
+        tagged: std::marker::PhantomData,
+    })
+}

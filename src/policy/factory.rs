@@ -1,0 +1,103 @@
+//! Policies from configuration, and policies from outside this crate.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{
+    RoutingPolicy,
+    cache_aware::{least_work::LeastWorkPolicy, threshold::ThresholdPolicy},
+    config::{BUILTINS, CacheAwareRule, PolicyConfig},
+    power_of_two::PowerOfTwoPolicy,
+    random::RandomPolicy,
+    round_robin::RoundRobinPolicy,
+};
+use crate::error::{ConfigError, PolicyError};
+
+/// Builds a custom policy from its options.
+pub type Constructor =
+    Box<dyn Fn(&Value) -> Result<Arc<dyn RoutingPolicy>, PolicyError> + Send + Sync>;
+
+/// Builds policies from configuration. A value, not a registry: two routers may know different
+/// custom policies under one name.
+#[derive(Default)]
+pub struct PolicyFactory {
+    constructors: BTreeMap<String, Constructor>,
+    seed: Option<u64>,
+}
+
+impl PolicyFactory {
+    /// Builds a built-in policy, as in the original proposal.
+    pub fn create(config: &PolicyConfig) -> Result<Arc<dyn RoutingPolicy>, ConfigError> {
+        PolicyFactory::with_builtins().build(config)
+    }
+
+    /// Knows the built-in policies and no others.
+    pub fn with_builtins() -> Self {
+        Self::default()
+    }
+
+    /// Makes every policy built from here on draw from this seed.
+    pub fn seed(mut self, seed: u64) -> Self {
+        self.seed = Some(seed);
+        self
+    }
+
+    /// Adds a policy under a name that `PolicyConfig::Custom` and JSON documents can use.
+    pub fn register<F>(
+        &mut self,
+        name: impl Into<String>,
+        constructor: F,
+    ) -> Result<(), PolicyError>
+    where
+        F: Fn(&Value) -> Result<Arc<dyn RoutingPolicy>, PolicyError> + Send + Sync + 'static,
+    {
+        let name = name.into();
+        if BUILTINS.contains(&name.as_str()) || self.constructors.contains_key(&name) {
+            return Err(PolicyError::Duplicate { name });
+        }
+        self.constructors.insert(name, Box::new(constructor));
+        Ok(())
+    }
+
+    /// Builds any policy that this factory knows.
+    pub fn build(&self, config: &PolicyConfig) -> Result<Arc<dyn RoutingPolicy>, ConfigError> {
+        config.check()?;
+        Ok(match config {
+            PolicyConfig::Random => Arc::new(RandomPolicy::new(self.seed)),
+            PolicyConfig::RoundRobin => Arc::new(RoundRobinPolicy::new(self.seed)),
+            PolicyConfig::PowerOfTwo(config) => {
+                let age = (config.max_report_age_secs * 1e9) as u64;
+                Arc::new(PowerOfTwoPolicy::new(age, self.seed))
+            }
+            PolicyConfig::CacheAware(config) => match &config.rule {
+                CacheAwareRule::LeastWork(rule) => {
+                    Arc::new(LeastWorkPolicy::new(rule.clone(), self.seed))
+                }
+                CacheAwareRule::Threshold(rule) => {
+                    Arc::new(ThresholdPolicy::new(rule.clone(), self.seed))
+                }
+            },
+            PolicyConfig::Custom(custom) => self.custom(&custom.name, &custom.options)?,
+        })
+    }
+
+    fn custom(&self, name: &str, options: &Value) -> Result<Arc<dyn RoutingPolicy>, PolicyError> {
+        match self.constructors.get(name) {
+            Some(constructor) => constructor(options),
+            None => Err(PolicyError::Unknown { name: name.to_owned(), known: self.known() }),
+        }
+    }
+
+    fn known(&self) -> String {
+        let custom = self.constructors.keys().map(String::as_str);
+        BUILTINS.into_iter().chain(custom).collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl std::fmt::Debug for PolicyFactory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PolicyFactory").field("known", &self.known()).finish()
+    }
+}

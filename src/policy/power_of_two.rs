@@ -1,0 +1,74 @@
+//! Power of two choices: two distinct random candidates, the one with the smaller load.
+//!
+//! M. Mitzenmacher, "The power of two choices in randomized load balancing", 2001: the longest queue
+//! grows with log log n instead of log n, at the cost of one more look. Load is (requests + 1) /
+//! weight. Requests are taken from the workers' own reports when both have a fresh one, else from
+//! the router's in-flight counters for both, so that unlike things are never compared. O(1).
+
+use super::{Decision, Reason, RequestView, RoutingPolicy, RunnerUp};
+use crate::error::RoutingError;
+use crate::pool::candidates::{Candidate, Candidates};
+use crate::random::Random;
+
+/// Chooses the less loaded of two.
+#[derive(Debug)]
+pub struct PowerOfTwoPolicy {
+    /// Nanoseconds after which a load report counts as missing.
+    max_report_age: u64,
+    random: Random,
+}
+
+impl PowerOfTwoPolicy {
+    /// Believes load reports up to `max_report_age` nanoseconds old; 0 ignores them.
+    pub fn new(max_report_age: u64, seed: Option<u64>) -> Self {
+        PowerOfTwoPolicy { max_report_age, random: Random::new(seed) }
+    }
+
+    #[inline]
+    fn loads(&self, a: &Candidate<'_>, b: &Candidate<'_>, now: u64) -> (f64, f64) {
+        let report = |c: &Candidate<'_>| c.fresh_report(now, self.max_report_age);
+        let reported = if self.max_report_age == 0 { None } else { report(a).zip(report(b)) };
+        let (load_a, load_b) = match reported {
+            Some((a, b)) => (a.requests(), b.requests()),
+            None => (a.in_flight() as u64, b.in_flight() as u64),
+        };
+        ((load_a + 1) as f64 / a.weight(), (load_b + 1) as f64 / b.weight())
+    }
+}
+
+impl RoutingPolicy for PowerOfTwoPolicy {
+    fn name(&self) -> &str {
+        "power_of_two"
+    }
+
+    #[inline]
+    fn select_single(
+        &self,
+        candidates: &Candidates<'_>,
+        request: &RequestView<'_>,
+    ) -> Result<Decision, RoutingError> {
+        let Some((a, b)) = candidates.draw_two(&self.random) else {
+            return Err(candidates.none());
+        };
+        let Some(b) = b else {
+            return Ok(Decision::new(a.id(), Reason::OnlyCandidate));
+        };
+        let (load_a, load_b) = self.loads(&a, &b, request.now);
+        // The pair comes in random order, so keeping the first of equals breaks ties at random.
+        let (winner, score, loser, other) =
+            if load_b < load_a { (b, load_b, a, load_a) } else { (a, load_a, b, load_b) };
+        Ok(Decision {
+            score,
+            runner_up: Some(RunnerUp { worker: loser.id(), score: other }),
+            ..Decision::new(winner.id(), Reason::PowerOfTwo)
+        })
+    }
+
+    fn wants_events(&self) -> bool {
+        false
+    }
+
+    fn after_fork(&self) {
+        self.random.reseed();
+    }
+}

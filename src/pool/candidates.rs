@@ -1,0 +1,374 @@
+//! The view that policies choose from.
+//!
+//! Drawing and rotating are O(1) whatever the number of workers: they probe the snapshot's tables,
+//! and a probe that hits a worker that this request may not use is *redrawn*, not moved to the next
+//! place, so that no neighbour inherits the share of a missing worker. After [`PROBES`] misses an
+//! exact pass over the eligible bits decides, so a request that only one of a thousand workers may
+//! serve still finds it.
+
+#[cfg(feature = "async")]
+use std::sync::Arc;
+
+use super::{filter::Filter, set::SlotSet, snapshot::PoolSnapshot};
+use crate::error::RoutingError;
+use crate::random::{self, Random};
+use crate::worker::{
+    Role, WorkerId,
+    spec::WorkerInfo,
+    state::{LoadReport, WorkerState},
+};
+
+#[cfg(feature = "async")]
+use crate::worker::proposal::Worker;
+
+/// Probes before the exact pass. With half of the workers ruled out, one request in 65,536 gets there.
+const PROBES: usize = 16;
+
+/// The eligible workers of one role, for one request: a borrowed view into one pool snapshot.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidates<'a> {
+    pool: &'a PoolSnapshot,
+    role: Role,
+    rows: Rows<'a>,
+    filter: Option<&'a Filter>,
+}
+
+/// Where the load of a slot is found.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Rows<'a> {
+    /// The router's own rows.
+    Own(&'a [WorkerState]),
+    /// A host's own workers by slot, and the adapter's rows for them.
+    #[cfg(feature = "async")]
+    Foreign { workers: &'a [Option<Arc<dyn Worker>>], rows: &'a [WorkerState] },
+}
+
+impl<'a> Candidates<'a> {
+    pub(crate) fn new(
+        pool: &'a PoolSnapshot,
+        role: Role,
+        rows: Rows<'a>,
+        filter: Option<&'a Filter>,
+    ) -> Self {
+        Candidates { pool, role, rows, filter }
+    }
+
+    /// The same workers, further restricted.
+    pub(crate) fn restricted<'b>(&self, filter: &'b Filter) -> Candidates<'b>
+    where
+        'a: 'b,
+    {
+        Candidates { pool: self.pool, role: self.role, rows: self.rows, filter: Some(filter) }
+    }
+
+    /// The role that these workers have.
+    pub fn role(&self) -> Role {
+        self.role
+    }
+
+    /// Healthy, not draining workers of the role, before the request's own restrictions. O(1).
+    pub fn len(&self) -> usize {
+        self.pool.role(self.role).eligible.len()
+    }
+
+    /// Whether the role has no healthy, not draining worker. O(1).
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// One more than the highest slot in use by any worker of the pool: the length that an array by
+    /// slot needs.
+    pub fn slots(&self) -> usize {
+        self.pool.slots()
+    }
+
+    /// The candidate in this slot, if there is one.
+    #[inline]
+    pub fn get(&self, slot: usize) -> Option<Candidate<'a>> {
+        (self.pool.role(self.role).bits.contains(slot) && self.admits(slot))
+            .then(|| self.candidate(slot))
+    }
+
+    /// Every candidate, exactly; O(slots / 64 + candidates).
+    pub fn iter(&self) -> impl Iterator<Item = Candidate<'a>> + use<'a> {
+        let this = *self;
+        self.admitted()
+            .iter()
+            .filter(move |&slot| this.has_room(slot))
+            .map(move |slot| this.candidate(slot))
+    }
+
+    /// A random candidate; chances are proportional to weights. O(1).
+    #[inline]
+    pub fn draw(&self, random: &Random) -> Option<Candidate<'a>> {
+        let view = self.pool.role(self.role);
+        for _ in 0..PROBES {
+            let uniform = random.next();
+            let slot = match &view.alias {
+                Some(alias) => alias.draw(uniform)?,
+                None => *view.eligible.get(random::scale(uniform, view.eligible.len()))?,
+            };
+            if self.admits(slot.into()) {
+                return Some(self.candidate(slot.into()));
+            }
+        }
+        self.draw_exactly(random)
+    }
+
+    /// The candidate at this place of the weighted rotation: each cycle of consecutive positions
+    /// serves each eligible worker exactly its weight, evenly spread. Where that worker is ruled out
+    /// for this request alone, a random draw takes its place. O(1).
+    #[inline]
+    pub fn in_rotation(&self, position: u64, random: &Random) -> Option<Candidate<'a>> {
+        let view = self.pool.role(self.role);
+        let cycle = view.cycle.as_ref().unwrap_or(&view.eligible);
+        let slot = *cycle.get(position.checked_rem(cycle.len() as u64)? as usize)?;
+        if self.admits(slot.into()) { Some(self.candidate(slot.into())) } else { self.draw(random) }
+    }
+
+    /// Length of the rotation that [`Candidates::in_rotation`] walks. O(1).
+    #[inline]
+    pub fn cycle_len(&self) -> usize {
+        let view = self.pool.role(self.role);
+        view.cycle.as_ref().unwrap_or(&view.eligible).len()
+    }
+
+    /// Two distinct candidates, uniformly among all pairs, or the only one. O(1).
+    #[inline]
+    pub fn draw_two(&self, random: &Random) -> Option<(Candidate<'a>, Option<Candidate<'a>>)> {
+        let eligible = &self.pool.role(self.role).eligible;
+        let n = eligible.len();
+        if n >= 2 {
+            for _ in 0..PROBES {
+                let uniform = random.next();
+                let first = (((uniform >> 32) * n as u64) >> 32) as usize;
+                let other = (((uniform & 0xffff_ffff) * (n as u64 - 1)) >> 32) as usize;
+                // Skipping over the first makes every ordered pair of distinct places equally likely.
+                let second = other + usize::from(other >= first);
+                let (a, b) = (usize::from(eligible[first]), usize::from(eligible[second]));
+                if self.admits(a) && self.admits(b) {
+                    return Some((self.candidate(a), Some(self.candidate(b))));
+                }
+            }
+        }
+        self.draw_two_exactly(random)
+    }
+
+    /// The candidate with the least (in-flight + 1) / weight; ties at random. O(candidates).
+    pub fn least_loaded(&self, random: &Random) -> Option<Candidate<'a>> {
+        let mut best = Best::new(random);
+        self.iter().for_each(|candidate| best.offer(candidate.load_per_weight(), candidate));
+        best.first().map(|(_, candidate)| candidate)
+    }
+
+    /// Why there is no candidate: the error to return when nothing can be chosen. O(slots / 64).
+    #[cold]
+    pub fn none(&self) -> RoutingError {
+        let view = self.pool.role(self.role);
+        let admitted = self.admitted().len() as u32;
+        if admitted > 0 {
+            return RoutingError::AllBusy { role: self.role, busy: admitted };
+        }
+        RoutingError::NoHealthyWorkers {
+            role: self.role,
+            workers: view.workers,
+            unhealthy: view.unhealthy,
+            draining: view.draining,
+            excluded: view.eligible.len() as u32,
+        }
+    }
+
+    /// Whether this worker is a candidate, or would be if it were not at its in-flight limit.
+    #[inline]
+    pub(crate) fn includes(&self, worker: WorkerId) -> bool {
+        let slot = worker.slot();
+        self.pool.role(self.role).bits.contains(slot)
+            && self.filter.is_none_or(|filter| filter.admits(slot))
+            && self.pool.id_at(slot) == Some(worker)
+    }
+
+    pub(crate) fn pool(&self) -> &'a PoolSnapshot {
+        self.pool
+    }
+
+    /// Eligible slots that the request admits, whether they have room or not.
+    pub(crate) fn admitted(&self) -> SlotSet {
+        let bits = &self.pool.role(self.role).bits;
+        self.filter.map_or(*bits, |filter| bits.and(filter.slots()))
+    }
+
+    #[inline]
+    fn admits(&self, slot: usize) -> bool {
+        self.filter.is_none_or(|filter| filter.admits(slot)) && self.has_room(slot)
+    }
+
+    #[inline]
+    fn has_room(&self, slot: usize) -> bool {
+        match self.rows {
+            Rows::Own(rows) if self.pool.role(self.role).limited => {
+                rows.get(slot).is_some_and(WorkerState::has_room)
+            }
+            _ => true,
+        }
+    }
+
+    #[inline]
+    fn candidate(&self, slot: usize) -> Candidate<'a> {
+        Candidate { slot, pool: self.pool, rows: self.rows }
+    }
+
+    #[cold]
+    fn draw_exactly(&self, random: &Random) -> Option<Candidate<'a>> {
+        let mut total = 0.0;
+        let mut chosen = None;
+        // Weighted reservoir of one: each candidate replaces the choice with its share of the sum
+        // so far, which leaves each with its share of the whole.
+        for candidate in self.iter() {
+            total += candidate.weight();
+            if random::unit(random.next()) * total < candidate.weight() {
+                chosen = Some(candidate);
+            }
+        }
+        chosen
+    }
+
+    #[cold]
+    fn draw_two_exactly(&self, random: &Random) -> Option<(Candidate<'a>, Option<Candidate<'a>>)> {
+        let mut pair = [None, None];
+        for (seen, candidate) in self.iter().enumerate() {
+            // Reservoir of two (Vitter's algorithm R).
+            let place = if seen < 2 { seen } else { random.below(seen + 1) };
+            if let Some(kept) = pair.get_mut(place) {
+                *kept = Some(candidate);
+            }
+        }
+        pair[0].map(|first| (first, pair[1]))
+    }
+}
+
+/// One worker that may be chosen.
+#[derive(Clone, Copy, Debug)]
+pub struct Candidate<'a> {
+    slot: usize,
+    pool: &'a PoolSnapshot,
+    rows: Rows<'a>,
+}
+
+impl<'a> Candidate<'a> {
+    /// The worker's slot: a small index to keep per-worker knowledge under.
+    #[inline]
+    pub fn slot(&self) -> usize {
+        self.slot
+    }
+
+    /// The worker's identity.
+    #[inline]
+    pub fn id(&self) -> WorkerId {
+        self.pool.id_at(self.slot).unwrap_or(WorkerId::new(self.slot, 0))
+    }
+
+    /// What the worker was registered as.
+    pub fn info(&self) -> Option<&'a WorkerInfo> {
+        self.pool.info(self.slot).map(|info| &**info)
+    }
+
+    /// The weight in force: as configured, ramped up by slow start, lowered while overloaded.
+    #[inline]
+    pub fn weight(&self) -> f64 {
+        self.pool.seat(self.slot).weight
+    }
+
+    /// Keyed digest of the worker's URL, for rendezvous hashing: equal in routers that share the key.
+    #[inline]
+    pub fn url_digest(&self) -> u64 {
+        self.pool.seat(self.slot).url_digest
+    }
+
+    /// Requests in flight, as this router counts them.
+    #[inline]
+    pub fn in_flight(&self) -> usize {
+        match self.rows {
+            Rows::Own(rows) => rows.get(self.slot).map_or(0, WorkerState::in_flight),
+            #[cfg(feature = "async")]
+            Rows::Foreign { workers, .. } => foreign(workers, self.slot)
+                .map_or(0, |worker| worker.load().load(std::sync::atomic::Ordering::Relaxed)),
+        }
+    }
+
+    /// (in-flight + 1) / weight.
+    #[inline]
+    pub fn load_per_weight(&self) -> f64 {
+        (self.in_flight() + 1) as f64 / self.weight()
+    }
+
+    /// KV tokens that the requests in flight are expected to hold at their end.
+    pub fn resident_tokens(&self) -> u64 {
+        let rows = match self.rows {
+            Rows::Own(rows) => rows,
+            #[cfg(feature = "async")]
+            Rows::Foreign { rows, .. } => rows,
+        };
+        rows.get(self.slot).map_or(0, WorkerState::resident_tokens)
+    }
+
+    /// The last load report if it is at most `max_age` nanoseconds old. Missing is missing, not 0.
+    #[inline]
+    pub fn fresh_report(&self, now: u64, max_age: u64) -> Option<LoadReport> {
+        let reporting = match self.rows {
+            Rows::Own(rows) => rows.get(self.slot),
+            #[cfg(feature = "async")]
+            Rows::Foreign { workers, .. } => foreign(workers, self.slot)?.state(),
+        };
+        reporting?.report().filter(|report| now.saturating_sub(report.at) <= max_age)
+    }
+}
+
+#[cfg(feature = "async")]
+fn foreign(workers: &[Option<Arc<dyn Worker>>], slot: usize) -> Option<&dyn Worker> {
+    workers.get(slot)?.as_deref()
+}
+
+/// Keeps the offers with the smallest and the second smallest score; among equals each has the same
+/// chance of coming first.
+#[derive(Debug)]
+pub struct Best<'r, T> {
+    random: &'r Random,
+    first: Option<(f64, T)>,
+    second: Option<(f64, T)>,
+    ties: usize,
+}
+
+impl<'r, T: Copy> Best<'r, T> {
+    /// Nothing offered yet.
+    pub fn new(random: &'r Random) -> Self {
+        Best { random, first: None, second: None, ties: 0 }
+    }
+
+    /// Offers a value. A score that is not a number loses to any number.
+    #[inline]
+    pub fn offer(&mut self, score: f64, value: T) {
+        let score = if score.is_nan() { f64::INFINITY } else { score };
+        let offer = Some((score, value));
+        let Some((best, _)) = self.first else {
+            (self.first, self.ties) = (offer, 1);
+            return;
+        };
+        self.ties = if score < best { 1 } else { self.ties + usize::from(score == best) };
+        let wins = score < best || score == best && self.random.below(self.ties) == 0;
+        let loser = if wins { std::mem::replace(&mut self.first, offer) } else { offer };
+        let is_second = |(score, _): (f64, T)| self.second.is_none_or(|(second, _)| score < second);
+        if loser.is_some_and(is_second) {
+            self.second = loser;
+        }
+    }
+
+    /// The smallest score and who offered it.
+    pub fn first(&self) -> Option<(f64, T)> {
+        self.first
+    }
+
+    /// The second smallest.
+    pub fn second(&self) -> Option<(f64, T)> {
+        self.second
+    }
+}

@@ -1,0 +1,20 @@
+//! The pool: who the workers are, and an immutable snapshot of who may be chosen.
+//!
+//! - [`set`]: a set of slots as bits.
+//! - [`alias`]: weighted draws in constant time.
+//! - [`schedule`]: weighted round-robin as a precomputed cycle.
+//! - [`snapshot`]: all of that for one state of the membership; rebuilt on change, never per request.
+//! - [`filter`]: what one request rules out, as bits.
+//! - [`candidates`]: the view that policies choose from: snapshot, filter and load together.
+//! - [`registry`]: the writer's side: registration, health and weights, as a plain `&mut self` value.
+
+pub(crate) mod alias;
+pub(crate) mod candidates;
+pub(crate) mod filter;
+pub(crate) mod registry;
+pub(crate) mod schedule;
+pub(crate) mod set;
+pub(crate) mod snapshot;
+
+/// The largest number of workers that one router can hold.
+pub const MAX_WORKERS: usize = 1024;

@@ -1,0 +1,345 @@
+//! The writer's side of the pool: a plain value behind the router's writer lock.
+//!
+//! Every method either changes the membership or reports an error and changes nothing. Nothing here
+//! is on the path of a request.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::{
+    MAX_WORKERS,
+    snapshot::{PoolSnapshot, Standing as Member},
+};
+use crate::error::PoolError;
+use crate::prefix::Registration;
+use crate::worker::{
+    Role, WorkerId,
+    health::{Health, HealthConfig},
+    spec::{WorkerInfo, WorkerSpec, check_weight},
+    state::{Standing, WorkerState},
+};
+
+/// Slow start begins at this share of the weight, and rises in steps of it.
+const RAMP_STEPS: u64 = 10;
+
+/// Who is registered, and how each stands.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    rows: Arc<[WorkerState]>,
+    entries: Vec<Option<Entry>>,
+    by_url: HashMap<String, WorkerId>,
+    /// Free slots, the longest unused first.
+    free: VecDeque<usize>,
+    generations: Vec<u64>,
+    health: HealthConfig,
+    /// Nanoseconds over which a new worker's weight rises; 0 = at once.
+    slow_start: u64,
+    max_workers: usize,
+}
+
+#[derive(Debug)]
+struct Entry {
+    info: Arc<WorkerInfo>,
+    weight: f64,
+    max_in_flight: Option<u32>,
+    draining: bool,
+    /// The host's word; wins over outcomes.
+    host_health: Option<bool>,
+    health: Health,
+    ramp_since: u64,
+}
+
+/// A worker and how it stands, for listings.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct WorkerStatus {
+    /// What it was registered as.
+    pub info: Arc<WorkerInfo>,
+    /// Configured weight.
+    pub weight: f64,
+    /// Weight in force: ramped by slow start, lowered while overloaded.
+    pub effective_weight: f64,
+    /// Whether it takes new work as far as its health goes.
+    pub healthy: bool,
+    /// Whether it is let in one request at a time, to see if it has recovered.
+    pub on_probation: bool,
+    /// Whether it is draining.
+    pub draining: bool,
+    /// Requests in flight.
+    pub in_flight: usize,
+    /// Requests ever sent to it.
+    pub selections: u64,
+}
+
+impl Registry {
+    pub(crate) fn new(
+        rows: Arc<[WorkerState]>,
+        max_workers: usize,
+        health: HealthConfig,
+        slow_start: u64,
+    ) -> Self {
+        let max_workers = max_workers.min(MAX_WORKERS).min(rows.len());
+        Registry {
+            entries: (0..rows.len()).map(|_| None).collect(),
+            free: (0..rows.len()).collect(),
+            generations: vec![0; rows.len()],
+            by_url: HashMap::new(),
+            rows,
+            health,
+            slow_start,
+            max_workers,
+        }
+    }
+
+    /// Registers a worker in an idle slot. `enrol` is told the slot and says under which digest of its
+    /// URL and which registration with the prefix tree the worker goes.
+    pub(crate) fn add(
+        &mut self,
+        spec: WorkerSpec,
+        now: u64,
+        enrol: impl FnOnce(usize, &WorkerSpec) -> (u64, Option<Registration>),
+    ) -> Result<Arc<WorkerInfo>, PoolError> {
+        spec.check()?;
+        if let Some(&id) = self.by_url.get(&spec.url) {
+            return Err(PoolError::DuplicateUrl { url: spec.url, id });
+        }
+        let full = PoolError::TooManyWorkers { max: self.max_workers };
+        if self.by_url.len() >= self.max_workers {
+            return Err(full);
+        }
+        // A slot may still be charged for a moment by a selection that is about to be undone.
+        let Some(place) = self.free.iter().position(|&slot| self.rows[slot].is_idle()) else {
+            return Err(full);
+        };
+        let Some(slot) = self.free.remove(place) else { return Err(full) };
+        self.generations[slot] += 1;
+        let id = WorkerId::new(slot, self.generations[slot]);
+        self.by_url.insert(spec.url.clone(), id);
+        let (url_digest, residency) = enrol(slot, &spec);
+        let info = Arc::new(WorkerInfo {
+            id,
+            url: spec.url,
+            role: spec.role,
+            group: spec.group,
+            kv_capacity_tokens: spec.kv_capacity_tokens,
+            labels: spec.labels,
+            user_data: spec.user_data,
+            url_digest,
+            residency,
+        });
+        self.rows[slot].occupy(id.generation(), spec.max_in_flight);
+        self.entries[slot] = Some(Entry {
+            info: Arc::clone(&info),
+            weight: spec.weight,
+            max_in_flight: spec.max_in_flight,
+            draining: false,
+            host_health: None,
+            health: Health::default(),
+            ramp_since: now,
+        });
+        Ok(info)
+    }
+
+    pub(crate) fn remove(&mut self, id: WorkerId) -> Result<Arc<WorkerInfo>, PoolError> {
+        self.entry(id)?;
+        let entry = self.entries[id.slot()].take().ok_or(PoolError::UnknownWorker(id))?;
+        self.rows[id.slot()].vacate();
+        self.by_url.remove(&entry.info.url);
+        self.free.push_back(id.slot());
+        Ok(entry.info)
+    }
+
+    pub(crate) fn drain(&mut self, id: WorkerId, draining: bool) -> Result<(), PoolError> {
+        self.entry_mut(id)?.draining = draining;
+        Ok(())
+    }
+
+    pub(crate) fn set_weight(&mut self, id: WorkerId, weight: f64) -> Result<(), PoolError> {
+        check_weight(weight)?;
+        self.entry_mut(id)?.weight = weight;
+        Ok(())
+    }
+
+    pub(crate) fn set_max_in_flight(
+        &mut self,
+        id: WorkerId,
+        limit: Option<u32>,
+    ) -> Result<(), PoolError> {
+        if limit == Some(0) {
+            return Err(PoolError::ZeroMaxInFlight);
+        }
+        let entry = self.entry_mut(id)?;
+        entry.max_in_flight = limit;
+        let limit = entry.limit();
+        self.rows[id.slot()].set_limit(limit);
+        Ok(())
+    }
+
+    /// Sets or lifts the host's word. Lifting it starts the passive record afresh.
+    pub(crate) fn set_health(
+        &mut self,
+        id: WorkerId,
+        health: Option<bool>,
+    ) -> Result<(), PoolError> {
+        let entry = self.entry_mut(id)?;
+        entry.host_health = health;
+        entry.health.recover();
+        let limit = entry.limit();
+        let row = &self.rows[id.slot()];
+        row.set_standing(Standing::Healthy);
+        row.set_limit(limit);
+        Ok(())
+    }
+
+    /// Whether the id is registered; the error otherwise.
+    pub(crate) fn check(&self, id: WorkerId) -> Result<(), PoolError> {
+        self.entry(id).map(|_| ())
+    }
+
+    pub(crate) fn by_url(&self, url: &str) -> Option<WorkerId> {
+        self.by_url.get(url).copied()
+    }
+
+    /// Applies what outcomes and time have brought about for one slot.
+    pub(crate) fn settle(&mut self, slot: usize, now: u64) {
+        let Some(role) = self.entries.get(slot).and_then(|e| e.as_ref()).map(|e| e.info.role)
+        else {
+            return;
+        };
+        let may_eject = self.may_eject(role);
+        let (Some(Some(entry)), row) = (self.entries.get_mut(slot), &self.rows[slot]) else {
+            return;
+        };
+        if entry.host_health.is_some() || self.health.failures == 0 {
+            return;
+        }
+        match row.standing() {
+            Standing::Healthy if row.streak() >= self.health.failures && may_eject => {
+                entry.health.eject(&self.health, now);
+                row.set_standing(Standing::Ejected);
+            }
+            Standing::Ejected if entry.health.try_probation(now) => {
+                row.set_standing(Standing::Probation);
+            }
+            Standing::Probation if row.streak() > 0 => {
+                entry.health.eject(&self.health, now);
+                row.set_standing(Standing::Ejected);
+            }
+            Standing::Probation if row.recovered() >= self.health.successes => {
+                entry.health.recover();
+                entry.ramp_since = now;
+                row.set_standing(Standing::Healthy);
+            }
+            _ => return,
+        }
+        row.set_limit(entry.limit());
+    }
+
+    /// Whether one more worker of the role may be ejected.
+    fn may_eject(&self, role: Role) -> bool {
+        let (mut members, mut out) = (0u32, 0u32);
+        for entry in self.entries.iter().flatten().filter(|entry| entry.info.role == role) {
+            members += 1;
+            out += u32::from(entry.health != Health::default());
+        }
+        f64::from(out + 1) <= f64::from(members) * self.health.max_ejected_share
+    }
+
+    /// When time alone changes the snapshot next: an ejection or a pause ends, a ramp goes up a step.
+    pub(crate) fn next_due(&self, now: u64) -> u64 {
+        let of_entry = |entry: &Entry| {
+            let row = &self.rows[entry.info.id.slot()];
+            let pause = Some(row.paused_until()).filter(|&until| until > now);
+            [entry.health.ejected_until, pause, self.next_step(entry.ramp_since, now)]
+                .into_iter()
+                .flatten()
+                .min()
+        };
+        self.entries.iter().flatten().filter_map(of_entry).min().unwrap_or(u64::MAX)
+    }
+
+    fn next_step(&self, since: u64, now: u64) -> Option<u64> {
+        let step = (self.slow_start / RAMP_STEPS).max(1);
+        let elapsed = now.saturating_sub(since);
+        (elapsed < self.slow_start).then(|| since.saturating_add((elapsed / step + 1) * step))
+    }
+
+    /// Weight in force at `now`.
+    fn effective_weight(&self, entry: &Entry, now: u64) -> f64 {
+        let elapsed = now.saturating_sub(entry.ramp_since);
+        let ramp = if elapsed < self.slow_start {
+            let steps = elapsed / (self.slow_start / RAMP_STEPS).max(1) + 1;
+            steps.min(RAMP_STEPS) as f64 / RAMP_STEPS as f64
+        } else {
+            1.0
+        };
+        let paused = self.rows[entry.info.id.slot()].paused_until() > now;
+        entry.weight * ramp * if paused { self.health.overloaded_weight } else { 1.0 }
+    }
+
+    pub(crate) fn snapshot(&self, now: u64) -> PoolSnapshot {
+        let members: Vec<Member> = self
+            .entries
+            .iter()
+            .flatten()
+            .map(|entry| Member {
+                info: Arc::clone(&entry.info),
+                weight: self.effective_weight(entry, now),
+                healthy: entry.is_healthy(),
+                draining: entry.draining,
+                limited: self.rows[entry.info.id.slot()].is_limited(),
+            })
+            .collect();
+        PoolSnapshot::new(&members)
+    }
+
+    pub(crate) fn statuses(&self, now: u64) -> Vec<WorkerStatus> {
+        let status = |entry: &Entry| {
+            let row = &self.rows[entry.info.id.slot()];
+            WorkerStatus {
+                info: Arc::clone(&entry.info),
+                weight: entry.weight,
+                effective_weight: self.effective_weight(entry, now),
+                healthy: entry.is_healthy(),
+                on_probation: entry.host_health.is_none() && entry.health.on_probation,
+                draining: entry.draining,
+                in_flight: row.in_flight(),
+                selections: row.selections(),
+            }
+        };
+        self.entries.iter().flatten().map(status).collect()
+    }
+
+    /// The registered workers.
+    pub(crate) fn infos(&self) -> impl Iterator<Item = &Arc<WorkerInfo>> {
+        self.entries.iter().flatten().map(|entry| &entry.info)
+    }
+
+    fn entry(&self, id: WorkerId) -> Result<&Entry, PoolError> {
+        self.entries
+            .get(id.slot())
+            .and_then(|entry| entry.as_ref())
+            .filter(|entry| entry.info.id == id)
+            .ok_or(PoolError::UnknownWorker(id))
+    }
+
+    fn entry_mut(&mut self, id: WorkerId) -> Result<&mut Entry, PoolError> {
+        self.entries
+            .get_mut(id.slot())
+            .and_then(|entry| entry.as_mut())
+            .filter(|entry| entry.info.id == id)
+            .ok_or(PoolError::UnknownWorker(id))
+    }
+}
+
+impl Entry {
+    fn is_healthy(&self) -> bool {
+        self.host_health.unwrap_or(self.health.ejected_until.is_none())
+    }
+
+    /// The limit in force: on probation one request at a time.
+    fn limit(&self) -> Option<u32> {
+        let on_probation = self.host_health.is_none() && self.health.on_probation;
+        if on_probation { Some(1) } else { self.max_in_flight }
+    }
+}

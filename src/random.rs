@@ -1,0 +1,90 @@
+//! Random draws that many threads make at once without waiting for each other.
+//!
+//! SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", OOPSLA 2014):
+//! the state advances by a constant, so one relaxed `fetch_add` claims a number, and a bijective
+//! mix makes it look random. Each stripe has a state of its own.
+
+use crate::stripe::Striped;
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
+
+/// A source of uniform 64-bit numbers, shared by any number of threads.
+///
+/// Not for secrets: the numbers are predictable to whoever sees enough of them.
+#[derive(Debug)]
+pub struct Random {
+    states: Source,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// One state per stripe.
+    Striped(Striped<AtomicU64>),
+    /// One state for all threads, so that a single thread sees the same sequence on every run.
+    Seeded(AtomicU64),
+}
+
+impl Random {
+    /// Seeded by the operating system.
+    pub fn from_entropy() -> Self {
+        Random { states: Source::Striped(Striped::new(|_| AtomicU64::new(rand::random()))) }
+    }
+
+    /// The same sequence for the same seed, as long as one thread draws.
+    pub fn from_seed(seed: u64) -> Self {
+        Random { states: Source::Seeded(AtomicU64::new(mix(seed ^ GAMMA))) }
+    }
+
+    /// From the seed if there is one, else from the operating system.
+    pub fn new(seed: Option<u64>) -> Self {
+        seed.map_or_else(Self::from_entropy, Self::from_seed)
+    }
+
+    /// A uniform 64-bit number.
+    #[inline]
+    pub fn next(&self) -> u64 {
+        let state = match &self.states {
+            Source::Striped(states) => states.mine(),
+            Source::Seeded(state) => state,
+        };
+        mix(state.fetch_add(GAMMA, Relaxed).wrapping_add(GAMMA))
+    }
+
+    /// A uniform number below `bound`; 0 if `bound` is 0. The bias is below `bound / 2^64`.
+    #[inline]
+    pub fn below(&self, bound: usize) -> usize {
+        scale(self.next(), bound)
+    }
+
+    /// Draws fresh seeds from the operating system, in place: what a forked child needs so that it
+    /// does not repeat its parent's draws. A seeded source is reseeded, too.
+    pub fn reseed(&self) {
+        match &self.states {
+            Source::Striped(states) => {
+                states.iter().for_each(|state| state.store(rand::random(), Relaxed));
+            }
+            Source::Seeded(state) => state.store(rand::random(), Relaxed),
+        }
+    }
+}
+
+/// Maps a uniform 64-bit number to one below `bound` (Lemire's multiply-shift).
+#[inline]
+pub(crate) fn scale(uniform: u64, bound: usize) -> usize {
+    ((u128::from(uniform) * bound as u128) >> 64) as usize
+}
+
+/// Maps a uniform 64-bit number to [0, 1).
+#[inline]
+pub(crate) fn unit(uniform: u64) -> f64 {
+    (uniform >> 11) as f64 * (1.0 / (1u64 << 53) as f64)
+}
+
+/// The finaliser of SplitMix64: a bijection in which every input bit reaches every output bit.
+#[inline]
+pub(crate) fn mix(mut z: u64) -> u64 {
+    z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,395 @@
+//! The shared state: one published snapshot that requests read, and the writer's side behind a lock.
+//!
+//! Requests load the snapshot once and never lock. Whoever changes membership, health, weight or
+//! policy takes the writer lock, changes the registry, and publishes a new snapshot. Requests that
+//! bring about such a change (the third failure in a row) mark the slot and *try* the lock; if
+//! somebody holds it, that one finds the mark when it lets go.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::{ArcSwap, Guard};
+use parking_lot::Mutex;
+
+use super::config::RouterConfig;
+use super::explain::DecisionLog;
+use super::policies::{MAX_POLICIES, Policies};
+use super::ticket::Tickets;
+use crate::error::{ConfigError, PoolError};
+use crate::policy::factory::PolicyFactory;
+use crate::pool::{
+    registry::{Registry, WorkerStatus},
+    set::WORDS,
+    snapshot::PoolSnapshot,
+};
+use crate::prefix::{BlockSize, Digest, HashKey, PrefixTree};
+use crate::random::Random;
+use crate::request::body::BodyOptions;
+use crate::stripe::Striped;
+use crate::sync::atomic::{
+    AtomicBool, AtomicU32, AtomicU64,
+    Ordering::{Relaxed, SeqCst},
+};
+use crate::worker::{
+    WorkerId,
+    health::{HealthConfig, Outcome},
+    spec::{WorkerInfo, WorkerSpec},
+    state::{LoadReport, WorkerState},
+};
+
+/// Domains of the keyed digests, so that equal bytes with different meanings differ.
+pub(super) const NAMESPACE: u8 = 1;
+pub(crate) const URL: u8 = 2;
+pub(super) const ROUTING_KEY: u8 = 3;
+const SECOND: f64 = 1e9;
+/// Tokens of KV cache counted for an answer whose length nobody expects anything of.
+pub(crate) const DEFAULT_OUTPUT_TOKENS: u32 = 256;
+
+/// What a selection needs to find its way back.
+pub(crate) struct Handle {
+    pub(super) core: Arc<Core>,
+}
+
+pub(crate) struct Core {
+    pub(super) view: ArcSwap<View>,
+    pub(super) rows: Arc<[WorkerState]>,
+    pub(super) tickets: Tickets,
+    pub(super) tree: PrefixTree,
+    pub(super) key: HashKey,
+    pub(super) block: BlockSize,
+    pub(super) body: BodyOptions,
+    pub(super) health: HealthConfig,
+    /// Nanoseconds an open ticket lives without a sign of life.
+    pub(super) deadline: u64,
+    /// Requests answered without a ticket because the table was full.
+    pub(super) untracked: Striped<AtomicU64>,
+    pub(super) log: Option<DecisionLog>,
+    pub(super) random: Random,
+    /// Bytes of prompt text per token, as an `f32`; learned from reported usage.
+    pub(super) bytes_per_token: AtomicU32,
+    /// Policies that are being retired: see "Removal" in `ticket`.
+    pub(super) retired: [AtomicBool; MAX_POLICIES],
+    /// When the next housekeeping is due.
+    pub(super) wake_at: AtomicU64,
+    /// The ticket word whose deadlines are looked at next.
+    pub(super) sweep_word: AtomicU64,
+    /// When that look is due.
+    pub(super) sweep_at: AtomicU64,
+    dirty: [AtomicU64; WORDS],
+    writer: Mutex<Writer>,
+    started: Instant,
+}
+
+/// What requests read: membership, health and policies of one moment.
+pub(super) struct View {
+    pub(super) pool: PoolSnapshot,
+    pub(super) policies: Policies,
+}
+
+/// The writer's side.
+pub(super) struct Writer {
+    pub(super) registry: Registry,
+    pub(super) policies: Policies,
+    pub(super) factory: PolicyFactory,
+    /// The latest time that any change was told: the clock of changes that are not told a time.
+    now: u64,
+    /// When time alone changes the membership's snapshot.
+    due: u64,
+    /// Snapshots that a request may still be reading: freed here, never by a request.
+    old: Vec<Arc<View>>,
+}
+
+impl Core {
+    pub(super) fn new(
+        config: &RouterConfig,
+        factory: PolicyFactory,
+        log: Option<DecisionLog>,
+    ) -> Result<Self, ConfigError> {
+        config.check()?;
+        let rows: Arc<[WorkerState]> =
+            (0..slots_for(config.max_workers)).map(|_| WorkerState::new()).collect();
+        let key = match config.tree.key_bytes()? {
+            Some(bytes) => HashKey::from_bytes(bytes),
+            None => HashKey::random(),
+        };
+        let registry = Registry::new(
+            Arc::clone(&rows),
+            config.max_workers,
+            config.health.clone(),
+            (config.slow_start_secs * SECOND) as u64,
+        );
+        let block = BlockSize::new(usize::from(config.tree.block_bytes))
+            .map_err(|error| ConfigError::Document(error.to_string()))?;
+        let deadline = (config.ticket_deadline_secs * SECOND) as u64;
+        let core = Core {
+            view: ArcSwap::from_pointee(View {
+                pool: PoolSnapshot::default(),
+                policies: Policies::default(),
+            }),
+            tickets: Tickets::new(config.max_tickets),
+            tree: PrefixTree::new(config.tree.budget_bytes, rows.len())
+                .map_err(|error| ConfigError::Document(format!("tree.budget_bytes: {error}")))?,
+            rows,
+            key,
+            block,
+            body: config.body.options(block),
+            health: config.health.clone(),
+            deadline,
+            untracked: Striped::new(|_| AtomicU64::new(0)),
+            log,
+            random: Random::new(config.seed),
+            bytes_per_token: AtomicU32::new(4f32.to_bits()),
+            retired: std::array::from_fn(|_| AtomicBool::new(false)),
+            wake_at: AtomicU64::new(0),
+            sweep_word: AtomicU64::new(0),
+            sweep_at: AtomicU64::new(0),
+            dirty: std::array::from_fn(|_| AtomicU64::new(0)),
+            writer: Mutex::new(Writer {
+                registry,
+                policies: Policies::default(),
+                factory,
+                now: 0,
+                due: u64::MAX,
+                old: Vec::new(),
+            }),
+            started: Instant::now(),
+        };
+        core.set_policies(
+            &config.policy,
+            config.prefill_policy.as_ref(),
+            config.decode_policy.as_ref(),
+        )?;
+        core.set_split(config.split.as_ref())?;
+        core.set_shadow(config.shadow.as_ref())?;
+        Ok(core)
+    }
+
+    /// Nanoseconds since the router was made.
+    #[inline]
+    pub(super) fn clock(&self) -> u64 {
+        self.started.elapsed().as_nanos() as u64
+    }
+
+    /// The time to use where a host tells none: its own latest, or the router's clock if it never
+    /// told any.
+    pub(super) fn last_seen(&self) -> u64 {
+        self.clock()
+    }
+
+    #[inline]
+    pub(super) fn view(&self) -> Guard<Arc<View>> {
+        self.view.load()
+    }
+
+    pub(super) fn bytes_per_token(&self) -> f32 {
+        f32::from_bits(self.bytes_per_token.load(Relaxed))
+    }
+
+    pub(super) fn add_worker(&self, spec: WorkerSpec, now: u64) -> Result<WorkerId, PoolError> {
+        self.write(Some(now), |core, writer| {
+            let now = writer.now;
+            let info = writer.registry.add(spec, now, |slot, spec| {
+                let capacity = spec.kv_capacity_tokens.map(|tokens| core.blocks(tokens));
+                let residency = core.tree.register(slot as u16, capacity);
+                (core.digest(URL, spec.url.as_bytes()), residency)
+            })?;
+            for installed in writer.policies.iter() {
+                installed.policy.on_worker_added(&info);
+            }
+            Ok(info.id)
+        })
+    }
+
+    /// A keyed digest, equal in routers that share the key.
+    pub(super) fn digest(&self, domain: u8, bytes: &[u8]) -> u64 {
+        let mut digest = Digest::new(&self.key, domain);
+        digest.push(bytes);
+        digest.finish()
+    }
+
+    /// Blocks that hold this many tokens. A token counts four bytes, in text as in tokens.
+    fn blocks(&self, tokens: u64) -> u64 {
+        tokens.saturating_mul(4) / self.block.bytes() as u64
+    }
+
+    pub(super) fn remove_worker(&self, id: WorkerId, now: u64) -> Result<(), PoolError> {
+        let info = self.write(Some(now), |core, writer| {
+            let info = writer.registry.remove(id)?;
+            core.tree.unregister(id.slot() as u16);
+            Ok(info)
+        })?;
+        // The slot's generation has changed, so whoever opens a ticket on it from here on closes it
+        // again; the ones opened before are found here.
+        self.close_tickets_of(id.slot() as u16, now);
+        for installed in self.view().policies.iter() {
+            installed.policy.on_worker_removed(&info);
+        }
+        Ok(())
+    }
+
+    fn close_tickets_of(&self, slot: u16, now: u64) {
+        let holds =
+            |charge: &super::ticket::Charge| charge.slot == slot || charge.prefill == Some(slot);
+        for ticket in self.tickets.held_by(holds) {
+            if self.tickets.peek(ticket).is_some_and(|charge| charge.slot == slot) {
+                // An error says that its owner was faster.
+                let _ = self.complete(ticket, super::finish::Ending::of(Outcome::Expired), now);
+            } else {
+                let _ = self.first_token(ticket, None, now);
+            }
+        }
+    }
+
+    /// Changes one worker's entry and publishes the result.
+    pub(super) fn change(
+        &self,
+        change: impl FnOnce(&mut Registry) -> Result<(), PoolError>,
+    ) -> Result<(), PoolError> {
+        self.write(None, |_, writer| change(&mut writer.registry))
+    }
+
+    pub(super) fn report_load(&self, id: WorkerId, load: &LoadReport) -> Result<(), PoolError> {
+        let writer = self.writer.lock();
+        writer.registry.check(id)?;
+        if let Some(row) = self.rows.get(id.slot()) {
+            row.store_report(load);
+        }
+        Ok(())
+    }
+
+    pub(super) fn info(&self, id: WorkerId) -> Option<Arc<WorkerInfo>> {
+        self.view().pool.info(id.slot()).filter(|info| info.id == id).map(Arc::clone)
+    }
+
+    pub(super) fn by_url(&self, url: &str) -> Option<WorkerId> {
+        self.writer.lock().registry.by_url(url)
+    }
+
+    pub(super) fn statuses(&self, now: u64) -> Vec<WorkerStatus> {
+        self.writer.lock().registry.statuses(now)
+    }
+
+    /// Marks a slot whose health may have changed.
+    pub(super) fn mark(&self, slot: u16) {
+        if let Some(word) = self.dirty.get(usize::from(slot) / 64) {
+            // SeqCst: ordered before the attempt to lock that follows; see `settle`.
+            word.fetch_or(1 << (slot % 64), SeqCst);
+        }
+    }
+
+    /// Applies what outcomes and time have brought about, unless another thread is at it: that one
+    /// looks for marks again after it has let the lock go, so none is left behind.
+    pub(super) fn settle(&self, now: u64) {
+        while let Some(mut writer) = self.writer.try_lock() {
+            self.settle_locked(&mut writer, now);
+            drop(writer);
+            if self.dirty.iter().all(|word| word.load(SeqCst) == 0) {
+                break;
+            }
+        }
+    }
+
+    fn settle_locked(&self, writer: &mut Writer, now: u64) {
+        writer.now = writer.now.max(now);
+        let now = writer.now;
+        let mut changed = false;
+        for (i, word) in self.dirty.iter().enumerate() {
+            let mut bits = word.swap(0, SeqCst);
+            while bits != 0 {
+                writer.registry.settle(i * 64 + bits.trailing_zeros() as usize, now);
+                // Also where the registry sees no change: a pause has lowered the weight.
+                changed = true;
+                bits &= bits - 1;
+            }
+        }
+        if writer.due <= now {
+            for slot in 0..self.rows.len() {
+                writer.registry.settle(slot, now);
+            }
+            changed = true;
+        }
+        if changed {
+            self.publish(writer);
+        }
+    }
+
+    pub(super) fn write<T, E>(
+        &self,
+        now: Option<u64>,
+        change: impl FnOnce(&Core, &mut Writer) -> Result<T, E>,
+    ) -> Result<T, E> {
+        let mut writer = self.writer.lock();
+        writer.now = writer.now.max(now.unwrap_or(0));
+        let now = writer.now;
+        let done = change(self, &mut writer)?;
+        self.publish(&mut writer);
+        drop(writer);
+        self.settle_marks(now);
+        Ok(done)
+    }
+
+    fn publish(&self, writer: &mut Writer) {
+        let now = writer.now;
+        let view = Arc::new(View {
+            pool: writer.registry.snapshot(now),
+            policies: writer.policies.clone(),
+        });
+        writer.old.push(self.view.swap(view));
+        // Nobody can take a new reference to a replaced snapshot, so a count of one stays one.
+        writer.old.retain(|old| Arc::strong_count(old) > 1);
+        writer.due = writer.registry.next_due(now);
+        self.wake_at.store(writer.due.min(self.sweep_at.load(Relaxed)), Relaxed);
+    }
+
+    pub(super) fn tick(&self, now: u64) {
+        for word in 0..self.tickets.words() {
+            self.expire(word, now);
+        }
+        self.settle(now);
+        if let Some(mut writer) = self.writer.try_lock() {
+            self.free_retired(&mut writer);
+            self.publish(&mut writer);
+        }
+        self.settle_marks(now);
+    }
+
+    /// What one call does for the house once it is due: the deadlines of 64 tickets, and whatever
+    /// time has changed.
+    #[cold]
+    pub(super) fn keep_house(&self, now: u64) {
+        let at = self.sweep_at.load(Relaxed);
+        let words = self.tickets.words() as u64;
+        // The whole table is looked at eight times within one deadline.
+        let next = now.saturating_add((self.deadline / 8 / words).max(1));
+        if at <= now && self.sweep_at.compare_exchange(at, next, Relaxed, Relaxed).is_ok() {
+            let word = self.sweep_word.fetch_add(1, Relaxed) % words;
+            self.expire(word as usize, now);
+        }
+        if let Some(mut writer) = self.writer.try_lock() {
+            self.settle_locked(&mut writer, now);
+            self.wake_at.store(writer.due.min(self.sweep_at.load(Relaxed)), Relaxed);
+        }
+        self.settle_marks(now);
+    }
+
+    fn settle_marks(&self, now: u64) {
+        if self.dirty.iter().any(|word| word.load(SeqCst) != 0) {
+            self.settle(now);
+        }
+    }
+
+    pub(super) fn after_fork(&self) {
+        self.random.reseed();
+        self.tickets.clear();
+        self.rows.iter().for_each(WorkerState::forget_charges);
+        for installed in self.view().policies.iter() {
+            installed.policy.after_fork();
+        }
+    }
+}
+
+/// A removed worker's slot rests until its last request is undone, so there are a few more slots
+/// than workers; never more than a slot set can hold.
+fn slots_for(max_workers: usize) -> usize {
+    (max_workers + max_workers / 8 + 8).min(crate::pool::MAX_WORKERS)
+}

@@ -1,0 +1,93 @@
+//! Reads the counters into a snapshot.
+
+use super::core::Core;
+use super::policies::{Arm, Installed};
+use crate::metrics::{
+    DecisionCount, MetricsSnapshot, PolicyMetrics, ShadowMetrics, TicketMetrics, WorkerMetrics,
+};
+use crate::policy::Reason;
+use crate::sync::atomic::Ordering::Relaxed;
+use crate::worker::{Role, health::Outcome, spec::WorkerInfo};
+
+impl Core {
+    /// O(workers + policies); allocates. Counters are read one after the other, so a snapshot taken
+    /// under load may show a selection whose decision it does not count yet.
+    pub(super) fn metrics(&self, now: u64) -> MetricsSnapshot {
+        let workers: Vec<WorkerMetrics> = self
+            .statuses(now)
+            .into_iter()
+            .filter_map(|status| {
+                let row = self.rows.get(status.info.id.slot())?;
+                let (predicted_cached_tokens, reported_cached_tokens) = row.cached();
+                Some(WorkerMetrics {
+                    healthy: status.healthy,
+                    draining: status.draining,
+                    weight: status.effective_weight,
+                    in_flight: row.in_flight(),
+                    selections: row.selections(),
+                    outcomes: row.outcomes(),
+                    predicted_cached_tokens,
+                    reported_cached_tokens,
+                    resident_tokens: row.resident_tokens(),
+                    policy_gauges: self.policy_gauges(&status.info, now),
+                    info: status.info,
+                })
+            })
+            .collect();
+        let expired = workers.iter().map(|w| w.outcomes[Outcome::Expired.index()]).sum();
+        let view = self.view();
+        MetricsSnapshot {
+            decisions: view.policies.iter().flat_map(decisions_of).collect(),
+            policies: view.policies.iter().map(sums_of).collect(),
+            shadow: view.policies.iter().find(|policy| policy.arm == Arm::Shadow).map(shadow_of),
+            tree: self.tree.stats(),
+            tickets: TicketMetrics {
+                open: self.tickets.open_count(),
+                capacity: self.tickets.capacity(),
+                untracked: self.untracked.iter().map(|count| count.load(Relaxed)).sum(),
+                expired,
+                bytes: self.tickets.bytes(),
+            },
+            workers,
+        }
+    }
+}
+
+impl Core {
+    fn policy_gauges(&self, info: &WorkerInfo, now: u64) -> Vec<(&'static str, f64)> {
+        let mut gauges = Vec::new();
+        if let Some(installed) = self.view().policies.main_of(info.role) {
+            installed.policy.gauges(info.id, now, &mut |name, value| gauges.push((name, value)));
+        }
+        gauges
+    }
+}
+
+fn decisions_of(installed: &Installed) -> Vec<DecisionCount> {
+    let count = |role, reason| DecisionCount {
+        policy: installed.policy.name().to_owned(),
+        arm: installed.arm.as_str(),
+        role,
+        reason,
+        count: installed.decisions.iter().map(|stripe| stripe.get(role, reason)).sum(),
+    };
+    let pairs = Role::ALL.into_iter().flat_map(|role| Reason::ALL.map(|reason| (role, reason)));
+    pairs.map(|(role, reason)| count(role, reason)).filter(|row| row.count > 0).collect()
+}
+
+fn sums_of(installed: &Installed) -> PolicyMetrics {
+    let mut sums = PolicyMetrics {
+        policy: installed.policy.name().to_owned(),
+        arm: installed.arm.as_str(),
+        ..Default::default()
+    };
+    installed.decisions.iter().for_each(|stripe| stripe.add_to(&mut sums));
+    sums
+}
+
+fn shadow_of(installed: &Installed) -> ShadowMetrics {
+    let mut sums =
+        ShadowMetrics { policy: installed.policy.name().to_owned(), ..Default::default() };
+    installed.shadow.iter().for_each(|stripe| stripe.add_to(&mut sums));
+    sums
+}

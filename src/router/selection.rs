@@ -1,0 +1,293 @@
+//! What a host gets: who, why, and the duty to give the load back.
+
+use std::sync::Arc;
+
+use super::core::Handle;
+use super::finish::Ending;
+use super::route::Routed;
+use super::ticket::Ticket;
+use crate::error::TicketError;
+use crate::policy::{Decision, PairDecision, Reason, RunnerUp, Usage};
+use crate::worker::{Role, WorkerId, health::Outcome, spec::WorkerInfo};
+
+/// The worker chosen for one request. Owns the request's load: when dropped without
+/// [`Selection::complete`], the load is given back as cancelled by the client.
+///
+/// Lives as long as it likes, in any thread, for example inside a response stream.
+#[must_use = "dropping a selection gives its load back at once"]
+pub struct Selection {
+    open: Open,
+    decision: Decision,
+    total_tokens: u32,
+    user_data: u64,
+}
+
+/// The prefill and decode workers chosen for one request, under one ticket. The prefill worker's
+/// load is given back at the first token, the decode worker's at completion.
+#[must_use = "dropping a selection gives its load back at once"]
+pub struct PairSelection {
+    open: Open,
+    pair: PairDecision,
+    total_tokens: u32,
+}
+
+/// One worker of a selection, and why it was chosen.
+#[derive(Clone, Copy)]
+pub struct Chosen<'a> {
+    handle: &'a Handle,
+    decision: &'a Decision,
+    total_tokens: u32,
+}
+
+impl Chosen<'_> {
+    /// The worker.
+    pub fn worker(&self) -> WorkerId {
+        self.decision.worker
+    }
+
+    /// What it was registered as; `None` if it has been removed since.
+    pub fn info(&self) -> Option<Arc<WorkerInfo>> {
+        self.handle.core.info(self.worker())
+    }
+
+    /// Its URL; empty if it has been removed since.
+    pub fn url(&self) -> String {
+        self.info().map_or(String::new(), |info| info.url.clone())
+    }
+
+    /// The host's own number, given at registration.
+    ///
+    /// 0 if it has been removed since.
+    pub fn user_data(&self) -> u64 {
+        self.info().map_or(0, |info| info.user_data)
+    }
+
+    /// Why it was chosen.
+    pub fn reason(&self) -> Reason {
+        self.decision.reason
+    }
+
+    /// Leading tokens of the prompt that it is believed to hold.
+    pub fn matched_tokens(&self) -> u32 {
+        self.decision.matched_tokens
+    }
+
+    /// Tokens of the prompt; estimated where only bytes are known.
+    pub fn total_tokens(&self) -> u32 {
+        self.total_tokens
+    }
+
+    /// What the policy minimised, in the policy's own unit.
+    pub fn score(&self) -> f64 {
+        self.decision.score
+    }
+
+    /// The best of those not chosen, where the policy compared.
+    pub fn runner_up(&self) -> Option<RunnerUp> {
+        self.decision.runner_up
+    }
+}
+
+impl std::fmt::Debug for Chosen<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let decision = self.decision;
+        f.debug_struct("Chosen")
+            .field("worker", &decision.worker)
+            .field("reason", &decision.reason)
+            .field("matched_tokens", &decision.matched_tokens)
+            .field("total_tokens", &self.total_tokens)
+            .field("score", &decision.score)
+            .field("runner_up", &decision.runner_up)
+            .finish_non_exhaustive()
+    }
+}
+
+/// An open ticket that closes itself.
+struct Open {
+    handle: Arc<Handle>,
+    ticket: Ticket,
+}
+
+impl Open {
+    fn end(&mut self, ending: Ending, now: u64) -> Result<(), TicketError> {
+        let ticket = std::mem::take(&mut self.ticket);
+        self.handle.core.complete(ticket, ending, now)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        if self.ticket.is_tracked() {
+            let now = self.handle.core.last_seen();
+            // An error says that the ticket was closed by other means.
+            let _ = self.end(Ending::of(Outcome::ClientCancelled), now);
+        }
+    }
+}
+
+/// The methods that one worker and a pair have in common.
+macro_rules! ticket_methods {
+    () => {
+        /// The ticket's number, for calls on the router. The selection still owns the load.
+        pub fn ticket(&self) -> Ticket {
+            self.open.ticket
+        }
+
+        /// Gives the duty to complete the request to whoever holds the ticket's number.
+        pub fn into_ticket(mut self) -> Ticket {
+            std::mem::take(&mut self.open.ticket)
+        }
+
+        /// The prompt is computed; `cached_tokens` of it came from the worker's cache.
+        pub fn first_token(&self, cached_tokens: Option<u32>) -> Result<(), TicketError> {
+            let core = &self.open.handle.core;
+            core.first_token(self.open.ticket, cached_tokens, core.clock())
+        }
+
+        /// The request is alive: its deadline starts afresh.
+        pub fn progress(&self) -> Result<(), TicketError> {
+            let core = &self.open.handle.core;
+            core.progress(self.open.ticket, core.clock())
+        }
+
+        /// The request is over.
+        pub fn complete(self, outcome: Outcome, usage: Usage) -> Result<(), TicketError> {
+            let now = self.open.handle.core.clock();
+            self.complete_at(outcome, usage, now)
+        }
+
+        /// The request is over at this time.
+        #[inline]
+        pub fn complete_at(
+            mut self,
+            outcome: Outcome,
+            usage: Usage,
+            now: u64,
+        ) -> Result<(), TicketError> {
+            self.open.end(Ending { outcome, usage, blamed: None }, now)
+        }
+    };
+}
+
+impl Selection {
+    #[inline(always)]
+    pub(super) fn new(handle: Arc<Handle>, routed: Routed<Decision>) -> Self {
+        Selection {
+            open: Open { handle, ticket: routed.ticket },
+            decision: routed.choice,
+            total_tokens: routed.total_tokens,
+            user_data: routed.user_data,
+        }
+    }
+
+    /// The chosen worker, with everything known about the choice.
+    #[inline]
+    pub fn chosen(&self) -> Chosen<'_> {
+        Chosen {
+            handle: &self.open.handle,
+            decision: &self.decision,
+            total_tokens: self.total_tokens,
+        }
+    }
+
+    /// The worker.
+    #[inline]
+    pub fn worker(&self) -> WorkerId {
+        self.decision.worker
+    }
+
+    /// Its URL; empty if it has been removed since. Allocates; [`Selection::user_data`] does not.
+    pub fn url(&self) -> String {
+        self.chosen().url()
+    }
+
+    /// The host's own number, given at registration.
+    #[inline]
+    pub fn user_data(&self) -> u64 {
+        self.user_data
+    }
+
+    /// Why it was chosen.
+    #[inline]
+    pub fn reason(&self) -> Reason {
+        self.decision.reason
+    }
+
+    /// Leading tokens of the prompt that it is believed to hold.
+    pub fn matched_tokens(&self) -> u32 {
+        self.decision.matched_tokens
+    }
+
+    /// Tokens of the prompt; estimated where only bytes are known.
+    pub fn total_tokens(&self) -> u32 {
+        self.total_tokens
+    }
+
+    /// What the policy minimised, in the policy's own unit.
+    pub fn score(&self) -> f64 {
+        self.decision.score
+    }
+
+    /// The best of those not chosen, where the policy compared.
+    pub fn runner_up(&self) -> Option<RunnerUp> {
+        self.decision.runner_up
+    }
+
+    ticket_methods!();
+}
+
+impl PairSelection {
+    pub(super) fn new(handle: Arc<Handle>, routed: Routed<PairDecision>) -> Self {
+        PairSelection {
+            open: Open { handle, ticket: routed.ticket },
+            pair: routed.choice,
+            total_tokens: routed.total_tokens,
+        }
+    }
+
+    /// Who computes the prompt.
+    pub fn prefill(&self) -> Chosen<'_> {
+        self.one(&self.pair.prefill)
+    }
+
+    /// Who generates the answer.
+    pub fn decode(&self) -> Chosen<'_> {
+        self.one(&self.pair.decode)
+    }
+
+    /// The request is over, by the doing of the worker in this role.
+    pub fn complete_blaming(
+        mut self,
+        blamed: Role,
+        outcome: Outcome,
+        usage: Usage,
+    ) -> Result<(), TicketError> {
+        let now = self.open.handle.core.clock();
+        self.open.end(Ending { outcome, usage, blamed: Some(blamed) }, now)
+    }
+
+    ticket_methods!();
+
+    fn one<'a>(&'a self, decision: &'a Decision) -> Chosen<'a> {
+        Chosen { handle: &self.open.handle, decision, total_tokens: self.total_tokens }
+    }
+}
+
+impl std::fmt::Debug for Selection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Selection")
+            .field("ticket", &self.open.ticket)
+            .field("chosen", &self.chosen())
+            .finish()
+    }
+}
+
+impl std::fmt::Debug for PairSelection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("PairSelection")
+            .field("ticket", &self.open.ticket)
+            .field("prefill", &self.prefill())
+            .field("decode", &self.decode())
+            .finish()
+    }
+}

@@ -1,0 +1,398 @@
+//! Tickets: the duty to give the load back once.
+//!
+//! A fixed table of entries, reached by index. An entry's state word says in which generation and
+//! phase it is:
+//!
+//! ```text
+//!   free(g) --open--> waiting(g) --first token--> streaming(g) --+--> closing(g) --> free(g + 1)
+//!                        |                                       |
+//!                        +---------------- close ----------------+
+//! ```
+//!
+//! Every arrow is taken by compare-exchange or by the thread that owns the entry, so exactly one
+//! thread wins each transition, and with it the duty that the transition stands for: giving back the
+//! prefill worker's load (first token) or all that is left (close). A ticket number names index and
+//! generation; a number from the past fails the exchange and harms nothing.
+//!
+//! **Allocation.** A bitmap has one bit per entry. A thread starts at its own stripe's words, so
+//! threads claim and return bits on different cache lines while the table is not nearly full. The
+//! thread whose `fetch_or` turned a bit from 0 to 1 owns the entry until it publishes it.
+//!
+//! **Removal.** A worker's removal must not miss a ticket that is just being opened. The opener
+//! charges the worker, publishes the ticket, then checks that the worker's slot still has the
+//! generation it chose; the remover changes the generation, then closes all published tickets of the
+//! slot. All four are sequentially consistent, so either the opener sees the new generation and
+//! closes its own ticket, or the remover sees the ticket; if both do, the exchange decides. The same
+//! protocol guards a policy that is being retired.
+
+use crossbeam_utils::CachePadded;
+
+use crate::error::TicketError;
+use crate::stripe::{self, STRIPES};
+use crate::sync::atomic::{
+    AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
+};
+
+const INDEX_BITS: u32 = 20;
+/// The largest table.
+pub(crate) const MAX_TICKETS: usize = 1 << INDEX_BITS;
+
+const PHASE_BITS: u32 = 2;
+const FREE: u64 = 0;
+const WAITING: u64 = 1;
+const STREAMING: u64 = 2;
+const CLOSING: u64 = 3;
+
+/// The number of an open request: what the host hands back when the request is over.
+///
+/// 0 is a request that could not be tracked because the table was full; using it is harmless.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Ticket(u64);
+
+impl Ticket {
+    /// The ticket of a request that is not tracked.
+    pub const UNTRACKED: Ticket = Ticket(0);
+
+    /// The ticket as a number, for foreign interfaces.
+    pub fn to_raw(self) -> u64 {
+        self.0
+    }
+
+    /// A ticket from [`Ticket::to_raw`].
+    pub fn from_raw(raw: u64) -> Self {
+        Ticket(raw)
+    }
+
+    /// Whether the request is tracked and its load charged.
+    pub fn is_tracked(self) -> bool {
+        self.0 != 0
+    }
+
+    fn new(index: usize, generation: u64) -> Self {
+        Ticket(generation << INDEX_BITS | index as u64)
+    }
+
+    fn index(self) -> usize {
+        (self.0 as usize) & (MAX_TICKETS - 1)
+    }
+
+    fn generation(self) -> u64 {
+        self.0 >> INDEX_BITS
+    }
+}
+
+/// What a ticket remembers of its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Charge {
+    /// The slot that serves: regular or decode.
+    pub(crate) slot: u16,
+    /// The slot that computes the prompt, if it is another one.
+    pub(crate) prefill: Option<u16>,
+    /// Index of the policy that decided.
+    pub(crate) policy: u16,
+    /// Whether that policy listens to events.
+    pub(crate) notify: bool,
+    pub(crate) dispatched: u64,
+    pub(crate) work_tokens: u32,
+    pub(crate) matched_tokens: u32,
+    pub(crate) prompt_tokens: u32,
+    /// KV tokens charged to `slot`.
+    pub(crate) resident_tokens: u32,
+    /// Length of the prompt in bytes where `prompt_tokens` is an estimate; else 0.
+    pub(crate) prompt_bytes: u32,
+}
+
+#[derive(Debug)]
+#[repr(align(64))]
+struct Entry {
+    state: AtomicU64,
+    /// slot | prefill + 1 | policy | notify, 16 bits each.
+    who: AtomicU64,
+    dispatched: AtomicU64,
+    deadline: AtomicU64,
+    work: AtomicU64,
+    tokens: AtomicU64,
+    bytes: AtomicU64,
+}
+
+/// All tickets of one router.
+#[derive(Debug)]
+pub(crate) struct Tickets {
+    entries: Box<[Entry]>,
+    /// Which entries are taken, 64 to a word.
+    taken: Box<[CachePadded<AtomicU64>]>,
+}
+
+/// An entry that is taken but not open yet.
+#[derive(Debug)]
+pub(crate) struct Reserved {
+    index: usize,
+}
+
+/// A closed ticket: what it held, and whether its first token had been seen.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Closed {
+    pub(crate) charge: Charge,
+    pub(crate) first_token_seen: bool,
+}
+
+impl Tickets {
+    /// A table for this many open requests, rounded up to a multiple of 64.
+    pub(crate) fn new(capacity: usize) -> Self {
+        let words = capacity.clamp(1, MAX_TICKETS).div_ceil(64);
+        Tickets {
+            entries: (0..words * 64).map(|_| Entry::new()).collect(),
+            taken: (0..words).map(|_| CachePadded::new(AtomicU64::new(0))).collect(),
+        }
+    }
+
+    /// How many tickets can be open at once.
+    pub(crate) fn capacity(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Bytes held, whatever the traffic.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of_val(&*self.entries) + size_of_val(&*self.taken)
+    }
+
+    /// How many tickets are open. O(capacity / 64).
+    pub(crate) fn open_count(&self) -> usize {
+        self.taken.iter().map(|word| word.load(Relaxed).count_ones() as usize).sum()
+    }
+
+    /// Takes an entry for a ticket that is about to be opened; `None` if the table is full. O(1)
+    /// while it is not nearly full, at worst O(capacity / 64).
+    ///
+    /// The search starts at the thread's own words.
+    #[inline]
+    pub(crate) fn reserve(&self) -> Option<Reserved> {
+        let words = self.taken.len();
+        let start = stripe::current() * words / STRIPES;
+        (start..words).chain(0..start).find_map(|i| {
+            let word = self.taken.get(i)?;
+            let mut bits = word.load(Relaxed);
+            while bits != u64::MAX {
+                let bit = bits.trailing_ones();
+                // Acquire pairs with the release in `free`.
+                let before = word.fetch_or(1 << bit, Acquire);
+                if before >> bit & 1 == 0 {
+                    return Some(Reserved { index: i * 64 + bit as usize });
+                }
+                bits = before;
+            }
+            None
+        })
+    }
+
+    /// Gives a reserved entry back unopened.
+    pub(crate) fn cancel(&self, reserved: Reserved) {
+        if let Some(word) = self.taken.get(reserved.index / 64) {
+            word.fetch_and(!(1 << (reserved.index % 64)), Release);
+        }
+    }
+
+    /// Opens a ticket in a reserved entry.
+    #[inline]
+    pub(crate) fn open(&self, reserved: Reserved, charge: &Charge, deadline: u64) -> Ticket {
+        let Some(entry) = self.entries.get(reserved.index) else { return Ticket::UNTRACKED };
+        entry.store(charge, deadline);
+        // The reserved bit makes this thread the only one that may leave the free phase.
+        let generation = (entry.state.load(Relaxed) >> PHASE_BITS).max(1);
+        // SeqCst: see "Removal" above. It also publishes the fields stored before.
+        entry.state.swap(generation << PHASE_BITS | WAITING, SeqCst);
+        Ticket::new(reserved.index, generation)
+    }
+
+    /// What a waiting ticket holds, before [`Tickets::first_token`] is taken. The values mean
+    /// something only if that then succeeds.
+    pub(crate) fn peek(&self, ticket: Ticket) -> Option<Charge> {
+        self.entries.get(ticket.index()).map(Entry::load)
+    }
+
+    /// Takes the step from waiting to streaming; what the ticket holds, for the one who took it.
+    pub(crate) fn first_token(&self, ticket: Ticket) -> Result<Charge, TicketError> {
+        let entry = self.entries.get(ticket.index()).ok_or(TicketError::Unknown)?;
+        let waiting = ticket.generation() << PHASE_BITS | WAITING;
+        let streaming = ticket.generation() << PHASE_BITS | STREAMING;
+        let state = entry.state.load(Acquire);
+        // Read before the exchange: its success proves that the entry was this ticket's throughout.
+        let charge = entry.load();
+        let taken = if state == waiting {
+            entry.state.compare_exchange(waiting, streaming, AcqRel, Acquire)
+        } else {
+            Err(state)
+        };
+        match taken {
+            Ok(_) => Ok(charge),
+            Err(state) if state == streaming => Err(TicketError::FirstTokenTwice),
+            Err(state) => Err(self.refusal(ticket, state)),
+        }
+    }
+
+    /// Puts the deadline off.
+    pub(crate) fn renew(&self, ticket: Ticket, deadline: u64) -> Result<(), TicketError> {
+        let entry = self.entries.get(ticket.index()).ok_or(TicketError::Unknown)?;
+        let state = entry.state.load(Acquire);
+        if state >> PHASE_BITS != ticket.generation() || !is_open(state) {
+            return Err(self.refusal(ticket, state));
+        }
+        // If the ticket is closed at this moment, the entry's next owner sets its own deadline.
+        entry.deadline.store(deadline, Relaxed);
+        Ok(())
+    }
+
+    /// Closes a ticket: exactly one caller gets what it held. Until [`Tickets::free`], the entry is
+    /// still taken, so a policy that it names is still in use.
+    #[inline]
+    pub(crate) fn close(&self, ticket: Ticket) -> Result<Closed, TicketError> {
+        let entry = self.entries.get(ticket.index()).ok_or(TicketError::Unknown)?;
+        let closing = ticket.generation() << PHASE_BITS | CLOSING;
+        let mut state = entry.state.load(Acquire);
+        loop {
+            if state >> PHASE_BITS != ticket.generation() || !is_open(state) {
+                return Err(self.refusal(ticket, state));
+            }
+            match entry.state.compare_exchange(state, closing, AcqRel, Acquire) {
+                Ok(_) => break,
+                Err(now) => state = now,
+            }
+        }
+        Ok(Closed {
+            charge: entry.load(),
+            first_token_seen: state & ((1 << PHASE_BITS) - 1) == STREAMING,
+        })
+    }
+
+    /// Gives a closed ticket's entry back.
+    #[inline]
+    pub(crate) fn free(&self, ticket: Ticket) {
+        let index = ticket.index();
+        if let (Some(entry), Some(word)) = (self.entries.get(index), self.taken.get(index / 64)) {
+            let next = (ticket.generation() + 1) & (u64::MAX >> INDEX_BITS);
+            // SeqCst for scans that look for users of a retired policy; see `in_use`.
+            entry.state.store(next << PHASE_BITS | FREE, Release);
+            // Release: the next owner of the bit sees the free state.
+            word.fetch_and(!(1 << (index % 64)), Release);
+        }
+    }
+
+    /// The open tickets that hold a charge satisfying the predicate. SeqCst loads: see "Removal".
+    /// O(capacity).
+    pub(crate) fn held_by(&self, holds: impl Fn(&Charge) -> bool) -> impl Iterator<Item = Ticket> {
+        (0..self.taken.len()).flat_map(|word| self.open_in(word)).filter(move |ticket| {
+            self.entries.get(ticket.index()).is_some_and(|entry| holds(&entry.load()))
+        })
+    }
+
+    /// Whether any entry that is not free names the policy. O(capacity).
+    pub(crate) fn in_use(&self, policy: u16) -> bool {
+        self.entries.iter().any(|entry| {
+            let state = entry.state.load(SeqCst);
+            state & ((1 << PHASE_BITS) - 1) != FREE && entry.load().policy == policy
+        })
+    }
+
+    /// How many words [`Tickets::expired_in`] can be asked for.
+    pub(crate) fn words(&self) -> usize {
+        self.taken.len()
+    }
+
+    /// The tickets among the 64 of this word whose deadline has passed.
+    pub(crate) fn expired_in(&self, word: usize, now: u64) -> impl Iterator<Item = Ticket> {
+        self.open_in(word).filter(move |ticket| {
+            self.entries
+                .get(ticket.index())
+                .is_some_and(|entry| entry.deadline.load(Relaxed) <= now)
+        })
+    }
+
+    /// Frees every entry: only for a forked child, which inherits no request.
+    pub(crate) fn clear(&self) {
+        for (index, entry) in self.entries.iter().enumerate() {
+            let generation = entry.state.load(Relaxed) >> PHASE_BITS;
+            if entry.state.load(Relaxed) & ((1 << PHASE_BITS) - 1) != FREE {
+                self.free(Ticket::new(index, generation));
+            }
+        }
+        self.taken.iter().for_each(|word| word.store(0, Relaxed));
+    }
+
+    fn open_in(&self, word: usize) -> impl Iterator<Item = Ticket> {
+        let taken = self.taken.get(word).map_or(0, |bits| bits.load(SeqCst));
+        (0..64).filter(move |bit| taken >> bit & 1 == 1).filter_map(move |bit| {
+            let index = word * 64 + bit;
+            let state = self.entries.get(index)?.state.load(SeqCst);
+            is_open(state).then(|| Ticket::new(index, state >> PHASE_BITS))
+        })
+    }
+
+    /// Why a ticket in this state cannot be used.
+    #[cold]
+    fn refusal(&self, ticket: Ticket, state: u64) -> TicketError {
+        let ever = ticket.generation() != 0 && ticket.generation() <= state >> PHASE_BITS;
+        if ever { TicketError::Closed } else { TicketError::Unknown }
+    }
+}
+
+fn is_open(state: u64) -> bool {
+    matches!(state & ((1 << PHASE_BITS) - 1), WAITING | STREAMING)
+}
+
+impl Entry {
+    fn new() -> Self {
+        Entry {
+            state: AtomicU64::new(1 << PHASE_BITS | FREE),
+            who: AtomicU64::new(0),
+            dispatched: AtomicU64::new(0),
+            deadline: AtomicU64::new(0),
+            work: AtomicU64::new(0),
+            tokens: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+        }
+    }
+
+    /// Relaxed: the state's exchange that follows publishes these.
+    #[inline]
+    fn store(&self, charge: &Charge, deadline: u64) {
+        let prefill = charge.prefill.map_or(0, |slot| u64::from(slot) + 1);
+        let who = u64::from(charge.slot)
+            | prefill << 16
+            | u64::from(charge.policy) << 32
+            | u64::from(charge.notify) << 48;
+        self.who.store(who, Relaxed);
+        self.dispatched.store(charge.dispatched, Relaxed);
+        self.deadline.store(deadline, Relaxed);
+        self.work.store(pack(charge.work_tokens, charge.matched_tokens), Relaxed);
+        self.tokens.store(pack(charge.prompt_tokens, charge.resident_tokens), Relaxed);
+        self.bytes.store(charge.prompt_bytes.into(), Relaxed);
+    }
+
+    #[inline]
+    fn load(&self) -> Charge {
+        let who = self.who.load(Relaxed);
+        let (work_tokens, matched_tokens) = unpack(self.work.load(Relaxed));
+        let (prompt_tokens, resident_tokens) = unpack(self.tokens.load(Relaxed));
+        Charge {
+            slot: who as u16,
+            prefill: ((who >> 16) as u16).checked_sub(1),
+            policy: (who >> 32) as u16,
+            notify: who >> 48 & 1 == 1,
+            dispatched: self.dispatched.load(Relaxed),
+            work_tokens,
+            matched_tokens,
+            prompt_tokens,
+            resident_tokens,
+            prompt_bytes: self.bytes.load(Relaxed) as u32,
+        }
+    }
+}
+
+fn pack(high: u32, low: u32) -> u64 {
+    u64::from(high) << 32 | u64::from(low)
+}
+
+fn unpack(both: u64) -> (u32, u32) {
+    ((both >> 32) as u32, both as u32)
+}

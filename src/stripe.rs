@@ -1,0 +1,50 @@
+//! Striping: how threads that count the same thing stay off each other's cache lines.
+//!
+//! A [`Striped`] value holds one copy per stripe, each on cache lines of its own. A thread finds
+//! its stripe by hashing the address of a thread-local byte: that costs no registration, no
+//! mutable global and no destructor, so it survives `fork` and `dlclose`. Two threads may share a
+//! stripe; every copy is therefore made of atomics, and sharing costs speed, never correctness.
+
+use crossbeam_utils::CachePadded;
+
+/// Stripes per striped value: a power of two, about twice the threads that usually contend.
+pub(crate) const STRIPES: usize = 32;
+
+thread_local! {
+    static MARK: u8 = const { 0 };
+}
+
+/// The calling thread's stripe, below [`STRIPES`].
+///
+/// Thread stacks, and with them thread-local blocks, lie whole pages apart; Fibonacci hashing of
+/// the page number spreads such arithmetic sequences evenly.
+#[inline]
+pub(crate) fn current() -> usize {
+    let page = MARK.with(|mark| std::ptr::from_ref(mark) as usize) as u64 >> 12;
+    (page.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - STRIPES.trailing_zeros())) as usize
+}
+
+/// One `T` per stripe, each on its own cache lines.
+#[derive(Debug)]
+pub(crate) struct Striped<T> {
+    stripes: Box<[CachePadded<T>]>,
+}
+
+impl<T> Striped<T> {
+    /// A copy per stripe, made by `make` from the stripe's number.
+    pub(crate) fn new(make: impl FnMut(usize) -> T) -> Self {
+        Striped { stripes: (0..STRIPES).map(make).map(CachePadded::new).collect() }
+    }
+
+    /// The calling thread's copy.
+    #[inline]
+    pub(crate) fn mine(&self) -> &T {
+        // The index is below STRIPES by construction of `current`; the mask lets the compiler see it.
+        &self.stripes[current() & (STRIPES - 1)]
+    }
+
+    /// Every copy, for sums.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.stripes.iter().map(|stripe| &**stripe)
+    }
+}

@@ -1,0 +1,162 @@
+//! Outcomes of requests, and what they say about a worker's health.
+//!
+//! ```text
+//!            3 failures in a row                after 10 s, doubling to 5 min
+//!  healthy ----------------------> ejected <---------------------------------+
+//!     ^                               |                                      |
+//!     |                               v                                      |
+//!     +------ 2 successes ------- probation: one request at a time -- failure +
+//! ```
+//!
+//! This file holds the rules as plain values; the pool applies them under its writer lock.
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::ConfigError;
+
+const SECOND: u64 = 1_000_000_000;
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// The worker answered in full.
+    Success,
+    /// The client went away.
+    ClientCancelled,
+    /// The request was the client's fault (4xx).
+    ClientError,
+    /// The worker failed: refused or broke the connection, or answered 5xx.
+    WorkerError,
+    /// The worker did not answer in time.
+    Timeout,
+    /// The worker asked for a pause (429, 503): its weight is lowered until it is over.
+    Overloaded {
+        /// Nanoseconds from the completion until the worker takes its full share again.
+        retry_after: u64,
+    },
+    /// Nobody completed the ticket before its deadline.
+    Expired,
+}
+
+impl Outcome {
+    /// Names by [`Outcome::index`], as in metrics.
+    pub const NAMES: [&'static str; 7] = [
+        "success",
+        "client_cancelled",
+        "client_error",
+        "worker_error",
+        "timeout",
+        "overloaded",
+        "expired",
+    ];
+
+    /// A dense index into [`Outcome::NAMES`].
+    pub fn index(self) -> usize {
+        match self {
+            Outcome::Success => 0,
+            Outcome::ClientCancelled => 1,
+            Outcome::ClientError => 2,
+            Outcome::WorkerError => 3,
+            Outcome::Timeout => 4,
+            Outcome::Overloaded { .. } => 5,
+            Outcome::Expired => 6,
+        }
+    }
+
+    /// The outcome's name, as in metrics.
+    pub fn as_str(self) -> &'static str {
+        Self::NAMES[self.index()]
+    }
+
+    /// Whether it counts against the worker's health.
+    pub fn is_worker_failure(self) -> bool {
+        matches!(self, Outcome::WorkerError | Outcome::Timeout)
+    }
+}
+
+/// Passive health checking: when workers are ejected, and how they come back.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct HealthConfig {
+    /// Failures in a row that eject a worker; 0 switches passive ejection off.
+    pub failures: u32,
+    /// Seconds from the first ejection to probation.
+    pub ejection_secs: f64,
+    /// Seconds that repeated ejections double up to.
+    pub max_ejection_secs: f64,
+    /// Successes in probation that make a worker healthy again.
+    pub successes: u32,
+    /// Share of a role's workers that may be ejected at once.
+    pub max_ejected_share: f64,
+    /// What an overloaded worker's weight is multiplied with until its pause is over.
+    pub overloaded_weight: f64,
+}
+
+impl Default for HealthConfig {
+    fn default() -> Self {
+        HealthConfig {
+            failures: 3,
+            ejection_secs: 10.0,
+            max_ejection_secs: 300.0,
+            successes: 2,
+            max_ejected_share: 0.5,
+            overloaded_weight: 0.1,
+        }
+    }
+}
+
+impl HealthConfig {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        let day = 86_400.0;
+        ConfigError::range("health.ejection_secs", self.ejection_secs, 0.001, day)?;
+        ConfigError::range(
+            "health.max_ejection_secs",
+            self.max_ejection_secs,
+            self.ejection_secs,
+            day,
+        )?;
+        ConfigError::range("health.successes", f64::from(self.successes), 1.0, 1e6)?;
+        ConfigError::range("health.max_ejected_share", self.max_ejected_share, 0.0, 1.0)?;
+        ConfigError::range("health.overloaded_weight", self.overloaded_weight, 0.001, 1.0)
+    }
+
+    /// Nanoseconds of the ejection that follows `earlier` ones without a recovery in between.
+    pub(crate) fn ejection(&self, earlier: u32) -> u64 {
+        let secs = self.ejection_secs * f64::from(1u32 << earlier.min(30));
+        (secs.min(self.max_ejection_secs) * SECOND as f64) as u64
+    }
+}
+
+/// Where a worker stands, by its outcomes alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Health {
+    /// When the ejection ends; `None` outside of one.
+    pub(crate) ejected_until: Option<u64>,
+    pub(crate) on_probation: bool,
+    /// Ejections since the worker was last healthy.
+    pub(crate) ejections: u32,
+}
+
+impl Health {
+    pub(crate) fn eject(&mut self, config: &HealthConfig, now: u64) {
+        self.ejected_until = Some(now.saturating_add(config.ejection(self.ejections)));
+        self.on_probation = false;
+        self.ejections = self.ejections.saturating_add(1);
+    }
+
+    /// Starts probation if the ejection is over; whether it did.
+    pub(crate) fn try_probation(&mut self, now: u64) -> bool {
+        let over = self.ejected_until.is_some_and(|until| until <= now);
+        if over {
+            self.ejected_until = None;
+            self.on_probation = true;
+        }
+        over
+    }
+
+    pub(crate) fn recover(&mut self) {
+        *self = Health::default();
+    }
+}

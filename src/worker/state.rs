@@ -1,0 +1,368 @@
+//! One worker's flat row of atomics, reached by slot.
+//!
+//! What every request writes lies together on one pair of cache lines; what only failures and
+//! reports write lies on the next. Nothing here points anywhere.
+
+use crate::sync::atomic::{
+    AtomicU32, AtomicU64, AtomicUsize,
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
+    fence,
+};
+
+/// No limit on in-flight requests.
+const UNLIMITED: u32 = u32::MAX;
+
+/// What the router counts for one worker. The fields behind the methods are atomics; every method
+/// may be called from any thread.
+#[derive(Debug)]
+#[repr(C, align(128))]
+pub struct WorkerState {
+    in_flight: AtomicUsize,
+    /// Bumped when the slot changes hands; 0 = free.
+    generation: AtomicU64,
+    selections: AtomicU64,
+    /// KV tokens that the requests in flight are expected to hold at their end.
+    resident_tokens: AtomicU64,
+    limit: AtomicU32,
+    /// Failures in a row.
+    streak: AtomicU32,
+    /// Successes since probation began.
+    recovered: AtomicU32,
+    /// What the health machine said last, as [`Standing`].
+    standing: AtomicU32,
+    cold: Cold,
+}
+
+/// Written by failures, usage and reports only.
+#[derive(Debug)]
+#[repr(C, align(128))]
+struct Cold {
+    outcomes: [AtomicU64; 7],
+    predicted_cached: AtomicU64,
+    reported_cached: AtomicU64,
+    /// Callbacks under way that concern the worker after its load was given back.
+    pins: AtomicU32,
+    /// End of the pause that an overloaded worker asked for.
+    paused_until: AtomicU64,
+    report: Report,
+}
+
+/// The last load report, guarded by a sequence number: odd while it is being written.
+#[derive(Debug)]
+struct Report {
+    sequence: AtomicU64,
+    at: AtomicU64,
+    requests: AtomicU64,
+    kv_used: AtomicU64,
+    kv_total: AtomicU64,
+}
+
+/// What a worker says about its own load.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LoadReport {
+    /// Requests that it is running.
+    pub running: u32,
+    /// Requests that it holds in its queue.
+    pub waiting: u32,
+    /// KV cache tokens in use, if it says so.
+    pub kv_used_tokens: Option<u64>,
+    /// KV cache tokens in all, if it says so.
+    pub kv_total_tokens: Option<u64>,
+    /// When the report was taken, in the nanoseconds of the router's clock.
+    pub at: u64,
+}
+
+impl LoadReport {
+    /// Running and waiting requests.
+    pub fn requests(&self) -> u64 {
+        u64::from(self.running) + u64::from(self.waiting)
+    }
+}
+
+/// How the hot path has to treat a completion on this worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Standing {
+    Healthy = 0,
+    Ejected = 1,
+    Probation = 2,
+}
+
+impl WorkerState {
+    /// Nothing counted yet.
+    pub fn new() -> Self {
+        WorkerState {
+            in_flight: AtomicUsize::new(0),
+            generation: AtomicU64::new(0),
+            selections: AtomicU64::new(0),
+            resident_tokens: AtomicU64::new(0),
+            limit: AtomicU32::new(UNLIMITED),
+            streak: AtomicU32::new(0),
+            recovered: AtomicU32::new(0),
+            standing: AtomicU32::new(0),
+            cold: Cold {
+                outcomes: Default::default(),
+                predicted_cached: AtomicU64::new(0),
+                reported_cached: AtomicU64::new(0),
+                pins: AtomicU32::new(0),
+                paused_until: AtomicU64::new(0),
+                report: Report::new(),
+            },
+        }
+    }
+
+    /// Requests sent to the worker and not yet completed.
+    #[inline]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// The in-flight counter itself, as the proposal's `Worker::load` hands it out.
+    pub fn load(&self) -> &AtomicUsize {
+        &self.in_flight
+    }
+
+    /// Requests ever sent to the worker.
+    pub fn selections(&self) -> u64 {
+        self.selections.load(Relaxed)
+    }
+
+    /// KV tokens that its requests in flight are expected to hold at their end.
+    #[inline]
+    pub fn resident_tokens(&self) -> u64 {
+        self.resident_tokens.load(Relaxed)
+    }
+
+    /// Whether another request fits under the limit.
+    #[inline]
+    pub fn has_room(&self) -> bool {
+        self.in_flight() < self.limit.load(Relaxed) as usize
+    }
+
+    /// Whether a limit is set.
+    pub(crate) fn is_limited(&self) -> bool {
+        self.limit.load(Relaxed) != UNLIMITED
+    }
+
+    pub(crate) fn set_limit(&self, limit: Option<u32>) {
+        self.limit.store(limit.unwrap_or(UNLIMITED), Relaxed);
+    }
+
+    /// Charges one request; false, and nothing charged, if that would exceed the limit.
+    ///
+    /// The counter is raised first and lowered again when the limit was reached, so that two
+    /// threads can never both take the last place.
+    #[inline]
+    pub(crate) fn charge(&self, resident_tokens: u64) -> bool {
+        if self.in_flight.fetch_add(1, SeqCst) >= self.limit.load(Relaxed) as usize {
+            self.in_flight.fetch_sub(1, Relaxed);
+            return false;
+        }
+        if resident_tokens > 0 {
+            self.resident_tokens.fetch_add(resident_tokens, Relaxed);
+        }
+        self.selections.fetch_add(1, Relaxed);
+        true
+    }
+
+    /// Takes back what [`WorkerState::charge`] charged. Called once per charge: the ticket's state
+    /// decides who calls it, so the counters cannot go below zero.
+    #[inline]
+    pub(crate) fn release(&self, resident_tokens: u64) {
+        if resident_tokens > 0 {
+            self.resident_tokens.fetch_sub(resident_tokens, Relaxed);
+        }
+        // Release: whoever finds the slot empty (Acquire) also sees all that the request wrote.
+        self.in_flight.fetch_sub(1, Release);
+    }
+
+    /// Keeps the slot from changing hands while a callback about its worker runs.
+    pub(crate) fn pin(&self) {
+        self.cold.pins.fetch_add(1, SeqCst);
+    }
+
+    /// Ends a [`WorkerState::pin`].
+    pub(crate) fn unpin(&self) {
+        self.cold.pins.fetch_sub(1, Release);
+    }
+
+    /// Whether nothing is charged and no callback runs, so that the slot can change hands.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.in_flight.load(SeqCst) == 0 && self.cold.pins.load(SeqCst) == 0
+    }
+
+    /// The generation of the worker that holds the slot; 0 if it is free.
+    #[inline]
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(SeqCst)
+    }
+
+    /// Gives the slot to a worker, clean.
+    pub(crate) fn occupy(&self, generation: u64, limit: Option<u32>) {
+        for counter in [&self.selections, &self.cold.predicted_cached, &self.cold.reported_cached] {
+            counter.store(0, Relaxed);
+        }
+        self.cold.outcomes.iter().for_each(|outcome| outcome.store(0, Relaxed));
+        self.cold.paused_until.store(0, Relaxed);
+        self.forget_report();
+        self.set_limit(limit);
+        self.set_standing(Standing::Healthy);
+        self.generation.store(generation, SeqCst);
+    }
+
+    /// Takes the slot from its worker; from here on nothing new is charged for long: see the
+    /// ordering argument in `router::ticket`.
+    pub(crate) fn vacate(&self) {
+        self.generation.store(0, SeqCst);
+    }
+
+    /// Forgets every charge: only for a forked child, which inherits no request.
+    pub(crate) fn forget_charges(&self) {
+        self.in_flight.store(0, Relaxed);
+        self.resident_tokens.store(0, Relaxed);
+    }
+
+    pub(crate) fn standing(&self) -> Standing {
+        match self.standing.load(Relaxed) {
+            0 => Standing::Healthy,
+            1 => Standing::Ejected,
+            _ => Standing::Probation,
+        }
+    }
+
+    /// Enters a standing with clean counters.
+    pub(crate) fn set_standing(&self, standing: Standing) {
+        self.streak.store(0, Relaxed);
+        self.recovered.store(0, Relaxed);
+        self.standing.store(standing as u32, Relaxed);
+    }
+
+    pub(crate) fn streak(&self) -> u32 {
+        self.streak.load(Relaxed)
+    }
+
+    pub(crate) fn recovered(&self) -> u32 {
+        self.recovered.load(Relaxed)
+    }
+
+    /// Counts a failure; how many that makes in a row.
+    pub(crate) fn count_failure(&self) -> u32 {
+        self.streak.fetch_add(1, Relaxed).saturating_add(1)
+    }
+
+    /// Counts a success. Returns how many there were in this probation, 0 outside of one. A healthy
+    /// worker with no failures writes nothing.
+    #[inline]
+    pub(crate) fn count_success(&self) -> u32 {
+        if self.streak.load(Relaxed) != 0 {
+            self.streak.store(0, Relaxed);
+        }
+        if self.standing() == Standing::Probation {
+            self.recovered.fetch_add(1, Relaxed).saturating_add(1)
+        } else {
+            0
+        }
+    }
+
+    /// Lowers the worker's weight until then.
+    pub(crate) fn pause_until(&self, until: u64) {
+        self.cold.paused_until.fetch_max(until, Relaxed);
+    }
+
+    pub(crate) fn paused_until(&self) -> u64 {
+        self.cold.paused_until.load(Relaxed)
+    }
+
+    /// Counts a completion other than a success; successes follow from the rest.
+    pub(crate) fn count_outcome(&self, index: usize) {
+        if let Some(counter) = self.cold.outcomes.get(index) {
+            counter.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Completions by outcome, as counted by [`WorkerState::count_outcome`].
+    pub(crate) fn outcomes(&self) -> [u64; 7] {
+        std::array::from_fn(|i| self.cold.outcomes[i].load(Relaxed))
+    }
+
+    pub(crate) fn count_cached(&self, predicted: u64, reported: u64) {
+        self.cold.predicted_cached.fetch_add(predicted, Relaxed);
+        self.cold.reported_cached.fetch_add(reported, Relaxed);
+    }
+
+    /// Cached tokens predicted and reported, over the requests whose usage was reported.
+    pub(crate) fn cached(&self) -> (u64, u64) {
+        (self.cold.predicted_cached.load(Relaxed), self.cold.reported_cached.load(Relaxed))
+    }
+
+    /// Stores what the worker says about its own load. Where two threads store at the same time, one
+    /// of the reports is dropped. A router's rows are written by `Router::report_load`; this is for
+    /// hosts whose own worker type embeds a row.
+    pub fn store_report(&self, report: &LoadReport) {
+        self.cold.report.write(Some(report));
+    }
+
+    fn forget_report(&self) {
+        self.cold.report.write(None);
+    }
+
+    /// The last report, unless there is none or one is being written at this moment.
+    pub fn report(&self) -> Option<LoadReport> {
+        self.cold.report.read()
+    }
+}
+
+impl Default for WorkerState {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Report {
+    fn new() -> Self {
+        Report {
+            sequence: AtomicU64::new(0),
+            at: AtomicU64::new(0),
+            requests: AtomicU64::new(0),
+            kv_used: AtomicU64::new(0),
+            kv_total: AtomicU64::new(0),
+        }
+    }
+
+    /// Optional numbers are stored plus one, so that 0 says "missing".
+    fn write(&self, report: Option<&LoadReport>) {
+        let plus_one = |value: Option<u64>| value.map_or(0, |v| v.saturating_add(1));
+        let sequence = self.sequence.load(Relaxed);
+        // Odd: readers that see any of the new fields also see that a write is under way. So does
+        // another writer, which leaves it at that.
+        let odd = sequence | 1;
+        let claimed = self.sequence.compare_exchange(sequence, odd, Acquire, Relaxed).is_ok();
+        if sequence == odd || !claimed {
+            return;
+        }
+        fence(Release);
+        self.at.store(plus_one(report.map(|r| r.at)), Relaxed);
+        let requests = report.map_or(0, |r| u64::from(r.running) << 32 | u64::from(r.waiting));
+        self.requests.store(requests, Relaxed);
+        self.kv_used.store(plus_one(report.and_then(|r| r.kv_used_tokens)), Relaxed);
+        self.kv_total.store(plus_one(report.and_then(|r| r.kv_total_tokens)), Relaxed);
+        self.sequence.store(sequence.wrapping_add(2), Release);
+    }
+
+    fn read(&self) -> Option<LoadReport> {
+        let before = self.sequence.load(Acquire);
+        let at = self.at.load(Relaxed).checked_sub(1)?;
+        let requests = self.requests.load(Relaxed);
+        let report = LoadReport {
+            running: (requests >> 32) as u32,
+            waiting: requests as u32,
+            kv_used_tokens: self.kv_used.load(Relaxed).checked_sub(1),
+            kv_total_tokens: self.kv_total.load(Relaxed).checked_sub(1),
+            at,
+        };
+        // Pairs with the writer's release fence: if any field above was from a newer write, the
+        // sequence read below is newer, too.
+        fence(Acquire);
+        (before % 2 == 0 && self.sequence.load(Relaxed) == before).then_some(report)
+    }
+}
