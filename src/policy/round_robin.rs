@@ -29,8 +29,10 @@ impl RoundRobinPolicy {
         Self::starting_at(0, seed)
     }
 
-    /// Starts each role's rotation at this position.
+    /// Starts each role's rotation at this position, of which the highest bit is ignored.
     pub fn starting_at(position: u64, seed: Option<u64>) -> Self {
+        // Below 2^63, the end of a cycle comes before the end of the counter.
+        let position = position & (u64::MAX >> 1);
         RoundRobinPolicy {
             positions: std::array::from_fn(|_| CachePadded::new(AtomicU64::new(position))),
             random: Random::new(seed),

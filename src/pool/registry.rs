@@ -140,10 +140,10 @@ impl Registry {
         Ok(info)
     }
 
+    /// Removes a worker. The caller vacates its row once a snapshot without it is published.
     pub(crate) fn remove(&mut self, id: WorkerId) -> Result<Arc<WorkerInfo>, PoolError> {
         self.entry(id)?;
         let entry = self.entries[id.slot()].take().ok_or(PoolError::UnknownWorker(id))?;
-        self.rows[id.slot()].vacate();
         self.by_url.remove(&entry.info.url);
         self.free.push_back(id.slot());
         Ok(entry.info)

@@ -44,13 +44,13 @@ pub(crate) fn quantise(weighted: &[(u16, f64)]) -> Vec<u64> {
 
 /// The weights times `scale` if all of that is whole and the sum short enough.
 fn exact(weighted: &[(u16, f64)], scale: f64) -> Option<Vec<u64>> {
-    let mut total = 0;
+    let mut total: u64 = 0;
     weighted
         .iter()
         .map(|&(_, weight)| {
             let scaled = weight * scale;
             let whole = scaled.round();
-            total += whole as u64;
+            total = total.saturating_add(whole as u64);
             ((scaled - whole).abs() < 1e-6 * scaled && total <= MAX_CYCLE).then_some(whole as u64)
         })
         .collect()

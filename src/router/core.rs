@@ -27,7 +27,7 @@ use crate::random::Random;
 use crate::request::body::BodyOptions;
 use crate::stripe::Striped;
 use crate::sync::atomic::{
-    AtomicBool, AtomicU32, AtomicU64,
+    AtomicU32, AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
 use crate::worker::{
@@ -39,11 +39,11 @@ use crate::worker::{
 
 /// Domains of the keyed digests, so that equal bytes with different meanings differ.
 pub(super) const NAMESPACE: u8 = 1;
-const URL: u8 = 2;
+pub(crate) const URL: u8 = 2;
 pub(super) const ROUTING_KEY: u8 = 3;
 const SECOND: f64 = 1e9;
 /// Tokens of KV cache counted for an answer whose length nobody expects anything of.
-pub(super) const DEFAULT_OUTPUT_TOKENS: u32 = 256;
+pub(crate) const DEFAULT_OUTPUT_TOKENS: u32 = 256;
 
 /// What a selection needs to find its way back.
 pub(crate) struct Handle {
@@ -67,8 +67,8 @@ pub(crate) struct Core {
     pub(super) random: Random,
     /// Bytes of prompt text per token, as an `f32`; learned from reported usage.
     pub(super) bytes_per_token: AtomicU32,
-    /// Policies that are being retired: see "Removal" in `ticket`.
-    pub(super) retired: [AtomicBool; MAX_POLICIES],
+    /// By place, the number of the policy that holds it; see [`Core::free_retired`].
+    pub(super) incumbents: [AtomicU32; MAX_POLICIES],
     /// When the next housekeeping is due.
     pub(super) wake_at: AtomicU64,
     /// The ticket word whose deadlines are looked at next.
@@ -76,6 +76,8 @@ pub(crate) struct Core {
     /// When that look is due.
     pub(super) sweep_at: AtomicU64,
     dirty: [AtomicU64; WORDS],
+    /// The latest time of any mark, for the one who settles it in the marker's stead.
+    marked_at: AtomicU64,
     writer: Mutex<Writer>,
     started: Instant,
 }
@@ -139,11 +141,12 @@ impl Core {
             log,
             random: Random::new(config.seed),
             bytes_per_token: AtomicU32::new(4f32.to_bits()),
-            retired: std::array::from_fn(|_| AtomicBool::new(false)),
+            incumbents: std::array::from_fn(|_| AtomicU32::new(0)),
             wake_at: AtomicU64::new(0),
             sweep_word: AtomicU64::new(0),
             sweep_at: AtomicU64::new(0),
             dirty: std::array::from_fn(|_| AtomicU64::new(0)),
+            marked_at: AtomicU64::new(0),
             writer: Mutex::new(Writer {
                 registry,
                 policies: Policies::default(),
@@ -213,8 +216,15 @@ impl Core {
     }
 
     pub(super) fn remove_worker(&self, id: WorkerId, now: u64) -> Result<(), PoolError> {
-        let info = self.write(Some(now), |core, writer| {
+        let info = self.locked(|core, writer| {
+            writer.now = writer.now.max(now);
             let info = writer.registry.remove(id)?;
+            core.publish(writer);
+            // After publishing: a request that finds its worker gone reads a snapshot without it
+            // when it tries again.
+            if let Some(row) = core.rows.get(id.slot()) {
+                row.vacate();
+            }
             core.tree.unregister(id.slot() as u16);
             Ok(info)
         })?;
@@ -249,12 +259,13 @@ impl Core {
     }
 
     pub(super) fn report_load(&self, id: WorkerId, load: &LoadReport) -> Result<(), PoolError> {
-        let writer = self.writer.lock();
-        writer.registry.check(id)?;
-        if let Some(row) = self.rows.get(id.slot()) {
-            row.store_report(load);
-        }
-        Ok(())
+        self.locked(|core, writer| {
+            writer.registry.check(id)?;
+            if let Some(row) = core.rows.get(id.slot()) {
+                row.store_report(load);
+            }
+            Ok(())
+        })
     }
 
     pub(super) fn info(&self, id: WorkerId) -> Option<Arc<WorkerInfo>> {
@@ -262,15 +273,16 @@ impl Core {
     }
 
     pub(super) fn by_url(&self, url: &str) -> Option<WorkerId> {
-        self.writer.lock().registry.by_url(url)
+        self.locked(|_, writer| writer.registry.by_url(url))
     }
 
     pub(super) fn statuses(&self, now: u64) -> Vec<WorkerStatus> {
-        self.writer.lock().registry.statuses(now)
+        self.locked(|_, writer| writer.registry.statuses(now))
     }
 
-    /// Marks a slot whose health may have changed.
-    pub(super) fn mark(&self, slot: u16) {
+    /// Marks a slot whose health may have changed at this time.
+    pub(super) fn mark(&self, slot: u16, now: u64) {
+        self.marked_at.fetch_max(now, Relaxed);
         if let Some(word) = self.dirty.get(usize::from(slot) / 64) {
             // SeqCst: ordered before the attempt to lock that follows; see `settle`.
             word.fetch_or(1 << (slot % 64), SeqCst);
@@ -291,10 +303,14 @@ impl Core {
 
     fn settle_locked(&self, writer: &mut Writer, now: u64) {
         writer.now = writer.now.max(now);
-        let now = writer.now;
         let mut changed = false;
         for (i, word) in self.dirty.iter().enumerate() {
             let mut bits = word.swap(0, SeqCst);
+            if bits != 0 {
+                // The exchange above shows the times of the marks that it took.
+                writer.now = writer.now.max(self.marked_at.load(Relaxed));
+            }
+            let now = writer.now;
             while bits != 0 {
                 writer.registry.settle(i * 64 + bits.trailing_zeros() as usize, now);
                 // Also where the registry sees no change: a pause has lowered the weight.
@@ -302,6 +318,7 @@ impl Core {
                 bits &= bits - 1;
             }
         }
+        let now = writer.now;
         if writer.due <= now {
             for slot in 0..self.rows.len() {
                 writer.registry.settle(slot, now);
@@ -318,14 +335,22 @@ impl Core {
         now: Option<u64>,
         change: impl FnOnce(&Core, &mut Writer) -> Result<T, E>,
     ) -> Result<T, E> {
+        self.locked(|core, writer| {
+            writer.now = writer.now.max(now.unwrap_or(0));
+            let done = change(core, writer)?;
+            core.publish(writer);
+            Ok(done)
+        })
+    }
+
+    /// Does this under the writer lock, and then what others have left to whoever holds it.
+    fn locked<T>(&self, work: impl FnOnce(&Core, &mut Writer) -> T) -> T {
         let mut writer = self.writer.lock();
-        writer.now = writer.now.max(now.unwrap_or(0));
+        let done = work(self, &mut writer);
         let now = writer.now;
-        let done = change(self, &mut writer)?;
-        self.publish(&mut writer);
         drop(writer);
         self.settle_marks(now);
-        Ok(done)
+        done
     }
 
     fn publish(&self, writer: &mut Writer) {

@@ -134,7 +134,7 @@ impl Core {
         if outcome == Outcome::Success {
             let recovered = row.count_success();
             if recovered >= self.health.successes && recovered > 0 {
-                self.mark(slot);
+                self.mark(slot, now);
                 self.settle(now);
             }
             return;
@@ -152,7 +152,7 @@ impl Core {
             _ => false,
         };
         if changes {
-            self.mark(slot);
+            self.mark(slot, now);
             self.settle(now);
         }
     }
@@ -183,7 +183,7 @@ impl Core {
     }
 
     fn id(&self, slot: u16) -> WorkerId {
-        let generation = self.row(slot).map_or(0, WorkerState::generation);
+        let generation = self.row(slot).map_or(0, WorkerState::last_generation);
         WorkerId::new(slot.into(), generation)
     }
 }

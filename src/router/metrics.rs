@@ -1,7 +1,7 @@
 //! Reads the counters into a snapshot.
 
 use super::core::Core;
-use super::policies::{Arm, Installed};
+use super::policies::Installed;
 use crate::metrics::{
     DecisionCount, MetricsSnapshot, PolicyMetrics, ShadowMetrics, TicketMetrics, WorkerMetrics,
 };
@@ -39,7 +39,8 @@ impl Core {
         MetricsSnapshot {
             decisions: view.policies.iter().flat_map(decisions_of).collect(),
             policies: view.policies.iter().map(sums_of).collect(),
-            shadow: view.policies.iter().find(|policy| policy.arm == Arm::Shadow).map(shadow_of),
+            // The same one watches both modes; a replaced one may still be installed.
+            shadow: view.policies.shadow(Role::Regular).map(shadow_of),
             tree: self.tree.stats(),
             tickets: TicketMetrics {
                 open: self.tickets.open_count(),

@@ -18,7 +18,12 @@ use super::config::SplitConfig;
 /// Policies that may be installed at once: the current ones and those with requests in flight.
 pub(super) const MAX_POLICIES: usize = 64;
 
-/// The installed policies, by index.
+/// The bits of a policy's number that say its place.
+const PLACE: u16 = MAX_POLICIES as u16 - 1;
+/// Added to an incumbent's number while it is being retired, and once it is.
+const RETIRED: u32 = 1 << 16;
+
+/// The installed policies, by place.
 #[derive(Clone, Default)]
 pub(super) struct Policies {
     installed: Vec<Option<Arc<Installed>>>,
@@ -38,7 +43,9 @@ struct Plan {
 /// A policy at work.
 pub(super) struct Installed {
     pub(super) policy: Arc<dyn RoutingPolicy>,
-    pub(super) index: u16,
+    /// Its place among the installed, and in the bits above how often that was given out: a number
+    /// from the past names no later policy in the same place.
+    pub(super) number: u16,
     pub(super) arm: Arm,
     pub(super) wants_prefix: bool,
     pub(super) wants_events: bool,
@@ -99,9 +106,11 @@ impl Policies {
         self.installed.get(self.plan(role).main)?.as_deref()
     }
 
+    /// The policy with this number, unless it has been let go.
     #[inline]
-    pub(super) fn get(&self, index: u16) -> Option<&Installed> {
-        self.installed.get(usize::from(index))?.as_deref()
+    pub(super) fn get(&self, number: u16) -> Option<&Installed> {
+        let installed = self.installed.get(place_of(number))?.as_deref()?;
+        (installed.number == number).then_some(installed)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Installed> {
@@ -220,9 +229,13 @@ impl Core {
         for info in writer.registry.infos() {
             policy.on_worker_added(info);
         }
-        self.retired[index].store(false, SeqCst);
+        // Wraps after 1,024 policies in one place; a number has only to outlive a select.
+        let number = (self.incumbents[index].load(SeqCst) as u16 & !PLACE)
+            .wrapping_add(MAX_POLICIES as u16)
+            | index as u16;
+        self.incumbents[index].store(number.into(), SeqCst);
         let installed = Arc::new(Installed {
-            index: index as u16,
+            number,
             arm,
             wants_prefix: policy.wants_prefix(),
             wants_events: policy.wants_events(),
@@ -237,21 +250,32 @@ impl Core {
         Ok(index)
     }
 
-    /// Lets go of replaced policies that no open ticket names. The flag is raised before the tickets
+    /// Whether the policy still holds its place: whoever has opened a ticket asks.
+    #[inline]
+    pub(super) fn is_incumbent(&self, installed: &Installed) -> bool {
+        let incumbent = &self.incumbents[place_of(installed.number)];
+        incumbent.load(SeqCst) == u32::from(installed.number)
+    }
+
+    /// Lets go of replaced policies that no open ticket names. The place is marked before the tickets
     /// are scanned; whoever opens a ticket looks at it afterwards, so none is missed.
     pub(super) fn free_retired(&self, writer: &mut Writer) {
         for index in 0..writer.policies.installed.len() {
             if writer.policies.installed[index].is_none() || writer.policies.is_current(index) {
                 continue;
             }
-            self.retired[index].store(true, SeqCst);
-            if self.tickets.in_use(index as u16) {
-                self.retired[index].store(false, SeqCst);
+            let number = self.incumbents[index].fetch_or(RETIRED, SeqCst);
+            if self.tickets.in_use(number as u16) {
+                self.incumbents[index].store(number, SeqCst);
             } else {
                 writer.policies.installed[index] = None;
             }
         }
     }
+}
+
+fn place_of(number: u16) -> usize {
+    usize::from(number & PLACE)
 }
 
 fn build(

@@ -26,7 +26,7 @@ use crate::request::{
     Prompt, Request,
     body::{BodyFingerprint, BodyOptions, BodyReader, read_value},
 };
-use crate::sync::atomic::Ordering::{Relaxed, SeqCst};
+use crate::sync::atomic::Ordering::Relaxed;
 use crate::worker::{Role, health::Outcome, state::WorkerState};
 
 /// Tries before a request that keeps losing races for the last free place is refused.
@@ -470,7 +470,7 @@ impl<M: Mode> Trip<'_, M> {
         Charge {
             slot: main.worker.slot() as u16,
             prefill: prefill.map(|decision| decision.worker.slot() as u16),
-            policy: self.installed.index,
+            policy: self.installed.number,
             notify: self.installed.wants_events,
             dispatched: self.now,
             work_tokens: worked.work_tokens,
@@ -516,7 +516,7 @@ impl<M: Mode> Trip<'_, M> {
         };
         left(M::main(choice))
             || M::prefill(choice).is_some_and(left)
-            || self.core.retired[usize::from(self.installed.index)].load(SeqCst)
+            || !self.core.is_incumbent(self.installed)
     }
 
     #[inline(always)]

@@ -331,8 +331,14 @@ impl Tickets {
     /// Why a ticket in this state cannot be used.
     #[cold]
     fn refusal(&self, ticket: Ticket, state: u64) -> TicketError {
-        let ever = ticket.generation() != 0 && ticket.generation() <= state >> PHASE_BITS;
-        if ever { TicketError::Closed } else { TicketError::Unknown }
+        // A free entry's own generation has not been given out yet.
+        let (latest, phase) = (state >> PHASE_BITS, state & ((1 << PHASE_BITS) - 1));
+        let given = if phase == FREE { 1..latest } else { 1..latest + 1 };
+        if given.contains(&ticket.generation()) {
+            TicketError::Closed
+        } else {
+            TicketError::Unknown
+        }
     }
 }
 

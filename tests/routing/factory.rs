@@ -1,0 +1,100 @@
+//! The factory: built-ins by configuration, others by registration, nothing global.
+
+use std::sync::Arc;
+
+use pointsman::{
+    ConfigError, PolicyConfig, PolicyError, PolicyFactory, Request, Role, Router,
+    policy::random::RandomPolicy,
+};
+use serde_json::Value;
+
+use crate::support::{self, POLICIES, Probe, add_many, pick};
+
+#[test]
+fn every_built_in_policy_is_created_under_its_name() {
+    for name in POLICIES {
+        let config = support::policy(name);
+        assert_eq!(PolicyFactory::create(&config).unwrap().name(), config.name());
+    }
+    assert_eq!(PolicyFactory::create(&PolicyConfig::default()).unwrap().name(), "cache_aware");
+}
+
+#[test]
+fn an_unknown_policy_is_refused_with_the_known_ones_listed() {
+    let mut factory = PolicyFactory::with_builtins();
+    factory.register("mine", |_| Ok(Arc::new(Probe::default()))).unwrap();
+    let Err(error) = factory.build(&PolicyConfig::named("yours")) else { panic!("built") };
+    let known = "random, round_robin, power_of_two, cache_aware, mine".to_owned();
+    let unknown = PolicyError::Unknown { name: "yours".into(), known };
+    assert_eq!(error, ConfigError::Policy(unknown));
+    assert!(error.to_string().contains("\"yours\""));
+}
+
+#[test]
+fn a_taken_name_is_refused() {
+    let mut factory = PolicyFactory::with_builtins();
+    let mut register = |name: &str| factory.register(name, |_| Ok(Arc::new(Probe::default())));
+    for name in ["random", "round_robin", "power_of_two", "cache_aware"] {
+        assert_eq!(register(name), Err(PolicyError::Duplicate { name: name.into() }));
+    }
+    assert_eq!(register("mine"), Ok(()));
+    assert_eq!(register("mine"), Err(PolicyError::Duplicate { name: "mine".into() }));
+}
+
+#[test]
+fn a_policy_registered_with_one_factory_is_unknown_to_another() {
+    let mut factory = PolicyFactory::with_builtins();
+    factory.register("mine", |_| Ok(Arc::new(Probe::default()))).unwrap();
+    assert!(factory.build(&PolicyConfig::named("mine")).is_ok());
+    assert!(PolicyFactory::create(&PolicyConfig::named("mine")).is_err());
+}
+
+#[test]
+fn ranges_are_checked_before_anything_is_built() {
+    let config: PolicyConfig =
+        serde_json::from_str(r#"{"power_of_two": {"max_report_age_secs": -1}}"#).unwrap();
+    let Err(error) = PolicyFactory::create(&config) else { panic!("built") };
+    assert!(matches!(error, ConfigError::OutOfRange { .. }));
+}
+
+#[test]
+fn options_reach_the_constructor_and_its_refusal_reaches_the_host() {
+    let mut factory = PolicyFactory::with_builtins();
+    let seeded = |options: &Value| match options["seed"].as_u64() {
+        Some(seed) => Ok(Arc::new(RandomPolicy::new(Some(seed))) as Arc<_>),
+        None => Err(PolicyError::Options("seed is missing".into())),
+    };
+    factory.register("seeded", seeded).unwrap();
+    let document = r#"{"policy": {"custom": {"name": "seeded", "options": {"seed": 5}}}}"#;
+    let config = pointsman::RouterConfig::from_json(document).unwrap();
+    assert!(Router::builder().config(config).factory(factory).build().is_ok());
+
+    let mut factory = PolicyFactory::with_builtins();
+    factory.register("seeded", seeded).unwrap();
+    let Err(error) = factory.build(&PolicyConfig::named("seeded")) else { panic!("built") };
+    assert_eq!(error.to_string(), "options refused: seed is missing");
+}
+
+#[test]
+fn a_router_that_cannot_be_built_says_why() {
+    let mut config = support::config("random");
+    config.decode_policy = Some(PolicyConfig::named("nobody's"));
+    assert!(matches!(
+        Router::new(config).unwrap_err(),
+        ConfigError::Policy(PolicyError::Unknown { .. })
+    ));
+}
+
+#[test]
+fn a_factory_s_seed_makes_its_policies_repeatable() {
+    let run = |seed| {
+        let factory = PolicyFactory::with_builtins().seed(seed);
+        let mut config = support::config("random");
+        config.seed = None;
+        let router = Router::builder().config(config).factory(factory).build().unwrap();
+        add_many(&router, Role::Regular, 50);
+        (0..20).map(|_| pick(&router, &Request::none()).unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(run(1), run(1));
+    assert_ne!(run(1), run(2));
+}

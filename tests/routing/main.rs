@@ -1,0 +1,23 @@
+//! The core through its public interface. One file per strategy or concern, one binary, so that it
+//! is linked once.
+
+#![allow(missing_docs)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod cache_aware;
+mod candidates;
+mod config;
+mod custom_policy;
+mod factory;
+mod health;
+mod health_model;
+mod pairs;
+mod policy_switch;
+mod pool;
+mod power_of_two;
+mod random;
+mod round_robin;
+mod tickets;
+mod tickets_model;
