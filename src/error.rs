@@ -3,6 +3,7 @@
 use thiserror::Error;
 
 use crate::prefix::FingerprintError;
+use crate::request::body::BodyError;
 use crate::worker::{Role, WorkerId, spec::MAX_WEIGHT};
 
 /// Why no worker was named.
@@ -52,6 +53,10 @@ pub enum RoutingError {
     /// The fingerprint in the request does not fit this router.
     #[error(transparent)]
     Fingerprint(#[from] FingerprintError),
+    /// The request's JSON body is malformed. To route it all the same, make a request without a
+    /// prompt.
+    #[error("request body: {0}")]
+    Body(#[from] BodyError),
 }
 
 impl RoutingError {

@@ -13,13 +13,18 @@
 //!
 //! Each layer knows only those above it in this list.
 
+/// The README's code, run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+pub struct Readme;
+
 mod error;
 pub mod metrics;
 pub mod policy;
 mod pool;
 pub mod prefix;
 mod random;
-mod request;
+pub mod request;
 mod router;
 mod stripe;
 mod sync;
@@ -52,7 +57,8 @@ pub use crate::request::{Prompt, Request};
 pub use crate::router::{
     Router,
     builder::RouterBuilder,
-    config::{RouterConfig, TreeConfig},
+    config::{BodyConfig, RouterConfig, SplitConfig, TreeConfig},
+    explain::DecisionRecord,
     selection::{Chosen, PairSelection, Selection},
     ticket::Ticket,
 };

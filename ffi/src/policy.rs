@@ -490,9 +490,6 @@ impl RoutingPolicy for CPolicy {
 
     fn on_dispatch(&self, dispatch: &Dispatch<'_>) {
         let (decision, request) = (dispatch.decision, dispatch.request);
-        if let Some(prefix) = request.prefix {
-            prefix.remember(decision.worker.slot());
-        }
         if self.wants(POINTSMAN_POLICY_WANTS_REQUEST_EVENTS) {
             let worker = decision.worker;
             self.tell(&pointsman_event {

@@ -11,10 +11,14 @@ use crate::prefix::TreeStats;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::worker::{Role, spec::WorkerInfo};
 
-/// Decisions by role and reason: one copy per stripe.
+/// What one policy decided, and what came of it: one copy per stripe.
 #[derive(Debug, Default)]
 pub(crate) struct Decisions {
     counts: [[AtomicU64; Reason::COUNT]; 3],
+    prompt_tokens: AtomicU64,
+    matched_tokens: AtomicU64,
+    first_tokens: AtomicU64,
+    first_token_nanos: AtomicU64,
 }
 
 impl Decisions {
@@ -23,8 +27,61 @@ impl Decisions {
         self.counts[role.index()][reason as usize].fetch_add(1, Relaxed);
     }
 
+    #[inline]
+    pub(crate) fn count_tokens(&self, prompt: u32, matched: u32) {
+        self.prompt_tokens.fetch_add(prompt.into(), Relaxed);
+        self.matched_tokens.fetch_add(matched.into(), Relaxed);
+    }
+
+    pub(crate) fn count_first_token(&self, nanos: u64) {
+        self.first_tokens.fetch_add(1, Relaxed);
+        self.first_token_nanos.fetch_add(nanos, Relaxed);
+    }
+
     pub(crate) fn get(&self, role: Role, reason: Reason) -> u64 {
         self.counts[role.index()][reason as usize].load(Relaxed)
+    }
+
+    /// Adds this stripe's sums.
+    pub(crate) fn add_to(&self, sums: &mut PolicyMetrics) {
+        sums.prompt_tokens += self.prompt_tokens.load(Relaxed);
+        sums.matched_tokens += self.matched_tokens.load(Relaxed);
+        sums.first_tokens += self.first_tokens.load(Relaxed);
+        sums.first_token_seconds += self.first_token_nanos.load(Relaxed) as f64 / 1e9;
+    }
+}
+
+/// What a shadow has seen: one copy per stripe.
+#[derive(Debug, Default)]
+pub(crate) struct ShadowCounts {
+    compared: AtomicU64,
+    differing: AtomicU64,
+    failed: AtomicU64,
+    work: AtomicU64,
+    shadow_work: AtomicU64,
+}
+
+impl ShadowCounts {
+    pub(crate) fn count_failure(&self) {
+        self.failed.fetch_add(1, Relaxed);
+    }
+
+    /// Counts a comparison: prompt tokens that the chosen worker has to compute, and those that the
+    /// shadow's would have had to.
+    pub(crate) fn count(&self, differs: bool, work: u32, shadow_work: u32) {
+        self.compared.fetch_add(1, Relaxed);
+        self.differing.fetch_add(differs.into(), Relaxed);
+        self.work.fetch_add(work.into(), Relaxed);
+        self.shadow_work.fetch_add(shadow_work.into(), Relaxed);
+    }
+
+    /// Adds this stripe's sums.
+    pub(crate) fn add_to(&self, sums: &mut ShadowMetrics) {
+        sums.compared += self.compared.load(Relaxed);
+        sums.differing += self.differing.load(Relaxed);
+        sums.failed += self.failed.load(Relaxed);
+        sums.work_tokens += self.work.load(Relaxed);
+        sums.shadow_work_tokens += self.shadow_work.load(Relaxed);
     }
 }
 
@@ -34,6 +91,10 @@ impl Decisions {
 pub struct MetricsSnapshot {
     /// Decisions, one row per policy, role and reason that occurred.
     pub decisions: Vec<DecisionCount>,
+    /// One row per policy at work, or replaced and with requests in flight.
+    pub policies: Vec<PolicyMetrics>,
+    /// What the shadow has seen, if one watches.
+    pub shadow: Option<ShadowMetrics>,
     /// One row per worker.
     pub workers: Vec<WorkerMetrics>,
     /// The prefix tree.
@@ -48,12 +109,50 @@ pub struct MetricsSnapshot {
 pub struct DecisionCount {
     /// The policy's name.
     pub policy: String,
+    /// The part it plays: `main`, `split` or `shadow`.
+    pub arm: &'static str,
     /// The role that it chose a worker for.
     pub role: Role,
     /// Why it chose that worker.
     pub reason: Reason,
     /// How often.
     pub count: u64,
+}
+
+/// What is counted for one policy.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[non_exhaustive]
+pub struct PolicyMetrics {
+    /// The policy's name.
+    pub policy: String,
+    /// The part it plays: `main`, `split` or `shadow`.
+    pub arm: &'static str,
+    /// Prompt tokens of the requests it routed by prefix.
+    pub prompt_tokens: u64,
+    /// Of these, those that the chosen worker was believed to hold.
+    pub matched_tokens: u64,
+    /// First tokens reported.
+    pub first_tokens: u64,
+    /// Seconds from dispatch to first token, summed.
+    pub first_token_seconds: f64,
+}
+
+/// How a shadow's decisions compare with the real ones.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct ShadowMetrics {
+    /// Its name.
+    pub policy: String,
+    /// Decisions compared.
+    pub compared: u64,
+    /// Of these, those in which it would have chosen another worker.
+    pub differing: u64,
+    /// Requests for which it had no answer.
+    pub failed: u64,
+    /// Prompt tokens that the chosen workers had to compute, as estimated.
+    pub work_tokens: u64,
+    /// Prompt tokens that the shadow's workers would have had to.
+    pub shadow_work_tokens: u64,
 }
 
 /// What is counted for one worker.
@@ -80,6 +179,8 @@ pub struct WorkerMetrics {
     pub reported_cached_tokens: u64,
     /// KV tokens that its requests in flight are expected to hold at their end.
     pub resident_tokens: u64,
+    /// What the policy at work knows about it, by name.
+    pub policy_gauges: Vec<(&'static str, f64)>,
 }
 
 /// What is counted for tickets.

@@ -2,7 +2,7 @@
 
 use std::fmt::{self, Write};
 
-use super::{MetricsSnapshot, WorkerMetrics};
+use super::{MetricsSnapshot, PolicyMetrics, WorkerMetrics};
 use crate::worker::health::Outcome;
 
 /// A worker's number of interest.
@@ -36,6 +36,21 @@ const PER_WORKER: [(&str, &str, &str, Gauge); 8] = [
     }),
 ];
 
+/// A policy's number of interest.
+type Sum = fn(&PolicyMetrics) -> f64;
+
+/// The families with one sample per policy: name, help, value.
+const PER_POLICY: [(&str, &str, Sum); 4] = [
+    ("policy_prompt_tokens", "Prompt tokens of requests routed by prefix.", |p| {
+        p.prompt_tokens as f64
+    }),
+    ("policy_matched_tokens", "Of these, those believed to be held.", |p| p.matched_tokens as f64),
+    ("policy_first_tokens", "First tokens reported.", |p| p.first_tokens as f64),
+    ("policy_first_token_seconds", "Seconds from dispatch to first token.", |p| {
+        p.first_token_seconds
+    }),
+];
+
 impl MetricsSnapshot {
     /// Writes the snapshot in the Prometheus text format, ended by `# EOF` as OpenMetrics demands.
     ///
@@ -53,11 +68,13 @@ impl MetricsSnapshot {
         for row in &self.decisions {
             let labels = [
                 ("policy", row.policy.as_str()),
+                ("arm", row.arm),
                 ("role", row.role.as_str()),
                 ("reason", row.reason.as_str()),
             ];
             sample(out, "decisions_total", &labels, row.count as f64)?;
         }
+        self.write_policies(out)?;
         for (name, kind, help, value) in PER_WORKER {
             family(out, name, kind, help)?;
             let suffix = if kind == "counter" { "_total" } else { "" };
@@ -66,8 +83,31 @@ impl MetricsSnapshot {
             }
         }
         self.write_outcomes(out)?;
+        self.write_gauges(out)?;
         self.write_tree(out)?;
         self.write_tickets(out)
+    }
+
+    fn write_policies(&self, out: &mut impl Write) -> fmt::Result {
+        for (name, help, value) in PER_POLICY {
+            family(out, name, "counter", help)?;
+            for policy in &self.policies {
+                let labels = [("policy", policy.policy.as_str()), ("arm", policy.arm)];
+                sample(out, &format!("{name}_total"), &labels, value(policy))?;
+            }
+        }
+        let Some(shadow) = &self.shadow else { return Ok(()) };
+        let counts = [
+            ("shadow_compared", "Decisions compared with the shadow's.", shadow.compared),
+            ("shadow_differing", "Of these, those with another worker.", shadow.differing),
+            ("shadow_failed", "Requests for which the shadow had no answer.", shadow.failed),
+            ("shadow_work_tokens", "Tokens left to the workers chosen.", shadow.work_tokens),
+            ("shadow_other_work_tokens", "Tokens left to the shadow's.", shadow.shadow_work_tokens),
+        ];
+        for (name, help, count) in counts {
+            single(out, name, "counter", help, count as f64)?;
+        }
+        Ok(())
     }
 
     fn write_outcomes(&self, out: &mut impl Write) -> fmt::Result {
@@ -78,6 +118,27 @@ impl MetricsSnapshot {
                 let [url, role] = labels_of(worker);
                 let labels = [url, role, ("outcome", *outcome)];
                 sample(out, "worker_failures_total", &labels, count as f64)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What policies know about workers: a family per name, in the order of first occurrence.
+    fn write_gauges(&self, out: &mut impl Write) -> fmt::Result {
+        let mut names: Vec<&str> = Vec::new();
+        for (name, _) in self.workers.iter().flat_map(|worker| &worker.policy_gauges) {
+            if !names.contains(name) {
+                names.push(name);
+            }
+        }
+        for name in names {
+            let family_name = format!("policy_worker_{name}");
+            family(out, &family_name, "gauge", "What the policy at work knows about the worker.")?;
+            for worker in &self.workers {
+                let gauges = worker.policy_gauges.iter().filter(|(other, _)| *other == name);
+                for (_, value) in gauges {
+                    sample(out, &family_name, &labels_of(worker), *value)?;
+                }
             }
         }
         Ok(())

@@ -60,7 +60,8 @@ pub trait RoutingPolicy: Send + Sync {
         pair::jointly(prefill, decode, |candidates| self.select_single(candidates, request))
     }
 
-    /// The router has charged the decision: remember the prefix, count the work.
+    /// The router has charged the decision, and remembered the prefix if the policy wants prefixes:
+    /// count the work.
     fn on_dispatch(&self, dispatch: &Dispatch<'_>) {
         let _ = dispatch;
     }
@@ -85,6 +86,12 @@ pub trait RoutingPolicy: Send + Sync {
         let _ = worker;
     }
 
+    /// Names and values of what the policy knows about a worker, for metrics. Names are lower case with
+    /// underscores and end in their unit. Not on the path of a request.
+    fn gauges(&self, worker: WorkerId, now: u64, tell: &mut dyn FnMut(&'static str, f64)) {
+        let _ = (worker, now, tell);
+    }
+
     /// This process is a fork's child: draw new random seeds, forget requests in flight.
     fn after_fork(&self) {}
 
@@ -95,9 +102,9 @@ pub trait RoutingPolicy: Send + Sync {
     }
 
     /// Whether the policy listens to `on_dispatch`, `on_first_token` and `on_request_complete`.
-    /// Asked once; where it is false the router saves the calls.
+    /// Asked once, when the policy takes over; where it is false the router saves the calls.
     fn wants_events(&self) -> bool {
-        self.wants_prefix()
+        true
     }
 }
 
@@ -111,6 +118,8 @@ pub struct RequestView<'a> {
     pub now: u64,
     /// Length of the prompt in tokens, estimated where only bytes are known; 0 if unknown.
     pub prompt_tokens: u32,
+    /// Length that the answer is expected to have, in tokens.
+    pub output_tokens: u32,
     /// The request's routing key as a keyed digest.
     pub routing_key: Option<u64>,
     /// The prompt's fingerprint and the router's prefix tree, for policies that want them.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Completion, Decision, Dispatch, FirstToken, PairDecision, RequestView, RoutingPolicy};
 use crate::error::RoutingError;
 use crate::pool::{candidates::Candidates, filter::Filter};
-use crate::worker::{Role, spec::WorkerInfo};
+use crate::worker::{Role, WorkerId, spec::WorkerInfo};
 
 /// Chooses a prefill worker, then a decode worker that may work with it: of the same group, where
 /// groups are set. If the prefill worker's group has no decode worker to give, its group is ruled
@@ -123,6 +123,10 @@ impl RoutingPolicy for PerRole {
 
     fn wants_events(&self) -> bool {
         self.prefill.wants_events() || self.decode.wants_events()
+    }
+
+    fn gauges(&self, worker: WorkerId, now: u64, tell: &mut dyn FnMut(&'static str, f64)) {
+        self.prefill.gauges(worker, now, tell);
     }
 
     fn after_fork(&self) {

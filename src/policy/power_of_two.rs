@@ -64,6 +64,10 @@ impl RoutingPolicy for PowerOfTwoPolicy {
         })
     }
 
+    fn wants_events(&self) -> bool {
+        false
+    }
+
     fn after_fork(&self) {
         self.random.reseed();
     }

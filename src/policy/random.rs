@@ -38,6 +38,10 @@ impl RoutingPolicy for RandomPolicy {
         }
     }
 
+    fn wants_events(&self) -> bool {
+        false
+    }
+
     fn after_fork(&self) {
         self.random.reseed();
     }

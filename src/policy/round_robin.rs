@@ -76,6 +76,10 @@ impl RoutingPolicy for RoundRobinPolicy {
         }
     }
 
+    fn wants_events(&self) -> bool {
+        false
+    }
+
     fn after_fork(&self) {
         self.random.reseed();
     }

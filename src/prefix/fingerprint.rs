@@ -14,6 +14,9 @@ use super::hash::{HashKey, Path};
 /// The fingerprint format that this version reads and writes.
 pub const FORMAT_VERSION: u8 = 1;
 
+/// Tells the digests of preamble blocks from others.
+const PREAMBLE: u64 = 0x10;
+
 /// What a prompt's length counts, and what a block is cut from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Unit {
@@ -377,10 +380,24 @@ impl<'k, 'b> Fingerprinter<'k, 'b> {
     /// prompts share a cache entry (see [`Digest`](super::Digest)); 0 stands for none. They may
     /// become known last because they are XORed into the finished hashes.
     pub fn finish(self, namespace: u64, shaping: u64) -> Fingerprint<'b> {
+        self.finish_behind(0, namespace, shaping)
+    }
+
+    /// As [`finish`](Self::finish), for a prompt that the engine renders behind `preamble` bytes
+    /// made from what `shaping` digests, tool declarations for instance. Whole blocks of it go
+    /// before the others, each told by the digests and its place, so that the preamble counts where
+    /// it is shared and is not shared in part.
+    pub fn finish_behind(self, preamble: u64, namespace: u64, shaping: u64) -> Fingerprint<'b> {
         let shape = u64::from(self.size.0) << 8 | self.unit as u64;
         let seed = self.key.seed(namespace, shaping, shape);
-        let blocks = &mut self.out[..self.blocks];
-        for hash in blocks.iter_mut() {
+        let leading = preamble / self.size.bytes() as u64;
+        let inserted = usize::try_from(leading).unwrap_or(usize::MAX).min(self.out.len());
+        let kept = self.blocks.min(self.out.len() - inserted);
+        self.out.copy_within(..kept, inserted);
+        for (place, hash) in (0..).zip(&mut self.out[..inserted]) {
+            *hash = self.key.digest_words([PREAMBLE, seed, place, 0]);
+        }
+        for hash in &mut self.out[inserted..inserted + kept] {
             *hash ^= seed;
         }
         let header = FingerprintHeader {
@@ -389,10 +406,11 @@ impl<'k, 'b> Fingerprinter<'k, 'b> {
             block_bytes: self.size.0,
             key_id: self.key.id(),
             namespace,
-            total: self.bytes / self.unit.bytes() as u64,
-            blocks: self.blocks as u32,
+            total: self.bytes / self.unit.bytes() as u64
+                + leading.saturating_mul(self.size.units(self.unit) as u64),
+            blocks: (inserted + kept) as u32,
         };
-        Fingerprint { header, blocks }
+        Fingerprint { header, blocks: &self.out[..inserted + kept] }
     }
 
     fn is_full(&self) -> bool {

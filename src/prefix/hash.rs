@@ -120,6 +120,16 @@ impl HashKey {
         }
         self.seed.of(chain.0)
     }
+
+    /// A keyed 64-bit digest of four words, without the buffer of a [`Digest`]: NH, then the
+    /// multilinear step, so that two different inputs collide with probability at most 2^-63.
+    #[inline]
+    pub(crate) fn digest_words(&self, words: [u64; 4]) -> u64 {
+        let [a, b, c, d] = words;
+        let first = wide(a.wrapping_add(self.nh[0]), b.wrapping_add(self.nh[1]));
+        let second = wide(c.wrapping_add(self.nh[2]), d.wrapping_add(self.nh[3]));
+        self.digest.of(first.wrapping_add(second))
+    }
 }
 
 impl std::fmt::Debug for HashKey {

@@ -1,4 +1,8 @@
 //! What a host asks: a prompt in whatever form it has it, and what the request demands of a worker.
+//!
+//! - [`body`]: from a JSON request body to a fingerprint, in one pass.
+
+pub mod body;
 
 use crate::prefix::Fingerprint;
 use crate::worker::WorkerId;
@@ -14,6 +18,11 @@ pub enum Prompt<'a> {
     Text(&'a [u8]),
     /// Token ids.
     Tokens(&'a [u32]),
+    /// A JSON request body as it came from the client: OpenAI chat, completions and responses, SGLang
+    /// generate. Read only by policies that want the prefix.
+    Json(&'a [u8]),
+    /// The same, parsed by the host.
+    Value(&'a serde_json::Value),
     /// The chained block hashes, computed earlier by the same router or one with the same key.
     Fingerprint(Fingerprint<'a>),
 }
@@ -60,6 +69,17 @@ impl<'a> Request<'a> {
     /// A request whose prompt is these token ids.
     pub fn tokens(tokens: &'a [u32]) -> Self {
         Self::new(Prompt::Tokens(tokens))
+    }
+
+    /// A request whose prompt is in this JSON body. The body's `model`, `lora_path`, `cache_salt` and
+    /// `extra_key` form the namespace unless [`Request::namespace`] sets one.
+    pub fn json(body: &'a [u8]) -> Self {
+        Self::new(Prompt::Json(body))
+    }
+
+    /// As [`Request::json`], for a body that the host has parsed.
+    pub fn value(body: &'a serde_json::Value) -> Self {
+        Self::new(Prompt::Value(body))
     }
 
     /// A request whose prompt was fingerprinted before.

@@ -4,9 +4,15 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Router, config::RouterConfig, core::Core};
+use super::{
+    Router,
+    config::RouterConfig,
+    core::Core,
+    explain::{DecisionLog, DecisionRecord, Hook},
+};
 use crate::error::{ConfigError, PolicyError};
 use crate::policy::{RoutingPolicy, factory::PolicyFactory};
+use crate::random::Random;
 
 /// Builds a router from a configuration and a factory.
 ///
@@ -40,10 +46,11 @@ use crate::policy::{RoutingPolicy, factory::PolicyFactory};
 ///     .build()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct RouterBuilder {
     config: RouterConfig,
     factory: PolicyFactory,
+    log: Option<(u32, Hook)>,
 }
 
 impl RouterBuilder {
@@ -68,12 +75,37 @@ impl RouterBuilder {
         Ok(self)
     }
 
+    /// Calls `hook` with one in `every` decisions, on the thread that asked, before the selection is
+    /// returned. Without it nothing is collected.
+    pub fn decision_log(
+        mut self,
+        every: u32,
+        hook: impl Fn(&DecisionRecord) + Send + Sync + 'static,
+    ) -> Self {
+        self.log = Some((every, Box::new(hook)));
+        self
+    }
+
     /// Builds the router.
     pub fn build(self) -> Result<Router, ConfigError> {
         let factory = match self.config.seed {
             Some(seed) => self.factory.seed(seed),
             None => self.factory,
         };
-        Ok(Router::from_core(Core::new(&self.config, factory)?))
+        let log = self.log.map(|(every, hook)| DecisionLog {
+            every,
+            hook,
+            random: Random::new(self.config.seed),
+        });
+        Ok(Router::from_core(Core::new(&self.config, factory, log)?))
+    }
+}
+
+impl std::fmt::Debug for RouterBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RouterBuilder")
+            .field("config", &self.config)
+            .field("factory", &self.factory)
+            .finish_non_exhaustive()
     }
 }

@@ -6,6 +6,8 @@ use super::ticket::MAX_TICKETS;
 use crate::error::ConfigError;
 use crate::policy::config::PolicyConfig;
 use crate::pool::MAX_WORKERS;
+use crate::prefix::BlockSize;
+use crate::request::body::{BodyOptions, MediaTokens, Messages};
 use crate::worker::health::HealthConfig;
 
 /// How a router is set. Every field has a default, so `{}` is a whole document.
@@ -28,8 +30,14 @@ pub struct RouterConfig {
     pub prefill_policy: Option<PolicyConfig>,
     /// The policy that chooses the decode worker of a pair.
     pub decode_policy: Option<PolicyConfig>,
+    /// Sends a share of the requests to a second policy, to compare the two.
+    pub split: Option<SplitConfig>,
+    /// A policy that decides beside the real one without being followed, to see how they differ.
+    pub shadow: Option<PolicyConfig>,
     /// The prefix tree.
     pub tree: TreeConfig,
+    /// How JSON request bodies are read.
+    pub body: BodyConfig,
     /// Passive health checking.
     pub health: HealthConfig,
     /// Workers that may be registered at once, at most 1,024.
@@ -50,7 +58,10 @@ impl Default for RouterConfig {
             policy: PolicyConfig::default(),
             prefill_policy: None,
             decode_policy: None,
+            split: None,
+            shadow: None,
             tree: TreeConfig::default(),
+            body: BodyConfig::default(),
             health: HealthConfig::default(),
             max_workers: MAX_WORKERS,
             max_tickets: 65_536,
@@ -73,8 +84,15 @@ impl RouterConfig {
 
     /// Checks every number against its range.
     pub fn check(&self) -> Result<(), ConfigError> {
-        let policies =
-            [Some(&self.policy), self.prefill_policy.as_ref(), self.decode_policy.as_ref()];
+        if let Some(split) = &self.split {
+            split.check()?;
+        }
+        let policies = [
+            Some(&self.policy),
+            self.prefill_policy.as_ref(),
+            self.decode_policy.as_ref(),
+            self.shadow.as_ref(),
+        ];
         policies.into_iter().flatten().try_for_each(PolicyConfig::check)?;
         self.tree.check()?;
         self.health.check()?;
@@ -82,6 +100,24 @@ impl RouterConfig {
         ConfigError::range("max_tickets", self.max_tickets as f64, 1.0, MAX_TICKETS as f64)?;
         ConfigError::range("ticket_deadline_secs", self.ticket_deadline_secs, 0.001, 604_800.0)?;
         ConfigError::range("slow_start_secs", self.slow_start_secs, 0.0, 86_400.0)
+    }
+}
+
+/// A second policy for a share of the requests. Requests with a routing key go to the same policy as
+/// long as the share stands; others are drawn at random.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SplitConfig {
+    /// The second policy.
+    pub policy: PolicyConfig,
+    /// Its share of the requests, 0 to 1.
+    pub share: f64,
+}
+
+impl SplitConfig {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+        self.policy.check()?;
+        ConfigError::range("split.share", self.share, 0.0, 1.0)
     }
 }
 
@@ -135,5 +171,56 @@ impl TreeConfig {
             *byte = u8::from_str_radix(text, 16).map_err(|_| bad())?;
         }
         Ok(Some(key))
+    }
+}
+
+/// How JSON request bodies are read. Routers that exchange fingerprints need the same settings.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+#[non_exhaustive]
+pub struct BodyConfig {
+    /// Whether only the first message counts as the prefix, as simpler routers have it. For
+    /// comparison: the whole conversation matches far more.
+    pub first_message_only: bool,
+    /// Tokens that an image counts for.
+    pub image_tokens: u32,
+    /// Tokens that an audio clip counts for.
+    pub audio_tokens: u32,
+    /// Tokens that a video counts for.
+    pub video_tokens: u32,
+    /// Tokens that a file counts for.
+    pub file_tokens: u32,
+    /// Longest body in bytes; longer ones are refused.
+    pub max_bytes: u64,
+}
+
+impl Default for BodyConfig {
+    fn default() -> Self {
+        let BodyOptions { media, max_bytes, .. } = BodyOptions::default();
+        BodyConfig {
+            first_message_only: false,
+            image_tokens: media.image,
+            audio_tokens: media.audio,
+            video_tokens: media.video,
+            file_tokens: media.file,
+            max_bytes,
+        }
+    }
+}
+
+impl BodyConfig {
+    pub(crate) fn options(&self, block_bytes: BlockSize) -> BodyOptions {
+        BodyOptions {
+            block_bytes,
+            namespace: None,
+            messages: if self.first_message_only { Messages::FirstOnly } else { Messages::All },
+            media: MediaTokens {
+                image: self.image_tokens,
+                audio: self.audio_tokens,
+                video: self.video_tokens,
+                file: self.file_tokens,
+            },
+            max_bytes: self.max_bytes,
+        }
     }
 }

@@ -12,30 +12,31 @@ use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 
 use super::config::RouterConfig;
+use super::explain::DecisionLog;
+use super::policies::{MAX_POLICIES, Policies};
 use super::ticket::Tickets;
 use crate::error::{ConfigError, PoolError};
-use crate::metrics::Decisions;
-use crate::policy::{RoutingPolicy, config::PolicyConfig, factory::PolicyFactory, pair::PerRole};
+use crate::policy::factory::PolicyFactory;
 use crate::pool::{
     registry::{Registry, WorkerStatus},
     set::WORDS,
     snapshot::PoolSnapshot,
 };
 use crate::prefix::{BlockSize, Digest, HashKey, PrefixTree};
+use crate::random::Random;
+use crate::request::body::BodyOptions;
 use crate::stripe::Striped;
 use crate::sync::atomic::{
     AtomicBool, AtomicU32, AtomicU64,
     Ordering::{Relaxed, SeqCst},
 };
 use crate::worker::{
-    Role, WorkerId,
+    WorkerId,
     health::{HealthConfig, Outcome},
     spec::{WorkerInfo, WorkerSpec},
     state::{LoadReport, WorkerState},
 };
 
-/// Policies that may be installed at once: the current ones and those with requests in flight.
-const MAX_POLICIES: usize = 64;
 /// Domains of the keyed digests, so that equal bytes with different meanings differ.
 pub(super) const NAMESPACE: u8 = 1;
 const URL: u8 = 2;
@@ -56,11 +57,14 @@ pub(crate) struct Core {
     pub(super) tree: PrefixTree,
     pub(super) key: HashKey,
     pub(super) block: BlockSize,
+    pub(super) body: BodyOptions,
     pub(super) health: HealthConfig,
     /// Nanoseconds an open ticket lives without a sign of life.
     pub(super) deadline: u64,
     /// Requests answered without a ticket because the table was full.
     pub(super) untracked: Striped<AtomicU64>,
+    pub(super) log: Option<DecisionLog>,
+    pub(super) random: Random,
     /// Bytes of prompt text per token, as an `f32`; learned from reported usage.
     pub(super) bytes_per_token: AtomicU32,
     /// Policies that are being retired: see "Removal" in `ticket`.
@@ -82,27 +86,11 @@ pub(super) struct View {
     pub(super) policies: Policies,
 }
 
-/// The installed policies, by index.
-#[derive(Clone, Default)]
-pub(super) struct Policies {
-    pub(super) installed: Vec<Option<Arc<Installed>>>,
-    regular: usize,
-    pair: usize,
-}
-
-/// A policy at work.
-pub(super) struct Installed {
-    pub(super) policy: Arc<dyn RoutingPolicy>,
-    pub(super) index: u16,
-    pub(super) wants_prefix: bool,
-    pub(super) wants_events: bool,
-    pub(super) decisions: Striped<Decisions>,
-}
-
-struct Writer {
-    registry: Registry,
-    policies: Policies,
-    factory: PolicyFactory,
+/// The writer's side.
+pub(super) struct Writer {
+    pub(super) registry: Registry,
+    pub(super) policies: Policies,
+    pub(super) factory: PolicyFactory,
     /// The latest time that any change was told: the clock of changes that are not told a time.
     now: u64,
     /// When time alone changes the membership's snapshot.
@@ -111,24 +99,12 @@ struct Writer {
     old: Vec<Arc<View>>,
 }
 
-impl Policies {
-    #[inline]
-    pub(super) fn of(&self, role: Role) -> Option<&Arc<Installed>> {
-        let index = if role == Role::Regular { self.regular } else { self.pair };
-        self.installed.get(index)?.as_ref()
-    }
-
-    pub(super) fn get(&self, index: u16) -> Option<&Installed> {
-        self.installed.get(usize::from(index))?.as_deref()
-    }
-
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<Installed>> {
-        self.installed.iter().flatten()
-    }
-}
-
 impl Core {
-    pub(super) fn new(config: &RouterConfig, factory: PolicyFactory) -> Result<Self, ConfigError> {
+    pub(super) fn new(
+        config: &RouterConfig,
+        factory: PolicyFactory,
+        log: Option<DecisionLog>,
+    ) -> Result<Self, ConfigError> {
         config.check()?;
         let rows: Arc<[WorkerState]> =
             (0..slots_for(config.max_workers)).map(|_| WorkerState::new()).collect();
@@ -156,9 +132,12 @@ impl Core {
             rows,
             key,
             block,
+            body: config.body.options(block),
             health: config.health.clone(),
             deadline,
             untracked: Striped::new(|_| AtomicU64::new(0)),
+            log,
+            random: Random::new(config.seed),
             bytes_per_token: AtomicU32::new(4f32.to_bits()),
             retired: std::array::from_fn(|_| AtomicBool::new(false)),
             wake_at: AtomicU64::new(0),
@@ -180,6 +159,8 @@ impl Core {
             config.prefill_policy.as_ref(),
             config.decode_policy.as_ref(),
         )?;
+        core.set_split(config.split.as_ref())?;
+        core.set_shadow(config.shadow.as_ref())?;
         Ok(core)
     }
 
@@ -288,81 +269,6 @@ impl Core {
         self.writer.lock().registry.statuses(now)
     }
 
-    pub(super) fn policy_name(&self) -> String {
-        let view = self.view();
-        view.policies.of(Role::Regular).map_or(String::new(), |p| p.policy.name().to_owned())
-    }
-
-    pub(super) fn set_policies(
-        &self,
-        policy: &PolicyConfig,
-        prefill: Option<&PolicyConfig>,
-        decode: Option<&PolicyConfig>,
-    ) -> Result<(), ConfigError> {
-        let mut writer = self.writer.lock();
-        let regular = writer.factory.build(policy)?;
-        let pair: Option<Arc<dyn RoutingPolicy>> = if prefill.is_none() && decode.is_none() {
-            None
-        } else {
-            let of_role =
-                |config: Option<&PolicyConfig>| writer.factory.build(config.unwrap_or(policy));
-            Some(Arc::new(PerRole::new(of_role(prefill)?, of_role(decode)?)))
-        };
-        self.free_retired(&mut writer);
-        writer.policies.regular = self.install(&mut writer, regular)?;
-        writer.policies.pair = match pair {
-            Some(pair) => self.install(&mut writer, pair)?,
-            None => writer.policies.regular,
-        };
-        self.publish(&mut writer);
-        Ok(())
-    }
-
-    fn install(
-        &self,
-        writer: &mut Writer,
-        policy: Arc<dyn RoutingPolicy>,
-    ) -> Result<usize, ConfigError> {
-        let free = writer.policies.installed.iter().position(Option::is_none);
-        let index = free.unwrap_or(writer.policies.installed.len());
-        if index >= MAX_POLICIES {
-            return Err(ConfigError::TooManyPolicies(MAX_POLICIES));
-        }
-        for info in writer.registry.infos() {
-            policy.on_worker_added(info);
-        }
-        self.retired[index].store(false, SeqCst);
-        let installed = Arc::new(Installed {
-            index: index as u16,
-            wants_prefix: policy.wants_prefix(),
-            wants_events: policy.wants_events(),
-            decisions: Striped::new(|_| Decisions::default()),
-            policy,
-        });
-        if index == writer.policies.installed.len() {
-            writer.policies.installed.push(None);
-        }
-        writer.policies.installed[index] = Some(installed);
-        Ok(index)
-    }
-
-    /// Lets go of replaced policies that no open ticket names. The flag is raised before the tickets
-    /// are scanned; whoever opens a ticket looks at it afterwards, so none is missed.
-    fn free_retired(&self, writer: &mut Writer) {
-        let (regular, pair) = (writer.policies.regular, writer.policies.pair);
-        for (index, place) in writer.policies.installed.iter_mut().enumerate() {
-            if place.is_none() || index == regular || index == pair {
-                continue;
-            }
-            self.retired[index].store(true, SeqCst);
-            if self.tickets.in_use(index as u16) {
-                self.retired[index].store(false, SeqCst);
-            } else {
-                *place = None;
-            }
-        }
-    }
-
     /// Marks a slot whose health may have changed.
     pub(super) fn mark(&self, slot: u16) {
         if let Some(word) = self.dirty.get(usize::from(slot) / 64) {
@@ -407,7 +313,7 @@ impl Core {
         }
     }
 
-    fn write<T, E>(
+    pub(super) fn write<T, E>(
         &self,
         now: Option<u64>,
         change: impl FnOnce(&Core, &mut Writer) -> Result<T, E>,
@@ -473,6 +379,7 @@ impl Core {
     }
 
     pub(super) fn after_fork(&self) {
+        self.random.reseed();
         self.tickets.clear();
         self.rows.iter().for_each(WorkerState::forget_charges);
         for installed in self.view().policies.iter() {

@@ -41,19 +41,19 @@ impl Core {
         let _pin = Pin::new(self.row(seen.prefill.unwrap_or(seen.slot)));
         let charge = self.tickets.first_token(ticket)?;
         let _release = charge.prefill.map(|slot| Release { core: self, slot, resident: 0 });
+        let view = self.view();
+        let Some(installed) = view.policies.get(charge.policy) else { return Ok(()) };
+        installed.decisions.mine().count_first_token(now.saturating_sub(charge.dispatched));
         if charge.notify {
-            let policies = &self.view().policies;
-            if let Some(installed) = policies.get(charge.policy) {
-                installed.policy.on_first_token(&FirstToken {
-                    worker: self.id(charge.prefill.unwrap_or(charge.slot)),
-                    role: if charge.prefill.is_some() { Role::Prefill } else { Role::Regular },
-                    now,
-                    dispatched: charge.dispatched,
-                    work_tokens: charge.work_tokens,
-                    matched_tokens: charge.matched_tokens,
-                    cached_tokens,
-                });
-            }
+            installed.policy.on_first_token(&FirstToken {
+                worker: self.id(charge.prefill.unwrap_or(charge.slot)),
+                role: if charge.prefill.is_some() { Role::Prefill } else { Role::Regular },
+                now,
+                dispatched: charge.dispatched,
+                work_tokens: charge.work_tokens,
+                matched_tokens: charge.matched_tokens,
+                cached_tokens,
+            });
         }
         Ok(())
     }

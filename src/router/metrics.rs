@@ -1,10 +1,13 @@
 //! Reads the counters into a snapshot.
 
 use super::core::Core;
-use crate::metrics::{DecisionCount, MetricsSnapshot, TicketMetrics, WorkerMetrics};
+use super::policies::{Arm, Installed};
+use crate::metrics::{
+    DecisionCount, MetricsSnapshot, PolicyMetrics, ShadowMetrics, TicketMetrics, WorkerMetrics,
+};
 use crate::policy::Reason;
 use crate::sync::atomic::Ordering::Relaxed;
-use crate::worker::{Role, health::Outcome};
+use crate::worker::{Role, health::Outcome, spec::WorkerInfo};
 
 impl Core {
     /// O(workers + policies); allocates. Counters are read one after the other, so a snapshot taken
@@ -26,13 +29,17 @@ impl Core {
                     predicted_cached_tokens,
                     reported_cached_tokens,
                     resident_tokens: row.resident_tokens(),
+                    policy_gauges: self.policy_gauges(&status.info, now),
                     info: status.info,
                 })
             })
             .collect();
         let expired = workers.iter().map(|w| w.outcomes[Outcome::Expired.index()]).sum();
+        let view = self.view();
         MetricsSnapshot {
-            decisions: self.decisions(),
+            decisions: view.policies.iter().flat_map(decisions_of).collect(),
+            policies: view.policies.iter().map(sums_of).collect(),
+            shadow: view.policies.iter().find(|policy| policy.arm == Arm::Shadow).map(shadow_of),
             tree: self.tree.stats(),
             tickets: TicketMetrics {
                 open: self.tickets.open_count(),
@@ -44,21 +51,43 @@ impl Core {
             workers,
         }
     }
+}
 
-    fn decisions(&self) -> Vec<DecisionCount> {
-        let view = self.view();
-        let mut counts = Vec::new();
-        for installed in view.policies.iter() {
-            for role in Role::ALL {
-                for reason in Reason::ALL {
-                    let count = installed.decisions.iter().map(|d| d.get(role, reason)).sum();
-                    if count > 0 {
-                        let policy = installed.policy.name().to_owned();
-                        counts.push(DecisionCount { policy, role, reason, count });
-                    }
-                }
-            }
+impl Core {
+    fn policy_gauges(&self, info: &WorkerInfo, now: u64) -> Vec<(&'static str, f64)> {
+        let mut gauges = Vec::new();
+        if let Some(installed) = self.view().policies.main_of(info.role) {
+            installed.policy.gauges(info.id, now, &mut |name, value| gauges.push((name, value)));
         }
-        counts
+        gauges
     }
+}
+
+fn decisions_of(installed: &Installed) -> Vec<DecisionCount> {
+    let count = |role, reason| DecisionCount {
+        policy: installed.policy.name().to_owned(),
+        arm: installed.arm.as_str(),
+        role,
+        reason,
+        count: installed.decisions.iter().map(|stripe| stripe.get(role, reason)).sum(),
+    };
+    let pairs = Role::ALL.into_iter().flat_map(|role| Reason::ALL.map(|reason| (role, reason)));
+    pairs.map(|(role, reason)| count(role, reason)).filter(|row| row.count > 0).collect()
+}
+
+fn sums_of(installed: &Installed) -> PolicyMetrics {
+    let mut sums = PolicyMetrics {
+        policy: installed.policy.name().to_owned(),
+        arm: installed.arm.as_str(),
+        ..Default::default()
+    };
+    installed.decisions.iter().for_each(|stripe| stripe.add_to(&mut sums));
+    sums
+}
+
+fn shadow_of(installed: &Installed) -> ShadowMetrics {
+    let mut sums =
+        ShadowMetrics { policy: installed.policy.name().to_owned(), ..Default::default() };
+    installed.shadow.iter().for_each(|stripe| stripe.add_to(&mut sums));
+    sums
 }

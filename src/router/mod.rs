@@ -5,16 +5,20 @@
 //! - [`config`]: all of it as configuration.
 //! - [`builder`]: a router with custom policies.
 //! - [`core`]: the shared state, its snapshot, and the writer's side.
+//! - [`policies`]: which policy decides, and how they are switched.
 //! - [`route`]: select: read the snapshot, ask the policy, commit.
 //! - [`finish`]: first token, completion, expiry: give back what was charged.
+//! - [`explain`]: the decision log.
 //! - [`selection`]: what a host gets, and the load coming back when it is dropped.
 //! - [`ticket`]: the fixed table of open requests.
 
 pub(crate) mod builder;
 pub(crate) mod config;
 mod core;
+pub(crate) mod explain;
 mod finish;
 mod metrics;
+mod policies;
 mod route;
 pub(crate) mod selection;
 pub(crate) mod ticket;
@@ -22,7 +26,7 @@ pub(crate) mod ticket;
 use std::sync::Arc;
 
 use self::builder::RouterBuilder;
-use self::config::RouterConfig;
+use self::config::{RouterConfig, SplitConfig};
 use self::core::{Core, Handle};
 use self::finish::Ending;
 use self::route::{Pair, Single};
@@ -30,10 +34,10 @@ use self::selection::{PairSelection, Selection};
 use self::ticket::Ticket;
 use crate::error::{ConfigError, PoolError, RoutingError, TicketError};
 use crate::metrics::MetricsSnapshot;
-use crate::policy::{Usage, config::PolicyConfig};
-use crate::pool::registry::WorkerStatus;
-use crate::prefix::{BlockSize, Fingerprint, FingerprintError, HashKey};
-use crate::request::Request;
+use crate::policy::{RequestView, Usage, config::PolicyConfig};
+use crate::pool::{candidates::Candidates, registry::WorkerStatus};
+use crate::prefix::{BlockSize, Fingerprint, HashKey};
+use crate::request::{Request, body::BodyReader};
 use crate::stripe::Striped;
 use crate::worker::{
     Role, WorkerId,
@@ -178,7 +182,11 @@ impl Router {
     #[inline]
     pub fn select_at(&self, request: &Request<'_>, now: u64) -> Result<Selection, RoutingError> {
         let routed = self.core().route::<Single>(request, now)?;
-        Ok(Selection::new(Arc::clone(self.shared.handles.mine()), routed))
+        let selection = Selection::new(Arc::clone(self.shared.handles.mine()), routed);
+        if let Some(log) = &self.core().log {
+            log.offer(Role::Regular, &selection.chosen(), selection.ticket(), now);
+        }
+        Ok(selection)
     }
 
     /// Names a prefill and a decode worker for a request, as one decision under one ticket.
@@ -193,7 +201,27 @@ impl Router {
         now: u64,
     ) -> Result<PairSelection, RoutingError> {
         let routed = self.core().route::<Pair>(request, now)?;
-        Ok(PairSelection::new(Arc::clone(self.shared.handles.mine()), routed))
+        let pair = PairSelection::new(Arc::clone(self.shared.handles.mine()), routed);
+        if let Some(log) = &self.core().log {
+            log.offer(Role::Prefill, &pair.prefill(), pair.ticket(), now);
+            log.offer(Role::Decode, &pair.decode(), pair.ticket(), now);
+        }
+        Ok(pair)
+    }
+
+    /// Hands `look` what a policy is shown when it chooses a worker of this role for this request, at
+    /// this time; nothing is charged or counted. For policies on trial, dashboards and tests.
+    ///
+    /// The prompt is not read: [`RequestView::prefix`] is `None`. Membership changes made by `look`
+    /// itself show in the next call.
+    pub fn with_candidates<T>(
+        &self,
+        role: Role,
+        request: &Request<'_>,
+        now: u64,
+        look: impl FnOnce(&Candidates<'_>, &RequestView<'_>) -> T,
+    ) -> T {
+        self.core().with_candidates(role, request, now, look)
     }
 
     /// The prompt is computed: `cached_tokens` of it came from the worker's cache, if it says so. A
@@ -278,6 +306,17 @@ impl Router {
         self.core().set_policies(policy, prefill, decode)
     }
 
+    /// Sends a share of the requests to a second policy, or stops doing so; see [`SplitConfig`].
+    pub fn set_split(&self, split: Option<&SplitConfig>) -> Result<(), ConfigError> {
+        self.core().set_split(split)
+    }
+
+    /// Lets a second policy decide beside the real one without being followed, or stops it. The
+    /// metrics say how often the two differ, and by how many tokens to be computed.
+    pub fn set_shadow(&self, shadow: Option<&PolicyConfig>) -> Result<(), ConfigError> {
+        self.core().set_shadow(shadow)
+    }
+
     /// The name of the policy for regular requests.
     pub fn policy(&self) -> String {
         self.core().policy_name()
@@ -295,8 +334,19 @@ impl Router {
         &self,
         request: &Request<'_>,
         buffer: &'b mut [u64],
-    ) -> Result<Fingerprint<'b>, FingerprintError> {
-        self.core().fingerprint(request, buffer)
+    ) -> Result<Fingerprint<'b>, RoutingError> {
+        self.core().fingerprint(request, buffer).map(|printed| printed.fingerprint)
+    }
+
+    /// A reader for a JSON body that arrives in chunks, set up as this router reads bodies; block
+    /// hashes go to `buffer`. A request made of the resulting fingerprint routes like the whole body.
+    pub fn body_reader<'r, 'b>(
+        &'r self,
+        namespace: Option<&str>,
+        buffer: &'b mut [u64],
+    ) -> BodyReader<'r, 'b> {
+        let core = self.core();
+        BodyReader::new(&core.key, core.body_options(namespace), buffer)
     }
 
     /// Everything counted so far.

@@ -8,8 +8,9 @@
 
 use std::marker::PhantomData;
 
-use super::core::{Core, DEFAULT_OUTPUT_TOKENS, Installed, NAMESPACE, ROUTING_KEY, View};
+use super::core::{Core, DEFAULT_OUTPUT_TOKENS, NAMESPACE, ROUTING_KEY, View};
 use super::finish::Ending;
+use super::policies::Installed;
 use super::ticket::{Charge, Reserved, Ticket};
 use crate::error::{PolicyError, RoutingError};
 use crate::policy::{
@@ -21,7 +22,10 @@ use crate::pool::{
     filter::Filter,
 };
 use crate::prefix::{Fingerprint, FingerprintError, Fingerprinter, Unit};
-use crate::request::{Prompt, Request};
+use crate::request::{
+    Prompt, Request,
+    body::{BodyFingerprint, BodyOptions, BodyReader, read_value},
+};
 use crate::sync::atomic::Ordering::{Relaxed, SeqCst};
 use crate::worker::{Role, health::Outcome, state::WorkerState};
 
@@ -124,6 +128,29 @@ fn check(
     }
 }
 
+/// A prompt's fingerprint, and what its body says beside.
+pub(super) struct Printed<'b> {
+    pub(super) fingerprint: Fingerprint<'b>,
+    /// Most tokens that the body allows the answer.
+    max_tokens: Option<u32>,
+}
+
+impl<'b> Printed<'b> {
+    fn plain(fingerprint: Fingerprint<'b>) -> Self {
+        Printed { fingerprint, max_tokens: None }
+    }
+}
+
+/// Lengths of a request.
+struct Size {
+    /// Of the prompt, in tokens.
+    tokens: u32,
+    /// Of the prompt in bytes, where `tokens` is estimated from them; else 0.
+    bytes: u32,
+    /// Of the answer in tokens, as far as the body limits it.
+    output: Option<u32>,
+}
+
 /// A committed decision.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Routed<C> {
@@ -139,6 +166,7 @@ struct Trip<'a, M> {
     core: &'a Core,
     view: &'a View,
     installed: &'a Installed,
+    shadow: Option<&'a Installed>,
     request: &'a Request<'a>,
     filter: Option<&'a Filter>,
     now: u64,
@@ -157,21 +185,26 @@ impl Core {
         }
         for _ in 0..ATTEMPTS {
             let view = self.view();
-            let Some(installed) = view.policies.of(M::ROLE) else { break };
+            let Some(installed) = view.policies.choose(self, M::ROLE, request) else { break };
+            let shadow = view.policies.shadow(M::ROLE);
             let filter = Filter::of_request(request, &view.pool);
             let trip = Trip::<M> {
                 core: self,
                 view: &view,
                 installed,
+                shadow,
                 request,
                 filter: filter.as_ref(),
                 now,
                 mode: PhantomData,
             };
-            let routed = if installed.wants_prefix {
+            let wants_prefix =
+                installed.wants_prefix || shadow.is_some_and(|shadow| shadow.wants_prefix);
+            let routed = if wants_prefix {
                 trip.with_prefix()?
             } else {
-                trip.decide_and_commit(self.estimated_tokens(request), 0, None)?
+                let tokens = self.estimated_tokens(request);
+                trip.decide_and_commit(Size { tokens, bytes: 0, output: None }, None)?
             };
             if let Some(routed) = routed {
                 return Ok(routed);
@@ -188,12 +221,37 @@ impl Core {
         Candidates::new(&view.pool, role, Rows::Own(&self.rows), filter.as_ref()).none()
     }
 
+    pub(super) fn with_candidates<T>(
+        &self,
+        role: Role,
+        request: &Request<'_>,
+        now: u64,
+        look: impl FnOnce(&Candidates<'_>, &RequestView<'_>) -> T,
+    ) -> T {
+        let view = self.view();
+        let filter = Filter::of_request(request, &view.pool);
+        let rows = Rows::Own(&self.rows);
+        let candidates = Candidates::new(&view.pool, role, rows, filter.as_ref());
+        let shown = RequestView {
+            request,
+            now,
+            prompt_tokens: self.estimated_tokens(request),
+            output_tokens: request.expected_output_tokens.unwrap_or(DEFAULT_OUTPUT_TOKENS),
+            routing_key: request.routing_key.map(|key| self.digest(ROUTING_KEY, key)),
+            prefix: None,
+        };
+        look(&candidates, &shown)
+    }
+
     /// The prompt's length in tokens, without reading it.
     fn estimated_tokens(&self, request: &Request<'_>) -> u32 {
         match &request.prompt {
             Prompt::None => 0,
             Prompt::Text(text) => (text.len() as f32 / self.bytes_per_token()) as u32,
             Prompt::Tokens(tokens) => clamp(tokens.len() as u64),
+            Prompt::Json(body) => (body.len() as f32 / self.bytes_per_token()) as u32,
+            // Its length is not known without reading it.
+            Prompt::Value(_) => 0,
             Prompt::Fingerprint(fingerprint) => self.tokens_of(fingerprint),
         }
     }
@@ -216,24 +274,46 @@ impl Core {
         request.namespace.map_or(0, |namespace| self.digest(NAMESPACE, namespace.as_bytes()))
     }
 
+    /// The options for a body in this namespace; without one, the body's own fields form it.
+    pub(super) fn body_options(&self, namespace: Option<&str>) -> BodyOptions {
+        let namespace = namespace.map(|text| self.digest(NAMESPACE, text.as_bytes()));
+        BodyOptions { namespace, ..self.body }
+    }
+
     pub(super) fn fingerprint<'b>(
         &self,
         request: &Request<'_>,
         buffer: &'b mut [u64],
-    ) -> Result<Fingerprint<'b>, FingerprintError> {
-        let namespace = self.namespace_of(request);
-        let start = |unit, buffer| Fingerprinter::new(&self.key, unit, self.block, buffer);
-        let mut printer = match &request.prompt {
-            Prompt::Fingerprint(given) => return self.copy(given, request, buffer),
-            Prompt::Tokens(_) => start(Unit::Tokens, buffer),
-            Prompt::None | Prompt::Text(_) => start(Unit::Text, buffer),
+    ) -> Result<Printed<'b>, RoutingError> {
+        let print = |unit, buffer, push: &dyn Fn(&mut Fingerprinter<'_, '_>)| {
+            let mut printer = Fingerprinter::new(&self.key, unit, self.block, buffer);
+            push(&mut printer);
+            Printed::plain(printer.finish(self.namespace_of(request), 0))
         };
-        match &request.prompt {
-            Prompt::Text(text) => printer.push(text),
-            Prompt::Tokens(tokens) => printer.push_tokens(tokens),
-            Prompt::None | Prompt::Fingerprint(_) => {}
-        }
-        Ok(printer.finish(namespace, 0))
+        Ok(match &request.prompt {
+            Prompt::None => print(Unit::Text, buffer, &|_| {}),
+            Prompt::Text(text) => print(Unit::Text, buffer, &|printer| printer.push(text)),
+            Prompt::Tokens(tokens) => {
+                print(Unit::Tokens, buffer, &|printer| printer.push_tokens(tokens))
+            }
+            Prompt::Json(body) => {
+                let options = self.body_options(request.namespace);
+                let mut reader = BodyReader::new(&self.key, options, buffer);
+                reader.push(body)?;
+                self.of_body(reader.finish()?)
+            }
+            Prompt::Value(body) => {
+                let options = self.body_options(request.namespace);
+                self.of_body(read_value(&self.key, options, body, buffer)?)
+            }
+            Prompt::Fingerprint(given) => Printed::plain(self.copy(given, request, buffer)?),
+        })
+    }
+
+    /// A body without a prompt that can be read has an empty fingerprint.
+    fn of_body<'b>(&self, body: BodyFingerprint<'b>) -> Printed<'b> {
+        let empty = || Fingerprinter::new(&self.key, Unit::Text, self.block, &mut []).finish(0, 0);
+        Printed { fingerprint: body.fingerprint.unwrap_or_else(empty), max_tokens: body.max_tokens }
     }
 
     fn copy<'b>(
@@ -278,9 +358,12 @@ impl<M: Mode> Trip<'_, M> {
             Prompt::None => 0,
             Prompt::Text(text) => text.len(),
             Prompt::Tokens(tokens) => size_of_val(*tokens),
+            Prompt::Json(body) => body.len(),
+            // The length of a parsed body is only known by walking it, so it gets the largest window.
+            Prompt::Value(_) => usize::MAX,
             Prompt::Fingerprint(given) => {
                 self.core.check(given, self.request)?;
-                return self.with_fingerprint(*given);
+                return self.with_fingerprint(Printed::plain(*given));
             }
         };
         match bytes / self.core.block.bytes() {
@@ -293,41 +376,50 @@ impl<M: Mode> Trip<'_, M> {
     #[inline(never)]
     fn with_window<const BLOCKS: usize>(&self) -> Result<Option<Routed<M::Choice>>, RoutingError> {
         let mut window = [0; BLOCKS];
-        let fingerprint = self.core.fingerprint(self.request, &mut window)?;
-        self.with_fingerprint(fingerprint)
+        let printed = self.core.fingerprint(self.request, &mut window)?;
+        self.with_fingerprint(printed)
     }
 
     fn with_fingerprint(
         &self,
-        fingerprint: Fingerprint<'_>,
+        printed: Printed<'_>,
     ) -> Result<Option<Routed<M::Choice>>, RoutingError> {
+        let Printed { fingerprint, max_tokens } = printed;
         let header = fingerprint.header();
         let bytes = if header.unit == Unit::Text { clamp(header.total) } else { 0 };
         let tokens = self.core.tokens_of(&fingerprint);
         let tokens_per_block = self.core.tokens_per_block(header.unit);
         let query =
             PrefixQuery::new(&self.core.tree, &self.view.pool, fingerprint, tokens_per_block);
-        self.decide_and_commit(tokens, bytes, Some(&query))
+        let expected = max_tokens.map(|most| most.min(DEFAULT_OUTPUT_TOKENS));
+        self.decide_and_commit(Size { tokens, bytes, output: expected }, Some(&query))
     }
 
     /// `None`: somebody else took the worker's last place, or the worker has just left.
     #[inline(always)]
     fn decide_and_commit(
         &self,
-        prompt_tokens: u32,
-        prompt_bytes: u32,
+        size: Size,
         prefix: Option<&PrefixQuery<'_>>,
     ) -> Result<Option<Routed<M::Choice>>, RoutingError> {
         let key = self.request.routing_key;
         let request = RequestView {
             request: self.request,
             now: self.now,
-            prompt_tokens,
+            prompt_tokens: size.tokens,
+            output_tokens: self
+                .request
+                .expected_output_tokens
+                .or(size.output)
+                .unwrap_or(DEFAULT_OUTPUT_TOKENS),
             routing_key: key.map(|key| self.core.digest(ROUTING_KEY, key)),
             prefix,
         };
         let choice = M::decide(&*self.installed.policy, |role| self.candidates(role), &request)?;
-        Ok(self.commit(&choice, &request, prompt_bytes))
+        if let Some(shadow) = self.shadow {
+            self.compare(shadow, &choice, &request);
+        }
+        Ok(self.commit(&choice, &request, size.bytes))
     }
 
     #[inline(always)]
@@ -346,6 +438,9 @@ impl<M: Mode> Trip<'_, M> {
         let mut undo = Undo { core, reserved: Some(reserved), charge: &charge, charged: 0 };
         if !undo.charge_workers() {
             return None;
+        }
+        if let Some(prefix) = request.prefix {
+            prefix.remember(M::prefill(choice).unwrap_or(M::main(choice)).worker.slot());
         }
         if charge.notify {
             // Unwinding out of the policy gives the charge back, too.
@@ -368,8 +463,7 @@ impl<M: Mode> Trip<'_, M> {
         let worked = prefill.unwrap_or(main);
         // KV tokens are counted where somebody compares them: for pairs, and for policies that listen.
         let resident_tokens = if M::ROLE == Role::Decode || self.installed.wants_events {
-            let output = request.request.expected_output_tokens.unwrap_or(DEFAULT_OUTPUT_TOKENS);
-            request.prompt_tokens.saturating_add(output)
+            request.prompt_tokens.saturating_add(request.output_tokens)
         } else {
             0
         };
@@ -385,6 +479,24 @@ impl<M: Mode> Trip<'_, M> {
             resident_tokens,
             prompt_bytes,
         }
+    }
+
+    /// Lets the shadow decide and counts how its decision differs. Nothing of it is committed.
+    #[cold]
+    fn compare(&self, shadow: &Installed, choice: &M::Choice, request: &RequestView<'_>) {
+        let counts = shadow.shadow.mine();
+        let candidates = |role| self.candidates(role);
+        let Ok(other) = M::decide(&*shadow.policy, candidates, request) else {
+            return counts.count_failure();
+        };
+        let worked = |choice| M::prefill(choice).unwrap_or(M::main(choice)).worker;
+        let work = |choice| {
+            let held = request.prefix.map_or(0, |p| p.tokens(p.blocks_of(worked(choice).slot())));
+            request.prompt_tokens.saturating_sub(held)
+        };
+        let differs =
+            worked(choice) != worked(&other) || M::main(choice).worker != M::main(&other).worker;
+        counts.count(differs, work(choice), work(&other));
     }
 
     fn tell(&self, choice: &M::Choice, request: &RequestView<'_>) {
@@ -417,6 +529,10 @@ impl<M: Mode> Trip<'_, M> {
         let main = M::main(choice);
         let decisions = self.installed.decisions.mine();
         decisions.count(M::ROLE, main.reason);
+        if request.prefix.is_some() {
+            let worked = M::prefill(choice).unwrap_or(main);
+            decisions.count_tokens(request.prompt_tokens, worked.matched_tokens);
+        }
         if let Some(prefill) = M::prefill(choice) {
             decisions.count(Role::Prefill, prefill.reason);
         }

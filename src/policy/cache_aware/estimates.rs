@@ -12,6 +12,10 @@ use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
 const LEAST_RELIABILITY: f64 = 0.05;
 /// A worker's measured rate is taken between a quarter and four times the mean.
 const RELATIVE_RATES: (f64, f64) = (0.25, 4.0);
+/// Nanoseconds after which a worker's measured rate says nothing any more.
+const STALE: u64 = 60_000_000_000;
+/// Nanoseconds beyond which a prefill says more about the clock or the client than about the rate.
+const LONGEST: u64 = 600_000_000_000;
 
 /// Estimates of one policy.
 #[derive(Debug)]
@@ -126,14 +130,26 @@ impl Estimates {
         if seconds > 0.0 { self.work_sum.get() / seconds } else { self.initial_rate }
     }
 
-    /// The worker's rate relative to the mean; 1 before its first sample.
-    pub(super) fn relative_rate(&self, slot: usize) -> f64 {
+    /// The worker's rate relative to the mean. A worker without a sample, or that has computed nothing
+    /// for a while, is taken for a fast one, so that it is tried and a slow minute does not brand it
+    /// for ever.
+    pub(super) fn relative_rate(&self, slot: usize, now: u64) -> f64 {
         let row = self.row(slot);
         let (work, seconds) = (row.work_sum.get(), row.time_sum.get());
-        if seconds <= 0.0 {
-            return 1.0;
+        let mean = self.rate();
+        // Either way: after a backward jump of the clock the last sample lies in the future.
+        let idle = now.abs_diff(row.last_done.load(Relaxed));
+        if seconds <= 0.0 || mean <= 0.0 || idle > STALE {
+            return RELATIVE_RATES.1;
         }
-        (work / seconds / self.rate()).clamp(RELATIVE_RATES.0, RELATIVE_RATES.1)
+        (work / seconds / mean).clamp(RELATIVE_RATES.0, RELATIVE_RATES.1)
+    }
+
+    /// The worker's own rate in tokens per second; the mean before its first sample.
+    pub(super) fn own_rate(&self, slot: usize) -> f64 {
+        let row = self.row(slot);
+        let seconds = row.time_sum.get();
+        if seconds > 0.0 { row.work_sum.get() / seconds } else { self.rate() }
     }
 
     pub(super) fn sample_rate(&self, slot: usize, work: u32, seconds: f64, decay: f64) {
@@ -197,12 +213,14 @@ impl Estimates {
         }
     }
 
-    /// The work is done. Seconds that the worker spent on it, if time went on meanwhile.
+    /// The work is done. Seconds that the worker spent on it, unless that cannot be told.
     pub(super) fn finish(&self, slot: usize, work: u32, dispatched: u64, now: u64) -> Option<f64> {
         self.cancel(slot, work);
         let row = self.row(slot);
-        let began = dispatched.max(row.last_done.fetch_max(now, Relaxed));
-        (now > began).then(|| (now - began) as f64 / 1e9)
+        // A plain exchange, not a maximum: a clock that once jumped ahead must not stay ahead.
+        let began = dispatched.max(row.last_done.swap(now, Relaxed));
+        let spent = now.saturating_sub(began);
+        (spent > 0 && spent <= LONGEST).then(|| spent as f64 / 1e9)
     }
 
     /// A clean row for whoever takes the slot.

@@ -11,7 +11,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{estimates::Estimates, formula, least_resident, remember, rendezvous};
+use super::{estimates::Estimates, formula, least_resident, rendezvous};
 use crate::error::{ConfigError, RoutingError};
 use crate::policy::{
     Completion, Decision, Dispatch, FirstToken, Reason, RequestView, RoutingPolicy, RunnerUp,
@@ -21,7 +21,7 @@ use crate::pool::{
     set::SlotSet,
 };
 use crate::random::Random;
-use crate::worker::{Role, health::Outcome, spec::WorkerInfo};
+use crate::worker::{Role, WorkerId, health::Outcome, spec::WorkerInfo};
 
 /// The least-work rule's knobs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -38,7 +38,8 @@ pub struct LeastWorkConfig {
     pub busy_step: f64,
     /// Share of a new sample in the mean work.
     pub work_step: f64,
-    /// What is kept of the measured prefill rates with each new sample; nearer to 1 is slower.
+    /// What is kept of the measured prefill rates with each new sample, at most 0.9999; nearer to 1
+    /// is slower to follow.
     pub rate_decay: f64,
     /// Prefill rate assumed before the first sample, in tokens per second.
     pub initial_rate: f64,
@@ -104,7 +105,7 @@ impl LeastWorkConfig {
         range("least_work.max_kappa", self.max_kappa, 0.0, 1e6)?;
         range("least_work.busy_step", self.busy_step, 0.0, 1.0)?;
         range("least_work.work_step", self.work_step, 0.0, 1.0)?;
-        range("least_work.rate_decay", self.rate_decay, 0.0, 1.0)?;
+        range("least_work.rate_decay", self.rate_decay, 0.0, 0.9999)?;
         range("least_work.initial_rate", self.initial_rate, 1.0, 1e9)?;
         range("least_work.head_cap", self.head_cap, 0.0, 1.0)?;
         range("least_work.reliability_step", self.reliability_step, 0.0, 1.0)?;
@@ -257,7 +258,7 @@ impl LeastWorkPolicy {
         let discount = terms.agreed.filter(|&(agreed, _)| agreed == slot).map_or(0.0, |(_, d)| d);
         let speed = match self.config.speed {
             Speed::Weight => candidate.weight(),
-            Speed::Measured => self.estimates.relative_rate(slot),
+            Speed::Measured => self.estimates.relative_rate(slot, request.now),
             Speed::Equal => 1.0,
         };
         let backlog =
@@ -323,7 +324,6 @@ impl RoutingPolicy for LeastWorkPolicy {
         let work = dispatch.decision.work_tokens;
         self.estimates.start(slot, work, dispatch.request.now);
         self.estimates.sample_work(work, self.config.work_step);
-        remember(dispatch.decision, dispatch.request);
     }
 
     fn on_first_token(&self, event: &FirstToken) {
@@ -360,6 +360,15 @@ impl RoutingPolicy for LeastWorkPolicy {
 
     fn wants_prefix(&self) -> bool {
         true
+    }
+
+    fn gauges(&self, worker: WorkerId, now: u64, tell: &mut dyn FnMut(&'static str, f64)) {
+        let slot = worker.slot();
+        let backlog =
+            self.estimates.backlog(slot, now, self.estimates.rate(), self.config.head_cap);
+        tell("backlog_tokens", backlog);
+        tell("reliability_ratio", self.estimates.reliability(slot));
+        tell("prefill_tokens_per_second", self.estimates.own_rate(slot));
     }
 
     fn after_fork(&self) {

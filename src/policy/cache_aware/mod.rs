@@ -37,13 +37,6 @@ fn longest_match<'a>(
     })
 }
 
-/// Tells the tree that a dispatched prompt is now with its worker.
-fn remember(decision: &Decision, request: &RequestView<'_>) {
-    if let Some(prefix) = request.prefix {
-        prefix.remember(decision.worker.slot());
-    }
-}
-
 /// Decode: the candidate whose requests in flight will hold the least KV tokens, each running
 /// sequence counting `sequence_tokens` on top, per weight; ties at random. O(candidates).
 fn least_resident(

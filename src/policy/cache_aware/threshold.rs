@@ -7,9 +7,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{least_resident, longest_match, remember, rendezvous};
+use super::{least_resident, longest_match, rendezvous};
 use crate::error::{ConfigError, RoutingError};
-use crate::policy::{Decision, Dispatch, Reason, RequestView, RoutingPolicy, RunnerUp};
+use crate::policy::{Decision, Reason, RequestView, RoutingPolicy, RunnerUp};
 use crate::pool::candidates::{Best, Candidate, Candidates};
 use crate::random::Random;
 use crate::worker::Role;
@@ -153,14 +153,12 @@ impl RoutingPolicy for ThresholdPolicy {
         })
     }
 
-    fn on_dispatch(&self, dispatch: &Dispatch<'_>) {
-        if dispatch.role != Role::Decode {
-            remember(dispatch.decision, dispatch.request);
-        }
-    }
-
     fn wants_prefix(&self) -> bool {
         true
+    }
+
+    fn wants_events(&self) -> bool {
+        false
     }
 
     fn after_fork(&self) {

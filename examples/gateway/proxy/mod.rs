@@ -1,0 +1,166 @@
+//! The gateway: an HTTP front that asks a [`Router`] where each request should go.
+//!
+//! | file | job |
+//! |---|---|
+//! | `forward` | regular requests: choose, send, retry once |
+//! | `pair` | the same for a prefill and a decode worker |
+//! | `exchange` | one request to one worker, up to its first byte |
+//! | `relay` | the answer passing through; load given back at its end |
+//! | `usage` | token counts read from the answer |
+//! | `prompt` | what the router is shown of a request |
+//! | `probe` | health and load reports |
+//! | `admin` | `/workers`, `/policy`, `/metrics` |
+//! | `metrics` | the gateway's own figures |
+
+mod admin;
+mod exchange;
+mod forward;
+mod metrics;
+mod pair;
+mod probe;
+mod prompt;
+mod relay;
+mod usage;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::routing::{any, get, patch, put};
+use pointsman::{Role, Router, RouterConfig, WorkerId, WorkerSpec};
+use tokio::task::JoinHandle;
+
+use self::metrics::Metrics;
+pub(crate) use self::prompt::PromptSource;
+use crate::http::{AnyError, Client, Server, client};
+
+/// How a gateway is set.
+#[derive(Clone, Debug)]
+pub(crate) struct GatewayConfig {
+    pub(crate) router: RouterConfig,
+    pub(crate) prompt: PromptSource,
+    /// Whether requests are served by a prefill and a decode worker.
+    pub(crate) pairs: bool,
+    /// Time between two probes of a worker; `None` = the host of this gateway does not probe.
+    pub(crate) probe_interval: Option<Duration>,
+    /// A worker that has not begun to answer by then has failed.
+    pub(crate) first_byte_timeout: Duration,
+    pub(crate) max_body_bytes: usize,
+}
+
+impl Default for GatewayConfig {
+    fn default() -> GatewayConfig {
+        GatewayConfig {
+            router: RouterConfig::default(),
+            prompt: PromptSource::default(),
+            pairs: false,
+            probe_interval: Some(Duration::from_secs(1)),
+            first_byte_timeout: Duration::from_secs(300),
+            max_body_bytes: 64 << 20,
+        }
+    }
+}
+
+/// What all requests share.
+pub(crate) struct Shared {
+    pub(crate) router: Router,
+    pub(crate) metrics: Arc<Metrics>,
+    client: Client,
+    config: GatewayConfig,
+    /// When the router was made: its clock counts from there.
+    started: Instant,
+}
+
+/// A running gateway. Dropping it kills it.
+pub(crate) struct Gateway {
+    shared: Arc<Shared>,
+    address: SocketAddr,
+    server: Option<Server>,
+    probes: Option<JoinHandle<()>>,
+}
+
+impl Gateway {
+    /// Serves on `address` (port 0 = any free one), without workers at first.
+    pub(crate) async fn start(
+        config: GatewayConfig,
+        address: SocketAddr,
+    ) -> Result<Gateway, AnyError> {
+        let shared = Arc::new(Shared {
+            router: Router::new(config.router.clone())?,
+            metrics: Arc::default(),
+            client: client(Duration::from_secs(2)),
+            started: Instant::now(),
+            config,
+        });
+        let server = Server::bind(address, routes(shared.clone()))
+            .await
+            .map_err(|error| format!("cannot listen on {address}: {error}"))?;
+        let interval = shared.config.probe_interval;
+        let probes = interval.map(|interval| tokio::spawn(probe::run(shared.clone(), interval)));
+        Ok(Gateway { shared, address: server.address(), server: Some(server), probes })
+    }
+
+    /// Registers a worker; its KV capacity is asked for, as it decides what the router believes cached.
+    pub(crate) async fn add_worker(&self, url: &str, role: Role) -> Result<WorkerId, AnyError> {
+        self.shared.add_worker(WorkerSpec::new(url).role(role), url, None).await
+    }
+
+    pub(crate) fn router(&self) -> &Router {
+        &self.shared.router
+    }
+
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// Stops accepting and gives the requests in flight up to `grace` to end.
+    pub(crate) async fn shutdown(mut self, grace: Duration) {
+        let server = self.server.take();
+        if let Some(server) = server {
+            server.shutdown(grace).await;
+        }
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        if let Some(probes) = &self.probes {
+            probes.abort();
+        }
+    }
+}
+
+impl Shared {
+    /// Registers a worker whose KV capacity is `known`, or what its metrics say.
+    async fn add_worker(
+        &self,
+        mut spec: WorkerSpec,
+        url: &str,
+        known: Option<u64>,
+    ) -> Result<WorkerId, AnyError> {
+        let capacity = match known {
+            Some(tokens) => Some(tokens),
+            None => probe::kv_capacity(self, url).await,
+        };
+        if let Some(tokens) = capacity {
+            spec = spec.kv_capacity_tokens(tokens);
+        }
+        Ok(self.router.add_worker(spec)?)
+    }
+}
+
+fn routes(shared: Arc<Shared>) -> axum::Router {
+    axum::Router::new()
+        .route("/v1/{*path}", any(forward::forward))
+        .route("/generate", any(forward::forward))
+        .route("/health", get(admin::health))
+        .route("/metrics", get(admin::metrics))
+        .route("/policy", put(admin::set_policy))
+        .route("/workers", get(admin::list).post(admin::add))
+        .route("/workers/{id}", patch(admin::change).delete(admin::remove))
+        .with_state(shared)
+}

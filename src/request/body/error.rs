@@ -1,0 +1,53 @@
+//! What can be wrong with a body, and where.
+
+/// A body that is not JSON as this library reads it. Nothing of such a body is routed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kind} at byte {position}")]
+pub struct BodyError {
+    /// What is wrong.
+    pub kind: BodyErrorKind,
+    /// Offset, in the whole body, of the byte that shows it; for
+    /// [`BodyErrorKind::InvalidUtf8`], of the first byte of the sequence. It does not depend on how
+    /// the body was cut into chunks. 0 for a parsed value, which has no bytes.
+    pub position: u64,
+}
+
+/// The ways in which a body can be wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum BodyErrorKind {
+    /// A byte that cannot stand here.
+    #[error("unexpected byte")]
+    UnexpectedByte,
+    /// The body ends before its value does.
+    #[error("unexpected end of the body")]
+    UnexpectedEnd,
+    /// Something other than white space follows the value.
+    #[error("data after the end of the value")]
+    TrailingData,
+    /// A control character below U+0020 inside a string, which JSON wants escaped.
+    #[error("control character in a string")]
+    ControlCharacter,
+    /// A backslash followed by no known escape.
+    #[error("invalid escape")]
+    InvalidEscape,
+    /// Half of a surrogate pair, which stands for no character.
+    #[error("unpaired surrogate")]
+    UnpairedSurrogate,
+    /// Bytes that are not UTF-8.
+    #[error("invalid UTF-8")]
+    InvalidUtf8,
+    /// A number that counts for the fingerprint and does not fit a double.
+    #[error("number out of range")]
+    NumberOutOfRange,
+    /// A number that counts for the fingerprint and has more than
+    /// [`MAX_NUMBER_BYTES`](super::MAX_NUMBER_BYTES) bytes.
+    #[error("number too long")]
+    NumberTooLong,
+    /// More than [`MAX_DEPTH`](super::MAX_DEPTH) arrays and objects inside each other.
+    #[error("nested too deeply")]
+    TooDeep,
+    /// More bytes than [`BodyOptions::max_bytes`](super::BodyOptions::max_bytes).
+    #[error("body too long")]
+    TooLong,
+}

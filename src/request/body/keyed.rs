@@ -1,0 +1,86 @@
+//! Keyed 64-bit digests of names, strings and values, and their combinations.
+//!
+//! An object's digest is a wrapping sum over its entries, so key order cannot matter; an array's is
+//! a chain, so element order does. A sum keeps an entry that is given twice, where an exclusive or
+//! would lose it. [`Digest`] is universal but nearly additive, and sums of additive terms could be
+//! made to agree without knowing the key; so each term is scrambled, which is not additive.
+
+use super::events::{Literal, Num, Shape};
+use crate::prefix::{Digest, HashKey};
+
+/// What a digest is of; a value of one kind never equals one of another.
+#[derive(Clone, Copy)]
+#[repr(u8)]
+pub(super) enum Domain {
+    Name = 0x20,
+    Text = 0x21,
+    Entry = 0x22,
+    Element = 0x23,
+    Scalar = 0x24,
+    Object = 0x25,
+    Array = 0x26,
+    Seed = 0x27,
+    Namespace = 0x28,
+}
+
+/// Longest string that is digested in one step.
+pub(super) const SHORT: usize = 24;
+
+/// Digests under one key.
+#[derive(Clone, Copy)]
+pub(super) struct Keyed<'k>(pub(super) &'k HashKey);
+
+impl<'k> Keyed<'k> {
+    pub(super) fn stream(self, domain: Domain) -> Digest<'k> {
+        Digest::new(self.0, domain as u8)
+    }
+
+    /// Digest of a string of at most [`SHORT`] bytes, given in words with zeros behind it.
+    pub(super) fn short(
+        self,
+        domain: Domain,
+        [first, second, third]: [u64; 3],
+        length: usize,
+    ) -> u64 {
+        let tag = (length as u64) << 8 | domain as u64;
+        scramble(self.0.digest_words([first, second, third, tag]))
+    }
+
+    pub(super) fn pair(self, domain: Domain, first: u64, second: u64) -> u64 {
+        scramble(self.0.digest_words([first, second, 0, domain as u64]))
+    }
+
+    pub(super) fn number(self, number: Num) -> u64 {
+        match number {
+            Num::Unsigned(value) => self.pair(Domain::Scalar, 1, value),
+            Num::Negative(value) => self.pair(Domain::Scalar, 2, value as u64),
+            Num::Float(value) => self.pair(Domain::Scalar, 3, value.to_bits()),
+        }
+    }
+
+    pub(super) fn literal(self, literal: Literal) -> u64 {
+        self.pair(Domain::Scalar, 0, literal as u64)
+    }
+
+    /// Digest of a container from the sum or the chain over what is in it.
+    pub(super) fn container(self, shape: Shape, inside: u64) -> u64 {
+        let domain = match shape {
+            Shape::Object => Domain::Object,
+            Shape::Array => Domain::Array,
+        };
+        self.pair(domain, inside, 0)
+    }
+}
+
+/// The scrambled value of a digest.
+pub(super) fn end(digest: Digest<'_>) -> u64 {
+    scramble(digest.finish())
+}
+
+/// The finalizer of SplitMix64 (Steele, Lea, Flood, 2014): a bijection, so it adds no collision.
+#[inline]
+fn scramble(mut value: u64) -> u64 {
+    value = (value ^ value >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    value = (value ^ value >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    value ^ value >> 31
+}

@@ -1,0 +1,142 @@
+//! From a request body to a [`Fingerprint`], in one pass over the bytes as they arrive.
+//!
+//! A body is read by one of two front ends: [`BodyReader`] takes raw bytes, cut into chunks
+//! anywhere, and [`read_value`] a parsed `serde_json::Value`. Both tell the same events to the same
+//! listener, which knows what the fields of a body mean; so both give the same fingerprint.
+//!
+//! ```text
+//! raw bytes -> utf8 -> lexer -> text, number --+
+//!                                              +--> events -> meaning -> prompt -> Fingerprinter
+//! serde_json::Value -> value ------------------+                 |
+//!                                                                +----> canon (opaque values)
+//! ```
+//!
+//! The prompt's text is hashed as it is unescaped. The fields beside it may come in any order and
+//! the text is not held back for them, so they are summed up and follow the text as a record: two
+//! messages that differ in their role only share the blocks of their text. Fields that engines
+//! render before the messages (`tools` and the like) go into every block instead.
+//!
+//! Neither reader allocates. The raw reader needs no recursion and the same time per byte for
+//! every body, however nested.
+
+mod canon;
+mod error;
+mod events;
+mod fields;
+mod keyed;
+mod lexer;
+mod meaning;
+mod number;
+mod options;
+mod outcome;
+mod prompt;
+mod scan;
+mod small;
+mod text;
+mod utf8;
+mod value;
+
+pub use error::{BodyError, BodyErrorKind};
+pub use options::{BodyFingerprint, BodyKind, BodyOptions, MediaTokens, Messages, NoPrefix};
+
+use crate::prefix::HashKey;
+use lexer::Lexer;
+use meaning::Meaning;
+
+/// Most arrays and objects inside each other; as many as `serde_json` reads by default.
+pub const MAX_DEPTH: usize = 127;
+
+/// Longest number, in bytes, whose value can count.
+pub const MAX_NUMBER_BYTES: usize = 64;
+
+/// Reads a raw JSON body chunk by chunk.
+///
+/// Every way of cutting a body into chunks gives the same result. About 7 KiB, on the caller's
+/// stack.
+pub struct BodyReader<'k, 'b> {
+    lexer: Lexer,
+    meaning: Meaning<'k, 'b>,
+    max_bytes: u64,
+    failed: Option<BodyError>,
+}
+
+impl<'k, 'b> BodyReader<'k, 'b> {
+    /// A reader whose block hashes go to `out`; what it has no room for is counted and not hashed.
+    pub fn new(key: &'k HashKey, options: BodyOptions, out: &'b mut [u64]) -> Self {
+        BodyReader {
+            lexer: Lexer::new(),
+            meaning: Meaning::new(key, options, out),
+            max_bytes: options.max_bytes,
+            failed: None,
+        }
+    }
+
+    /// Reads the next chunk, in time linear in its length.
+    ///
+    /// # Errors
+    /// What is wrong with the body. Every later call returns the same error.
+    pub fn push(&mut self, chunk: &[u8]) -> Result<(), BodyError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        let room = usize::try_from(self.max_bytes - self.lexer.taken()).unwrap_or(usize::MAX);
+        let within = &chunk[..chunk.len().min(room)];
+        let mut result = self.lexer.push(within, &mut self.meaning);
+        if result.is_ok() && within.len() < chunk.len() {
+            result = Err(BodyError { kind: BodyErrorKind::TooLong, position: self.max_bytes });
+        }
+        self.failed = result.err();
+        result
+    }
+
+    /// Ends the body.
+    ///
+    /// # Errors
+    /// What [`push`](Self::push) found wrong, or [`BodyErrorKind::UnexpectedEnd`].
+    pub fn finish(mut self) -> Result<BodyFingerprint<'b>, BodyError> {
+        if let Some(error) = self.failed {
+            return Err(error);
+        }
+        self.lexer.finish(&mut self.meaning)?;
+        Ok(self.meaning.finish())
+    }
+}
+
+impl std::fmt::Debug for BodyReader<'_, '_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BodyReader")
+            .field("taken", &self.lexer.taken())
+            .field("failed", &self.failed)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Reads a whole raw body. See [`BodyReader`].
+///
+/// # Errors
+/// What is wrong with the body.
+pub fn read_body<'b>(
+    key: &HashKey,
+    options: BodyOptions,
+    body: &[u8],
+    out: &'b mut [u64],
+) -> Result<BodyFingerprint<'b>, BodyError> {
+    let mut reader = BodyReader::new(key, options, out);
+    reader.push(body)?;
+    reader.finish()
+}
+
+/// Reads a parsed body, with the result that [`BodyReader`] has for its bytes.
+///
+/// # Errors
+/// [`BodyErrorKind::TooDeep`] only.
+pub fn read_value<'b>(
+    key: &HashKey,
+    options: BodyOptions,
+    body: &serde_json::Value,
+    out: &'b mut [u64],
+) -> Result<BodyFingerprint<'b>, BodyError> {
+    let mut meaning = Meaning::new(key, options, out);
+    value::walk(body, 0, &mut meaning)?;
+    Ok(meaning.finish())
+}

@@ -1,0 +1,62 @@
+//! The decision log: who asked, who was chosen, and why, for every so-manyth decision.
+
+use super::selection::Chosen;
+use super::ticket::Ticket;
+use crate::policy::{Reason, RunnerUp};
+use crate::random::Random;
+use crate::worker::{Role, WorkerId};
+
+/// One decision, as the log hook sees it.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct DecisionRecord {
+    /// When, in the nanoseconds of the router's clock.
+    pub now: u64,
+    /// The role that a worker was chosen for.
+    pub role: Role,
+    /// Who was chosen.
+    pub worker: WorkerId,
+    /// Why.
+    pub reason: Reason,
+    /// Leading tokens of the prompt that the worker is believed to hold.
+    pub matched_tokens: u32,
+    /// Tokens of the prompt.
+    pub total_tokens: u32,
+    /// What the policy minimised.
+    pub score: f64,
+    /// The best of those not chosen.
+    pub runner_up: Option<RunnerUp>,
+    /// The request's ticket.
+    pub ticket: Ticket,
+}
+
+/// Called with a sample of the decisions.
+pub(super) type Hook = Box<dyn Fn(&DecisionRecord) + Send + Sync>;
+
+/// The hook and how often it is called.
+pub(super) struct DecisionLog {
+    pub(super) every: u32,
+    pub(super) hook: Hook,
+    pub(super) random: Random,
+}
+
+impl DecisionLog {
+    /// Hands the decision to the hook with a chance of one in `every`. A panic of the hook is the
+    /// caller's, who owns the selection by now, so its load is given back.
+    pub(super) fn offer(&self, role: Role, chosen: &Chosen<'_>, ticket: Ticket, now: u64) {
+        if self.every > 1 && self.random.below(self.every as usize) != 0 {
+            return;
+        }
+        (self.hook)(&DecisionRecord {
+            now,
+            role,
+            worker: chosen.worker(),
+            reason: chosen.reason(),
+            matched_tokens: chosen.matched_tokens(),
+            total_tokens: chosen.total_tokens(),
+            score: chosen.score(),
+            runner_up: chosen.runner_up(),
+            ticket,
+        });
+    }
+}

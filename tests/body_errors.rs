@@ -1,0 +1,192 @@
+//! Bodies that are wrong, deep, long or cut: a typed error at the right byte, whatever the chunks.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use pointsman::prefix::HashKey;
+use pointsman::request::body::{
+    BodyError, BodyErrorKind, BodyOptions, BodyReader, MAX_DEPTH, NoPrefix, read_body, read_value,
+};
+use serde_json::Value;
+
+fn key() -> HashKey {
+    HashKey::from_bytes([1; 32])
+}
+
+/// Reads a body in pieces of `size`; the outcome without its borrow.
+fn read_pieces(body: &[u8], size: usize) -> Result<Option<NoPrefix>, BodyError> {
+    let key = key();
+    let mut out = [0; 16];
+    let mut reader = BodyReader::new(&key, BodyOptions::default(), &mut out);
+    for piece in body.chunks(size.max(1)) {
+        reader.push(piece)?;
+    }
+    reader.finish().map(|read| read.no_prefix)
+}
+
+#[test]
+fn each_fault_is_named_and_located_whatever_the_chunks() {
+    use BodyErrorKind::*;
+    let faults: &[(&[u8], BodyErrorKind, u64)] = &[
+        (b"", UnexpectedEnd, 0),
+        (b"   ", UnexpectedEnd, 3),
+        (b"{", UnexpectedEnd, 1),
+        (br#"{"a":"#, UnexpectedEnd, 5),
+        (br#"{"a":"b"#, UnexpectedEnd, 7),
+        (br#"{"a":"b\"#, UnexpectedEnd, 8),
+        (b"tru", UnexpectedEnd, 3),
+        (b"-", UnexpectedEnd, 1),
+        (b"1.", UnexpectedEnd, 2),
+        (b"[1", UnexpectedEnd, 2),
+        (b"\"\xe4\xb8", UnexpectedEnd, 3),
+        (b"{} x", TrailingData, 3),
+        (b"1 2", TrailingData, 2),
+        (b"{}{}", TrailingData, 2),
+        (b"{]", UnexpectedByte, 1),
+        (b"[}", UnexpectedByte, 1),
+        (b"[1,]", UnexpectedByte, 3),
+        (b"[,1]", UnexpectedByte, 1),
+        (b"[1 2]", UnexpectedByte, 3),
+        (br#"{"a" 1}"#, UnexpectedByte, 5),
+        (br#"{"a":1,}"#, UnexpectedByte, 7),
+        (b"{1:2}", UnexpectedByte, 1),
+        (b"[1}", UnexpectedByte, 2),
+        (br#"{"a":1]"#, UnexpectedByte, 6),
+        (b"trux", UnexpectedByte, 3),
+        (b"[nul]", UnexpectedByte, 4),
+        (b"[01]", UnexpectedByte, 2),
+        (b"[1.x]", UnexpectedByte, 3),
+        (b"[1e]", UnexpectedByte, 3),
+        (b"[-a]", UnexpectedByte, 2),
+        (b"[+1]", UnexpectedByte, 1),
+        (b"[.5]", UnexpectedByte, 1),
+        (b"'a'", UnexpectedByte, 0),
+        (b"\xef\xbb\xbf{}", UnexpectedByte, 0),
+        (b"[NaN]", UnexpectedByte, 1),
+        (b"[\x0c1]", UnexpectedByte, 1),
+        (b"\"a\nb\"", ControlCharacter, 2),
+        (b"\"\x00\"", ControlCharacter, 1),
+        (br#""\x""#, InvalidEscape, 2),
+        (br#""\u12g4""#, InvalidEscape, 5),
+        (br#""\u+123""#, InvalidEscape, 3),
+        (br#""\ud800""#, UnpairedSurrogate, 7),
+        (br#""\ud800x""#, UnpairedSurrogate, 7),
+        (br#""\ud800\n""#, UnpairedSurrogate, 8),
+        (br#""\ud800\u0041""#, UnpairedSurrogate, 12),
+        (br#""\udc00""#, UnpairedSurrogate, 6),
+        (b"\"ab\xff\"", InvalidUtf8, 3),
+        (b"\"ab\xc0\xaf\"", InvalidUtf8, 3),
+        (b"\"ab\xed\xa0\x80\"", InvalidUtf8, 3),
+        (b"\"ab\xf4\x90\x80\x80\"", InvalidUtf8, 3),
+        (b"\"ab\xe4\xb8\"", InvalidUtf8, 3),
+        (b"\"ab\xe4\xb8\\n\"", InvalidUtf8, 3),
+        (b"\"ab\x80\"", InvalidUtf8, 3),
+        (b"{\xff", InvalidUtf8, 1),
+        (br#"{"tools":1e999}"#, NumberOutOfRange, 14),
+    ];
+    for &(body, kind, position) in faults {
+        let expected = Err(BodyError { kind, position });
+        for size in 1..=body.len().max(1) {
+            assert_eq!(read_pieces(body, size), expected, "{}", String::from_utf8_lossy(body));
+        }
+        assert!(serde_json::from_slice::<Value>(body).is_err());
+    }
+}
+
+#[test]
+fn an_error_stays() {
+    let key = key();
+    let mut out = [0; 16];
+    let mut reader = BodyReader::new(&key, BodyOptions::default(), &mut out);
+    let error = reader.push(b"{]").unwrap_err();
+    assert_eq!(reader.push(b"}"), Err(error));
+    assert_eq!(reader.finish().unwrap_err(), error);
+    assert_eq!(error.to_string(), "unexpected byte at byte 1");
+}
+
+#[test]
+fn numbers_that_do_not_count_may_be_of_any_length() {
+    let long = "1".repeat(500);
+    let skipped = format!(r#"{{"prompt":"x","seed":{long},"logit_bias":{{"a":[{long}]}}}}"#);
+    assert_eq!(read_pieces(skipped.as_bytes(), 7), Ok(None));
+    let counted = format!(r#"{{"prompt":"x","tools":{long}}}"#);
+    let error = read_pieces(counted.as_bytes(), 7).unwrap_err();
+    assert_eq!(error.kind, BodyErrorKind::NumberTooLong);
+}
+
+fn nested(depth: usize, open: &str, close: &str) -> String {
+    format!("{}1{}", open.repeat(depth), close.repeat(depth))
+}
+
+#[test]
+fn depth_is_bounded_wherever_it_is() {
+    for (open, close) in [("[", "]"), (r#"{"a":"#, "}")] {
+        for key in ["tools", "messages", "logit_bias", "model", "prompt"] {
+            let body = |depth| format!(r#"{{"{key}":{}}}"#, nested(depth, open, close));
+            assert!(read_pieces(body(MAX_DEPTH - 1).as_bytes(), 3).is_ok());
+            for depth in [MAX_DEPTH, 1000, 100_000] {
+                let error = read_pieces(body(depth).as_bytes(), 1000).unwrap_err();
+                assert_eq!(error.kind, BodyErrorKind::TooDeep);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_parsed_value_may_be_too_deep_as_well() {
+    let nest = |depth: usize| (0..depth).fold(Value::Null, |inner, _| Value::Array(vec![inner]));
+    let key = key();
+    let read = |depth| read_value(&key, BodyOptions::default(), &nest(depth), &mut []).err();
+    assert_eq!(read(MAX_DEPTH), None);
+    assert_eq!(read(MAX_DEPTH + 1).map(|error| error.kind), Some(BodyErrorKind::TooDeep));
+    assert_eq!(read(1000).map(|error| error.kind), Some(BodyErrorKind::TooDeep));
+}
+
+#[test]
+fn a_body_longer_than_allowed_is_refused_at_the_same_byte() {
+    let key = key();
+    let body = format!(r#"{{"prompt":"{}"}}"#, "x".repeat(1000));
+    for max_bytes in [0, 1, 100, 1012, 1013] {
+        for size in [1, 99, 5000] {
+            let options = BodyOptions { max_bytes, ..BodyOptions::default() };
+            let mut out = [0; 16];
+            let mut reader = BodyReader::new(&key, options, &mut out);
+            let error = body.as_bytes().chunks(size).find_map(|piece| reader.push(piece).err());
+            let kind = BodyErrorKind::TooLong;
+            let fits = body.len() as u64 <= max_bytes;
+            assert_eq!(error, (!fits).then_some(BodyError { kind, position: max_bytes }));
+        }
+    }
+}
+
+#[test]
+fn a_hundred_megabytes_pass_through_a_fixed_reader() {
+    let key = key();
+    let piece = vec![b'x'; 1 << 20];
+    let mut out = [0; 16];
+    let mut reader = BodyReader::new(&key, BodyOptions::default(), &mut out);
+    reader.push(br#"{"prompt":""#).unwrap();
+    for _ in 0..100 {
+        reader.push(&piece).unwrap();
+    }
+    reader.push(br#""}"#).unwrap();
+    let print = reader.finish().unwrap().fingerprint.unwrap();
+    assert_eq!((print.total(), print.blocks().len()), (100 << 20, 16));
+}
+
+#[test]
+fn hostile_bodies_are_read_in_linear_time() {
+    let bodies = [
+        format!(
+            r#"{{"messages":[{}{{}}]}}"#,
+            r#"{"content":[{"image":0},{"file":0}]},"#.repeat(20_000)
+        ),
+        format!(r#"{{"tools":[{}0]}}"#, "[{}],".repeat(100_000)),
+        format!(r#"{{"prompt":"{}"}}"#, r"\u0041\n".repeat(100_000)),
+        format!(r#"{{{}"a":0}}"#, r#""max_tokens":1,"#.repeat(50_000)),
+        format!("{}{{}}", " ".repeat(1 << 20)),
+    ];
+    let key = key();
+    for body in bodies {
+        let mut out = [0; 64];
+        assert!(read_body(&key, BodyOptions::default(), body.as_bytes(), &mut out).is_ok());
+    }
+}

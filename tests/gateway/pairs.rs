@@ -1,0 +1,75 @@
+//! Prefill on one worker, decode on another.
+
+use pointsman::Role::{Decode, Prefill};
+
+use crate::engine::EngineStats;
+use crate::rig::{Rig, eventually, fast, next_piece, stuck};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_request_is_computed_by_one_and_decoded_by_another() {
+    let roles = [Prefill, Prefill, Decode, Decode];
+    let rig = Rig::new(&roles.map(|role| (role, fast()))).await;
+    for number in 0..12 {
+        let answer = rig.chat(&format!("request {number}"), 5).await.unwrap();
+        assert_eq!(answer.text.len(), 20);
+    }
+    rig.idle().await;
+    for engine in &rig.engines {
+        // Round robin keeps a counter for each role: nobody is skipped.
+        let EngineStats { succeeded, held, running, cancelled, .. } = engine.stats();
+        assert_eq!((succeeded, held, running, cancelled), (6, 0, 0, 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_prefill_worker_is_free_once_the_first_token_is_there() {
+    let rig = Rig::new(&[(Prefill, fast()), (Decode, fast())]).await;
+    let mut body = rig.begin("a long answer", 3_000_000).await;
+    next_piece(&mut body).await.unwrap().unwrap();
+    let in_flight = || -> Vec<usize> {
+        rig.gateway.router().workers().iter().map(|worker| worker.in_flight).collect()
+    };
+    assert_eq!(in_flight(), [0, 1]);
+    drop(body);
+    rig.idle().await;
+    eventually("the decode engine stops", || rig.engines[1].stats().running == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_prefill_worker_takes_over() {
+    let roles = [Prefill, Prefill, Decode];
+    let mut rig = Rig::new(&roles.map(|role| (role, fast()))).await;
+    rig.engines[0].kill().await;
+    for _ in 0..8 {
+        rig.chat("whoever can", 3).await.unwrap();
+    }
+    rig.idle().await;
+    assert_eq!(rig.engines[1].stats().succeeded, 8);
+    assert!(rig.metric("gateway_retries_total").await >= 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_decode_worker_takes_over() {
+    let roles = [Prefill, Decode, Decode];
+    let mut rig = Rig::new(&roles.map(|role| (role, fast()))).await;
+    rig.engines[2].kill().await;
+    for _ in 0..8 {
+        rig.chat("whoever can", 3).await.unwrap();
+    }
+    rig.idle().await;
+    assert_eq!(rig.engines[1].stats().succeeded, 8);
+    assert!(rig.metric("gateway_retries_total").await >= 1.0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_during_prefill_frees_both_workers() {
+    let rig = Rig::new(&[(Prefill, stuck()), (Decode, fast())]).await;
+    let impatient = crate::http::client(std::time::Duration::from_secs(5));
+    let request = crate::rig::chat_request(&rig.gateway.url(), "never answered", 5);
+    let asking = tokio::spawn(async move { impatient.request(request).await.map(drop) });
+    eventually("the engine works on it", || rig.engines[0].stats().running == 1).await;
+    assert_eq!(rig.in_flight(), 2);
+    asking.abort();
+    rig.idle().await;
+    eventually("the engine stops", || rig.engines[0].stats().running == 0).await;
+}
