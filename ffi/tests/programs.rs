@@ -1,0 +1,16 @@
+//! C programs that try the library as a host would. Each aborts at the first thing that is not so.
+
+#[path = "support/cc.rs"]
+mod cc;
+
+use cc::Link;
+
+#[test]
+fn the_whole_surface() {
+    cc::check("surface.c");
+}
+
+#[test]
+fn the_whole_surface_of_the_shared_library() {
+    cc::check_linked("surface.c", Link::Shared);
+}
