@@ -9,6 +9,7 @@
 //!  pool     the members, and a snapshot made ready for choosing
 //!  policy   the trait, the policies, configuration and factory
 //!  router   pool + policies + one tree + tickets + metrics
+//!  adapter  the original proposal's async trait over any policy (features `async`, `tower`)
 //! ```
 //!
 //! Each layer knows only those above it in this list.
@@ -18,6 +19,8 @@
 #[doc = include_str!("../README.md")]
 pub struct Readme;
 
+#[cfg(any(feature = "async", feature = "tower"))]
+pub mod adapter;
 mod error;
 pub mod metrics;
 pub mod policy;

@@ -27,6 +27,9 @@ pub(crate) struct Cli {
     pub(crate) command: Option<Command>,
     #[command(flatten)]
     pub(crate) gateway: GatewayArgs,
+    /// The demonstration in a few seconds: shows that everything works, not how well
+    #[arg(long, conflicts_with = "members")]
+    pub(crate) quick: bool,
 }
 
 #[derive(Subcommand)]

@@ -78,7 +78,10 @@ pub(crate) async fn run(demo: Demo) -> Result<(), AnyError> {
     }
     bar.finish_and_clear();
     println!("{}", table::render(&rows));
-    Ok(())
+    match rows.iter().map(|(_, report)| report.lost).sum() {
+        0u64 => Ok(()),
+        lost => Err(format!("{lost} requests were lost").into()),
+    }
 }
 
 impl Demo {
@@ -86,7 +89,7 @@ impl Demo {
         let (engine, load) = (&self.engine, &self.load);
         format!(
             "{} simulated engines (prefill {} tokens/s, KV cache {} tokens), {} users in conversations of \
-             about {} turns,\n{} shared system prompts; {:.0} s for each policy; in each run one worker is \
+             about {} turns,\n{} shared system prompts; {} s for each policy; in each run one worker is \
              killed after {:.1} s and is back, empty, after {:.1} s.\n",
             self.workers,
             engine.prefill_rate,

@@ -24,6 +24,9 @@ use http::AnyError;
 use load::{LoadConfig, Tally};
 use proxy::Gateway;
 
+/// Length of a run with `--quick`.
+const QUICK: Duration = Duration::from_millis(1_500);
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -36,7 +39,10 @@ async fn main() -> ExitCode {
         }
         None if cli.gateway.is_gateway() => serve_gateway(cli.gateway).await,
         None => {
-            let (engine, load) = (EngineConfig::default(), LoadConfig::default());
+            let (engine, mut load) = (EngineConfig::default(), LoadConfig::default());
+            if cli.quick {
+                load.length = QUICK;
+            }
             demo::run(Demo { workers: 8, engine, load }).await
         }
     };

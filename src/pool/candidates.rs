@@ -6,6 +6,7 @@
 //! exact pass over the eligible bits decides, so a request that only one of a thousand workers may
 //! serve still finds it.
 
+#[cfg(feature = "async")]
 use std::sync::Arc;
 
 use super::{filter::Filter, set::SlotSet, snapshot::PoolSnapshot};
@@ -13,10 +14,12 @@ use crate::error::RoutingError;
 use crate::random::{self, Random};
 use crate::worker::{
     Role, WorkerId,
-    proposal::Worker,
     spec::WorkerInfo,
     state::{LoadReport, WorkerState},
 };
+
+#[cfg(feature = "async")]
+use crate::worker::proposal::Worker;
 
 /// Probes before the exact pass. With half of the workers ruled out, one request in 65,536 gets there.
 const PROBES: usize = 16;
@@ -35,8 +38,9 @@ pub struct Candidates<'a> {
 pub(crate) enum Rows<'a> {
     /// The router's own rows.
     Own(&'a [WorkerState]),
-    /// A host's worker types, in the order of their slots.
-    Foreign(&'a [Arc<dyn Worker>]),
+    /// A host's own workers by slot, and the adapter's rows for them.
+    #[cfg(feature = "async")]
+    Foreign { workers: &'a [Option<Arc<dyn Worker>>], rows: &'a [WorkerState] },
 }
 
 impl<'a> Candidates<'a> {
@@ -289,7 +293,9 @@ impl<'a> Candidate<'a> {
     pub fn in_flight(&self) -> usize {
         match self.rows {
             Rows::Own(rows) => rows.get(self.slot).map_or(0, WorkerState::in_flight),
-            Rows::Foreign(workers) => foreign_load(workers, self.slot),
+            #[cfg(feature = "async")]
+            Rows::Foreign { workers, .. } => foreign(workers, self.slot)
+                .map_or(0, |worker| worker.load().load(std::sync::atomic::Ordering::Relaxed)),
         }
     }
 
@@ -301,26 +307,29 @@ impl<'a> Candidate<'a> {
 
     /// KV tokens that the requests in flight are expected to hold at their end.
     pub fn resident_tokens(&self) -> u64 {
-        self.state().map_or(0, WorkerState::resident_tokens)
+        let rows = match self.rows {
+            Rows::Own(rows) => rows,
+            #[cfg(feature = "async")]
+            Rows::Foreign { rows, .. } => rows,
+        };
+        rows.get(self.slot).map_or(0, WorkerState::resident_tokens)
     }
 
     /// The last load report if it is at most `max_age` nanoseconds old. Missing is missing, not 0.
     #[inline]
     pub fn fresh_report(&self, now: u64, max_age: u64) -> Option<LoadReport> {
-        self.state()?.report().filter(|report| now.saturating_sub(report.at) <= max_age)
-    }
-
-    #[inline]
-    fn state(&self) -> Option<&'a WorkerState> {
-        match self.rows {
+        let reporting = match self.rows {
             Rows::Own(rows) => rows.get(self.slot),
-            Rows::Foreign(workers) => workers.get(self.slot)?.state(),
-        }
+            #[cfg(feature = "async")]
+            Rows::Foreign { workers, .. } => foreign(workers, self.slot)?.state(),
+        };
+        reporting?.report().filter(|report| now.saturating_sub(report.at) <= max_age)
     }
 }
 
-fn foreign_load(workers: &[Arc<dyn Worker>], slot: usize) -> usize {
-    workers.get(slot).map_or(0, |worker| worker.load().load(std::sync::atomic::Ordering::Relaxed))
+#[cfg(feature = "async")]
+fn foreign(workers: &[Option<Arc<dyn Worker>>], slot: usize) -> Option<&dyn Worker> {
+    workers.get(slot)?.as_deref()
 }
 
 /// Keeps the offers with the smallest and the second smallest score; among equals each has the same

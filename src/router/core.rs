@@ -39,11 +39,11 @@ use crate::worker::{
 
 /// Domains of the keyed digests, so that equal bytes with different meanings differ.
 pub(super) const NAMESPACE: u8 = 1;
-const URL: u8 = 2;
+pub(crate) const URL: u8 = 2;
 pub(super) const ROUTING_KEY: u8 = 3;
 const SECOND: f64 = 1e9;
 /// Tokens of KV cache counted for an answer whose length nobody expects anything of.
-pub(super) const DEFAULT_OUTPUT_TOKENS: u32 = 256;
+pub(crate) const DEFAULT_OUTPUT_TOKENS: u32 = 256;
 
 /// What a selection needs to find its way back.
 pub(crate) struct Handle {

@@ -23,6 +23,9 @@ mod route;
 pub(crate) mod selection;
 pub(crate) mod ticket;
 
+#[cfg(feature = "async")]
+pub(crate) use self::core::{DEFAULT_OUTPUT_TOKENS, URL};
+
 use std::sync::Arc;
 
 use self::builder::RouterBuilder;

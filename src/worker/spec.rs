@@ -108,7 +108,7 @@ pub(crate) fn check_weight(weight: f64) -> Result<(), PoolError> {
 }
 
 /// What a registered worker is: fixed from registration to removal.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WorkerInfo {
     /// The worker's identity.

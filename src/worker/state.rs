@@ -91,7 +91,8 @@ pub(crate) enum Standing {
 }
 
 impl WorkerState {
-    pub(crate) fn new() -> Self {
+    /// Nothing counted yet.
+    pub fn new() -> Self {
         WorkerState {
             in_flight: AtomicUsize::new(0),
             generation: AtomicU64::new(0),
@@ -189,7 +190,7 @@ impl WorkerState {
 
     /// Whether nothing is charged and no callback runs, so that the slot can change hands.
     pub(crate) fn is_idle(&self) -> bool {
-        self.in_flight.load(Acquire) == 0 && self.cold.pins.load(SeqCst) == 0
+        self.in_flight.load(SeqCst) == 0 && self.cold.pins.load(SeqCst) == 0
     }
 
     /// The generation of the worker that holds the slot; nobody's if it is free.
@@ -302,8 +303,10 @@ impl WorkerState {
         (self.cold.predicted_cached.load(Relaxed), self.cold.reported_cached.load(Relaxed))
     }
 
-    /// Stores a report. Callers hold the router's writer lock, so there is one writer at a time.
-    pub(crate) fn store_report(&self, report: &LoadReport) {
+    /// Stores what the worker says about its own load. Where two threads store at the same time, one
+    /// of the reports is dropped. A router's rows are written by `Router::report_load`; this is for
+    /// hosts whose own worker type embeds a row.
+    pub fn store_report(&self, report: &LoadReport) {
         self.cold.report.write(Some(report));
     }
 
@@ -314,6 +317,12 @@ impl WorkerState {
     /// The last report, unless there is none or one is being written at this moment.
     pub fn report(&self) -> Option<LoadReport> {
         self.cold.report.read()
+    }
+}
+
+impl Default for WorkerState {
+    fn default() -> Self {
+        Self::new()
     }
 }
 
@@ -332,8 +341,13 @@ impl Report {
     fn write(&self, report: Option<&LoadReport>) {
         let plus_one = |value: Option<u64>| value.map_or(0, |v| v.saturating_add(1));
         let sequence = self.sequence.load(Relaxed);
-        // Odd: readers that see any of the new fields also see that a write is under way.
-        self.sequence.store(sequence.wrapping_add(1), Relaxed);
+        // Odd: readers that see any of the new fields also see that a write is under way. So does
+        // another writer, which leaves it at that.
+        let odd = sequence | 1;
+        let claimed = self.sequence.compare_exchange(sequence, odd, Acquire, Relaxed).is_ok();
+        if sequence == odd || !claimed {
+            return;
+        }
         fence(Release);
         self.at.store(plus_one(report.map(|r| r.at)), Relaxed);
         let requests = report.map_or(0, |r| u64::from(r.running) << 32 | u64::from(r.waiting));

@@ -34,6 +34,10 @@ async fn workers_are_listed_added_and_removed() {
     assert_eq!(rig.call(Method::POST, "/workers", unknown_field).await.0, 422);
 
     let path = format!("/workers/{}", added["id"]);
+    let change = json!({ "weight": 0.5, "max_in_flight": 4 });
+    assert_eq!(rig.call(Method::PATCH, &path, change).await.0, 204);
+    assert_eq!(workers(&rig).await[1]["weight"], 0.5);
+    assert_eq!(rig.call(Method::PATCH, &path, json!({ "weight": -1.0 })).await.0, 400);
     assert_eq!(rig.call(Method::DELETE, &path, json!(null)).await.0, 204);
     assert_eq!(rig.call(Method::DELETE, &path, json!(null)).await.0, 404);
     assert_eq!(workers(&rig).await.len(), 1);

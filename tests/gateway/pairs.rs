@@ -22,6 +22,19 @@ async fn every_request_is_computed_by_one_and_decoded_by_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_router_learns_what_the_prefill_worker_had_cached() {
+    let rig = Rig::new(&[(Prefill, fast()), (Decode, fast())]).await;
+    let question = "How many trains pass the junction on a Sunday? ".repeat(20);
+    for _ in 0..3 {
+        rig.chat(&question, 3).await.unwrap();
+    }
+    rig.idle().await;
+    let cached = rig.engines[0].stats().cached_tokens;
+    assert!(cached > 400, "two of three prompts of 240 tokens were cached, not {cached}");
+    assert_eq!(rig.metric("pointsman_worker_reported_cached_tokens_total").await, cached as f64);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_prefill_worker_is_free_once_the_first_token_is_there() {
     let rig = Rig::new(&[(Prefill, fast()), (Decode, fast())]).await;
     let mut body = rig.begin("a long answer", 3_000_000).await;

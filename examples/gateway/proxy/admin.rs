@@ -34,6 +34,7 @@ pub(crate) struct NewWorker {
 pub(crate) struct Change {
     draining: Option<bool>,
     weight: Option<f64>,
+    max_in_flight: Option<u32>,
 }
 
 /// `GET /workers`
@@ -63,7 +64,7 @@ pub(crate) async fn add(
     Ok((StatusCode::CREATED, Json(json!({ "id": id.to_raw(), "url": url }))).into_response())
 }
 
-/// `PATCH /workers/{id}` with `{"draining": bool}`, `{"weight": number}` or both
+/// `PATCH /workers/{id}` with any of `draining`, `weight`, `max_in_flight`
 pub(crate) async fn change(
     State(shared): State<Arc<Shared>>,
     Path(id): Path<u64>,
@@ -73,6 +74,9 @@ pub(crate) async fn change(
     let id = WorkerId::from_raw(id);
     if let Some(weight) = change.weight {
         shared.router.set_weight(id, weight).map_err(refused)?;
+    }
+    if let Some(limit) = change.max_in_flight {
+        shared.router.set_max_in_flight(id, Some(limit)).map_err(refused)?;
     }
     if let Some(draining) = change.draining {
         shared.router.drain_worker(id, draining).map_err(refused)?;

@@ -44,7 +44,9 @@ pub(crate) async fn forward(
             shared.metrics.retried();
         }
         match serve(shared, inbound, &original, &pair).await {
-            Ok(begun) => return relay::response(begun, Duty::Pair(pair), in_flight),
+            Ok((begun, cached)) => {
+                return relay::response(begun, Duty::Pair(pair, cached), in_flight);
+            }
             Err((role, Failed { outcome, response })) => {
                 let blamed = if role == Role::Prefill { pair.prefill() } else { pair.decode() };
                 failed.push(blamed.worker());
@@ -57,13 +59,14 @@ pub(crate) async fn forward(
     refusal.unwrap_or_else(|| problem(StatusCode::BAD_GATEWAY, "no pair of workers"))
 }
 
-/// Both requests, one after the other. A failure names the role that failed.
+/// Both requests, one after the other: the decode worker's answer, and what the prefill worker had
+/// cached. A failure names the role that failed.
 async fn serve(
     shared: &Shared,
     inbound: &Inbound,
     original: &Map<String, Value>,
     pair: &PairSelection,
-) -> Result<Begun, (Role, Failed)> {
+) -> Result<(Begun, Option<u32>), (Role, Failed)> {
     let (prefill, decode) = (pair.prefill().url(), pair.decode().url());
     let timeout = shared.config.first_byte_timeout;
     let request = to_bytes(&prefill_request(original));
@@ -74,15 +77,14 @@ async fn serve(
     let answer = computed.await.map_err(|failure| (Role::Prefill, failure))?;
     let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();
     let cached = answer["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64();
-    let _ = pair.first_token(cached.map(|tokens| tokens.min(u32::MAX.into()) as u32));
+    let cached = cached.map(|tokens| tokens.min(u32::MAX.into()) as u32);
+    let _ = pair.first_token(cached);
     let mut request = original.clone();
     if let Some(params) = answer.get("kv_transfer_params") {
         request.insert("kv_transfer_params".to_owned(), params.clone());
     }
-    inbound
-        .begin(&shared.client, &decode, to_bytes(&request), timeout)
-        .await
-        .map_err(|failure| (Role::Decode, failure))
+    let begun = inbound.begin(&shared.client, &decode, to_bytes(&request), timeout).await;
+    begun.map(|begun| (begun, cached)).map_err(|failure| (Role::Decode, failure))
 }
 
 fn prefill_request(original: &Map<String, Value>) -> Map<String, Value> {

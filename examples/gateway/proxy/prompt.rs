@@ -17,6 +17,7 @@ pub(crate) enum PromptSource {
 
 /// A prompt that a [`Request`] can borrow from.
 pub(crate) enum Prompt<'a> {
+    Body(&'a [u8]),
     Text(Cow<'a, str>),
     None,
 }
@@ -26,7 +27,7 @@ impl PromptSource {
     pub(crate) fn read(self, body: &[u8]) -> Prompt<'_> {
         match self {
             _ if body.is_empty() => Prompt::None,
-            PromptSource::Conversation => conversation(body).map_or(Prompt::None, Prompt::Text),
+            PromptSource::Conversation => Prompt::Body(body),
             PromptSource::FirstMessage => first_message(body).map_or(Prompt::None, Prompt::Text),
         }
     }
@@ -35,6 +36,7 @@ impl PromptSource {
 impl Prompt<'_> {
     pub(crate) fn request(&self) -> Request<'_> {
         match self {
+            Prompt::Body(body) => Request::json(body),
             Prompt::Text(text) => Request::text(text),
             Prompt::None => Request::none(),
         }
@@ -51,16 +53,6 @@ struct Chat<'a> {
 struct Message<'a> {
     #[serde(borrow)]
     content: Cow<'a, str>,
-}
-
-fn conversation(body: &[u8]) -> Option<Cow<'_, str>> {
-    let chat: Chat<'_> = serde_json::from_slice(body).ok()?;
-    let mut text = String::with_capacity(body.len());
-    for message in chat.messages {
-        text.push_str(&message.content);
-        text.push('\n');
-    }
-    Some(text.into())
 }
 
 fn first_message(body: &[u8]) -> Option<Cow<'_, str>> {

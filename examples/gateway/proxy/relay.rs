@@ -24,22 +24,23 @@ const RENEW_EVERY: u32 = 64;
 /// The duty to give the load back.
 pub(crate) enum Duty {
     Single(Selection),
-    /// The prefill worker's part was given back when its answer came.
-    Pair(PairSelection),
+    /// The prefill worker's part was given back when its answer came, which said how many tokens it had
+    /// cached; what the decode worker says of its own cache means nothing.
+    Pair(PairSelection, Option<u32>),
 }
 
 impl Duty {
     fn worker_url(&self) -> String {
         match self {
             Duty::Single(selection) => selection.url(),
-            Duty::Pair(pair) => pair.decode().url(),
+            Duty::Pair(pair, _) => pair.decode().url(),
         }
     }
 
     fn reason(&self) -> Reason {
         match self {
             Duty::Single(selection) => selection.reason(),
-            Duty::Pair(pair) => pair.prefill().reason(),
+            Duty::Pair(pair, _) => pair.prefill().reason(),
         }
     }
 
@@ -55,14 +56,16 @@ impl Duty {
     fn renew(&self) {
         let _ = match self {
             Duty::Single(selection) => selection.progress(),
-            Duty::Pair(pair) => pair.progress(),
+            Duty::Pair(pair, _) => pair.progress(),
         };
     }
 
     fn complete(self, outcome: Outcome, usage: Usage) {
         let _ = match self {
             Duty::Single(selection) => selection.complete(outcome, usage),
-            Duty::Pair(pair) => pair.complete(outcome, usage),
+            Duty::Pair(pair, cached_tokens) => {
+                pair.complete(outcome, Usage { cached_tokens, ..usage })
+            }
         };
     }
 }

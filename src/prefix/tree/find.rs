@@ -2,35 +2,43 @@
 
 use super::matches::{Matches, Visit};
 use super::record::Record;
-use super::table::{Found, META, RECORDS, RUN};
-use super::wide::MAX_GROUPS_READ;
-use super::{PrefixTree, table};
+use super::table::{Found, META, Meta, NODE_WORDS, RECORDS, RUN};
+use super::wide::group_of;
+use super::{PrefixTree, wide};
 use crate::sync::Ordering;
 
 /// Full runs in a row after which the search takes longer steps.
-const STEADY: usize = 8;
+const STEADY: usize = 4;
+/// Places that one round of the longer search looks at together, so that their lines arrive
+/// together.
+const FAN: usize = 8;
 /// Runs whose headers are fetched ahead.
-pub(super) const AHEAD: usize = 4;
-const INLINE: usize = table::NODE_WORDS - RECORDS;
-/// Records read from one node: its own and those of the extra nodes looked at.
-const MAX_READ: usize = INLINE + MAX_GROUPS_READ * super::wide::PER_GROUP;
+pub(super) const AHEAD: usize = 6;
+/// Holders that a run has room for.
+pub(super) const INLINE: usize = NODE_WORDS - RECORDS;
 
-/// Resident holders of one node that are not listed yet.
-pub(super) struct Unlisted {
-    found: [(u16, u8); MAX_READ],
-    count: usize,
+/// Most steps of one bisection.
+const MAX_DEPTH: u32 = 48;
+
+/// The blocks between two nodes of a path that a search has to fill.
+#[derive(Clone, Copy)]
+struct Gap {
+    /// The next place known to have no node, or `end`.
+    hole: Option<usize>,
+    /// The next node whose holders are listed already.
+    end: Option<usize>,
+    depth: u32,
 }
 
-impl Unlisted {
-    fn as_slice(&self) -> &[(u16, u8)] {
-        &self.found[..self.count]
+impl Gap {
+    /// What lies below the middle.
+    fn lower(self) -> Gap {
+        Gap { depth: self.depth + 1, ..self }
     }
 
-    pub(super) fn push(&mut self, record: Record) {
-        if let Some(place) = self.found.get_mut(self.count) {
-            *place = (record.slot(), record.length() as u8);
-            self.count += 1;
-        }
+    /// What lies above the middle.
+    fn upper(self, middle: usize) -> Gap {
+        Gap { hole: Some(middle), depth: self.depth + 1, ..self }
     }
 }
 
@@ -41,21 +49,23 @@ impl PrefixTree {
     /// work grows with the logarithm of a long prompt's length and with its divergences.
     pub fn find(&self, blocks: &[u64], matches: &mut Matches) {
         matches.reset();
-        for run in 1..AHEAD {
+        for run in 0..AHEAD {
             self.prefetch_run(blocks, run * RUN);
         }
         self.descend(blocks, matches);
         if let Some(deepest) = matches.visits().last() {
             matches.matched = deepest.start + u32::from(deepest.node.same);
         }
+        let registered = self.slots.registered();
+        let mut below = None;
         for index in (0..matches.visited).rev() {
-            if matches.count >= self.slots.registered() {
+            if matches.count >= registered {
                 break;
             }
-            let below = matches.visits().get(index + 1).map(|visit| visit.start as usize);
             let visit = matches.visits[index];
-            let unlisted = self.unlisted(blocks, &visit, matches);
-            self.list_between(blocks, visit, unlisted, below, matches);
+            let gap = Gap { hole: below, end: below, depth: 0 };
+            self.list_between(blocks, visit, gap, matches);
+            below = Some(visit.start as usize);
         }
     }
 
@@ -73,112 +83,157 @@ impl PrefixTree {
         Some(Visit { start: start as u32, node })
     }
 
-    /// Visits nodes down to the end of what the tree knows of the path.
+    /// Visits nodes down to the end of what the tree knows of the path. While a node is compared,
+    /// the lines of the next one are on their way.
     fn descend(&self, blocks: &[u64], matches: &mut Matches) {
-        let mut start = 0;
-        let mut steady = 0;
-        while let Some(visit) = self.probe_at(blocks, start) {
+        let locate = |start: usize| {
+            let block = blocks.get(start)?;
+            Some(self.table.locate(self.run_home(*block))).filter(|found| !found.is_absent())
+        };
+        let (mut start, mut steady) = (0, 0);
+        let mut located = locate(0);
+        while let Some(here) = located {
             self.prefetch_run(blocks, start + AHEAD * RUN);
-            matches.visit(visit);
-            start += usize::from(visit.node.same);
-            steady = if usize::from(visit.node.same) == RUN { steady + 1 } else { 0 };
-            if steady == STEADY {
+            let next = locate(start + RUN);
+            let Some(node) = self.table.read(&here, &blocks[start..]) else { return };
+            matches.visit(Visit { start: start as u32, node });
+            start += usize::from(node.same);
+            let full = usize::from(node.same) == RUN;
+            steady = if full { steady + 1 } else { 0 };
+            located = if full { next } else { locate(start) };
+            if steady == STEADY && blocks.len() > start + FAN * RUN {
                 steady = 0;
                 start = self.gallop(blocks, start - RUN, matches);
+                located = locate(start);
             }
         }
     }
 
-    /// From the full run at `good`, the deepest node that lies a multiple of runs below it and
-    /// that bisection finds; returns the block after it.
+    /// From the full run at `good`, the deepest node that lies a multiple of runs below it, as far
+    /// as a search that narrows down by a factor of [`FAN`] a round finds it; returns the block
+    /// after what agrees there.
     fn gallop(&self, blocks: &[u64], mut good: usize, matches: &mut Matches) -> usize {
-        let mut step = 2 * RUN;
         let mut same = RUN;
-        let mut bad = loop {
-            match self.probe_at(blocks, good + step) {
-                Some(visit) => {
-                    good += step;
-                    same = usize::from(visit.node.same);
-                    matches.visit(visit);
-                    step *= 2;
-                }
-                None => break good + step,
-            }
-        };
+        let mut bad = good + (blocks.len() - good).next_multiple_of(RUN);
         while bad - good > RUN {
-            let middle = good + ((bad - good) / (2 * RUN)) * RUN;
-            match self.probe_at(blocks, middle) {
-                Some(visit) => {
-                    good = middle;
-                    same = usize::from(visit.node.same);
-                    matches.visit(visit);
+            let stride = ((bad - good) / RUN).div_ceil(FAN).max(1) * RUN;
+            let places = (1..=FAN).map(|step| good + step * stride).take_while(|&at| at < bad);
+            places.clone().for_each(|at| self.prefetch_run(blocks, at));
+            let mut located = [None; FAN];
+            for (slot, at) in located.iter_mut().zip(places) {
+                *slot = Some((at, self.table.locate(self.run_home(blocks[at]))));
+            }
+            for (at, here) in located.into_iter().flatten().rev() {
+                let found = self.table.read(&here, &blocks[at..]);
+                if let Some(node) = found {
+                    good = at;
+                    same = usize::from(node.same);
+                    matches.visit(Visit { start: at as u32, node });
+                    break;
                 }
-                None => bad = middle,
+                bad = at;
             }
         }
         good + same
     }
 
-    /// Lists the `unlisted` holders of `visit`, each with the deepest node above `below` that it
-    /// holds. Recursion halves the distance, so its depth is the logarithm of the path's length.
-    fn list_between(
-        &self,
-        blocks: &[u64],
-        visit: Visit,
-        unlisted: Unlisted,
-        below: Option<usize>,
-        matches: &mut Matches,
-    ) {
-        if unlisted.count == 0 {
-            return;
-        }
+    /// Lists the holders of `visit` that are not listed yet, each with the deepest node above
+    /// `gap.end` that it holds, by bisection.
+    ///
+    /// The search downwards may have jumped over a stretch whose runs lie at other places. Then
+    /// there is no node in the middle; `gap.hole` comes closer until the run before the odd stretch
+    /// is found, and what follows that run is searched in its turn.
+    fn list_between(&self, blocks: &[u64], visit: Visit, gap: Gap, matches: &mut Matches) {
         let start = visit.start as usize;
-        let distance = below.map_or(0, |below| below - start);
-        if distance < 2 * RUN {
-            for &(slot, length) in unlisted.as_slice() {
-                matches.list(slot, visit.start + u32::from(length.min(visit.node.same)));
+        let distance = gap.hole.map_or(0, |hole| hole.saturating_sub(start));
+        if distance >= 2 * RUN && gap.depth < MAX_DEPTH {
+            if !self.has_unlisted(blocks, &visit, matches) {
+                return;
             }
-            return;
+            let middle = start + (distance / (2 * RUN)) * RUN;
+            let mut above = gap.upper(middle);
+            if let Some(found) = self.probe_at(blocks, middle) {
+                self.list_between(blocks, found, gap.lower(), matches);
+                above.end = Some(middle);
+            }
+            return self.list_between(blocks, visit, above, matches);
         }
-        let middle = start + (distance / (2 * RUN)) * RUN;
-        if let Some(deeper) = self.probe_at(blocks, middle) {
-            let held = self.unlisted(blocks, &deeper, matches);
-            self.list_between(blocks, deeper, held, below, matches);
+        let next = start + usize::from(visit.node.same);
+        if gap.end > Some(next) && gap.depth < MAX_DEPTH {
+            if let Some(found) = self.probe_at(blocks, next) {
+                let rest = Gap { hole: gap.end, end: gap.end, depth: gap.depth + 1 };
+                self.list_between(blocks, found, rest, matches);
+            }
         }
-        let rest = self.unlisted(blocks, &visit, matches);
-        self.list_between(blocks, visit, rest, Some(middle), matches);
+        self.each_unlisted(blocks, &visit, matches, &mut |matches, record| {
+            let blocks = record.length().min(usize::from(visit.node.same));
+            matches.list(record.slot(), visit.start + blocks as u32);
+        });
     }
 
-    /// The resident holders of a node that are not listed yet.
-    fn unlisted(&self, blocks: &[u64], visit: &Visit, matches: &mut Matches) -> Unlisted {
+    fn has_unlisted(&self, blocks: &[u64], visit: &Visit, matches: &mut Matches) -> bool {
+        let mut any = false;
+        self.each_unlisted(blocks, visit, matches, &mut |_, _| any = true);
+        any
+    }
+
+    /// Hands over the resident holders of a node that are not listed yet.
+    #[inline]
+    fn each_unlisted(
+        &self,
+        blocks: &[u64],
+        visit: &Visit,
+        matches: &mut Matches,
+        take: &mut dyn FnMut(&mut Matches, Record),
+    ) {
+        let block = blocks[visit.start as usize];
         let mut node = visit.node;
-        for _ in 0..3 {
-            let mut unlisted = Unlisted { found: [(0, 0); MAX_READ], count: 0 };
-            self.inline_holders(&node, matches, &mut unlisted);
-            if self.table.is_unchanged(&node) {
-                if table::Meta(node.meta).is_wide() {
-                    self.extra_holders(&node, blocks[visit.start as usize], matches, &mut unlisted);
-                }
-                return unlisted;
-            }
-            let Some(again) = self.probe_at(blocks, visit.start as usize) else { break };
+        let mut records = self.records(&node);
+        let mut meta = self.meta(&node);
+        if !self.table.is_unchanged(&node) {
+            // Somebody wrote to the set since the visit: once more, and else do without.
+            let Some(again) = self.probe_at(blocks, visit.start as usize) else { return };
             node = again.node;
+            records = self.records(&node);
+            meta = self.meta(&node);
+            if !self.table.is_unchanged(&node) {
+                return;
+            }
         }
-        Unlisted { found: [(0, 0); MAX_READ], count: 0 }
+        for record in records {
+            if !record.exists() {
+                break;
+            }
+            self.take_unlisted(record, matches, take);
+        }
+        if meta.is_wide() {
+            self.each_extra(&node, meta, block, matches, take);
+        }
     }
 
     #[inline]
-    fn inline_holders(&self, node: &Found, matches: &Matches, unlisted: &mut Unlisted) {
-        for word in RECORDS..table::NODE_WORDS {
-            let value = self.table.word(node.set, usize::from(node.way), word);
-            let record = Record(value.load(Ordering::Relaxed));
-            if record.exists()
-                && !matches.is_listed(record.slot())
-                && self.slots.is_resident(record)
-            {
-                unlisted.push(record);
-            }
+    pub(super) fn take_unlisted(
+        &self,
+        record: Record,
+        matches: &mut Matches,
+        take: &mut dyn FnMut(&mut Matches, Record),
+    ) {
+        if record.exists() && !matches.is_listed(record.slot()) && self.slots.is_resident(record) {
+            take(matches, record);
         }
+    }
+
+    #[inline]
+    fn records(&self, node: &Found) -> [Record; INLINE] {
+        let way = usize::from(node.way);
+        std::array::from_fn(|index| {
+            Record(self.table.word(node.set, way, RECORDS + index).load(Ordering::Relaxed))
+        })
+    }
+
+    #[inline]
+    pub(super) fn meta(&self, node: &Found) -> Meta {
+        Meta(self.table.word(node.set, usize::from(node.way), META).load(Ordering::Relaxed))
     }
 
     /// Leading blocks that `slot` probably holds, where [`find`](Self::find) did not list it
@@ -203,20 +258,31 @@ impl PrefixTree {
     /// was.
     pub(super) fn record_of(&self, node: &Found, block: u64, slot: u16) -> Option<Record> {
         let inline = self.inline_record(node, slot).map(|(_, record)| record);
+        let meta = self.meta(node);
         if !self.table.is_unchanged(node) {
             return None;
         }
-        inline.or_else(|| self.extra_record(node, block, slot).map(|(_, record)| record))
+        if inline.is_some() || !meta.has_group(group_of(slot)) {
+            return inline;
+        }
+        self.extra_record(node, meta, block, slot).map(|(_, record)| record)
     }
 
     /// The word and content of the slot's record among a node's own.
+    #[inline]
     pub(super) fn inline_record(&self, node: &Found, slot: u16) -> Option<(usize, Record)> {
-        (RECORDS..table::NODE_WORDS).find_map(|word| {
+        for word in RECORDS..NODE_WORDS {
             let value = self.table.word(node.set, usize::from(node.way), word);
             let record = Record(value.load(Ordering::Relaxed));
-            (record.exists() && record.slot() == slot).then_some((word, record))
-        })
+            if !record.exists() {
+                return None;
+            }
+            if record.slot() == slot {
+                return Some((word, record));
+            }
+        }
+        None
     }
 }
 
-const _: () = assert!(META < RECORDS);
+const _: () = assert!(META < RECORDS && wide::PER_GROUP > INLINE);

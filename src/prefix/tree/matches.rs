@@ -6,7 +6,7 @@ use super::table::RUN;
 /// Most holders that one lookup lists.
 pub const MAX_HOLDERS: usize = 64;
 /// Most nodes of a path that a lookup keeps in mind.
-pub(super) const MAX_VISITS: usize = 48;
+pub(super) const MAX_VISITS: usize = 32;
 
 /// A worker that probably holds the first `blocks` blocks of the prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -19,7 +19,7 @@ pub struct Holder {
 
 /// The result of [`PrefixTree::find`](super::PrefixTree::find): who holds how much.
 ///
-/// About 1.5 KiB, made to live on the stack and to be used again.
+/// About 1.4 KiB, made to live on the stack and to be used again.
 #[derive(Clone, Debug)]
 pub struct Matches {
     pub(super) holders: [Holder; MAX_HOLDERS],

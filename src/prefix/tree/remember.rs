@@ -6,7 +6,7 @@ use super::record::Record;
 use super::slots::Registration;
 use super::stats::Tally;
 use super::table::{Found, Inserted, META, Meta, NODE_WORDS, RECORDS, RUN};
-use super::{PrefixTree, table};
+use super::{PrefixTree, wide};
 use crate::sync::Ordering;
 
 /// A record's stamp is renewed once it is older than this share of the worker's capacity.
@@ -70,7 +70,7 @@ impl PrefixTree {
         let tolerance = capacity.map_or(u64::MAX, |capacity| capacity / STAMP_TOLERANCE);
         let renew = stamp.saturating_sub(tolerance).min(stamp - 1);
         let stale = capacity.is_some() && deepest.is_some_and(|record| record.stamp() <= renew);
-        let fresh = matches.visits().last().is_some_and(|visit| self.is_fresh(visit.node.lane));
+        let fresh = matches.visits().last().is_some_and(|visit| self.is_fresh(visit.node.mark));
         let start = if stale || !fresh { 0 } else { resume(matches, held) };
         let mut walk = Walk { blocks, slot, stamp, renew, tally: Tally::default() };
         self.walk(&mut walk, start);
@@ -147,7 +147,7 @@ impl PrefixTree {
     /// Makes the walk's slot a holder of an existing node and fills its tail; returns how many
     /// blocks of the path the node covers then.
     fn extend(&self, walk: &mut Walk<'_>, start: usize, node: &Found) -> usize {
-        if !self.is_fresh(node.lane) && !self.table.touch(node, self.mark(start)) {
+        if !self.is_fresh(node.mark) && !self.table.touch(node, self.mark(start)) {
             walk.tally.skipped += 1;
         }
         let (same, length) = (usize::from(node.same), usize::from(node.length));
@@ -168,15 +168,21 @@ impl PrefixTree {
         let inline = self.inline_record(node, walk.slot);
         let (place, word, record) = match inline {
             Some((word, record)) => (*node, word, record),
-            None => match self.extra_record(node, walk.blocks[start], walk.slot) {
-                Some((extra, record)) => (extra, super::wide::word_of(walk.slot), record),
-                None => return false,
-            },
+            None => {
+                let meta = self.meta(node);
+                if !meta.has_group(wide::group_of(walk.slot)) {
+                    return false;
+                }
+                match self.extra_record(node, meta, walk.blocks[start], walk.slot) {
+                    Some((extra, record)) => (extra, wide::word_of(walk.slot), record),
+                    None => return false,
+                }
+            }
         };
         if !self.slots.is_resident(record) || record.length() < length {
             return false;
         }
-        if !self.is_fresh(place.lane) && place.set != node.set {
+        if !self.is_fresh(place.mark) && place.set != node.set {
             self.table.touch(&place, self.now());
         }
         if record.stamp() <= walk.renew && self.slots.capacity(walk.slot).is_some() {
@@ -198,12 +204,12 @@ impl PrefixTree {
         };
         let way = usize::from(node.way);
         let meta_word = self.table.word(node.set, way, META);
-        let mut meta = Meta(node.meta);
+        let mut meta = self.meta(node);
         for (index, &block) in path.iter().enumerate().take(length).skip(usize::from(node.length)) {
             self.table.word(node.set, way, index).store(block, Ordering::Relaxed);
         }
         meta = meta.with_length(length.max(meta.length()));
-        let group = super::wide::group_of(walk.slot);
+        let group = wide::group_of(walk.slot);
         let inline = self.place_for(node, walk.slot, meta.has_group(group));
         if let Some(word) = inline {
             let place = self.table.word(node.set, way, word);
@@ -215,7 +221,7 @@ impl PrefixTree {
         meta_word.store(meta.0, Ordering::Relaxed);
         drop(guard);
         if inline.is_none() {
-            self.write_extra(node, path[0], new, &mut walk.tally);
+            self.write_extra(node, meta, path[0], new, &mut walk.tally);
         }
         length
     }
@@ -227,7 +233,7 @@ impl PrefixTree {
         if own.is_some() || has_extra {
             return own;
         }
-        (RECORDS..table::NODE_WORDS).find(|&word| {
+        (RECORDS..NODE_WORDS).find(|&word| {
             let value = self.table.word(node.set, usize::from(node.way), word);
             !self.slots.is_resident(Record(value.load(Ordering::Relaxed)))
         })

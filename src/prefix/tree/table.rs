@@ -35,6 +35,8 @@ pub(super) const META: usize = RUN;
 pub(super) const RECORDS: usize = RUN + 1;
 /// A first choice this full sends new nodes to the emptier of both.
 const FIRST_CHOICE_LOAD: usize = WAYS - WAYS / 4;
+/// The bits that tags can have in a mask of ways; other lanes of the same words are marks.
+const TAG_BITS: u64 = tag_bits();
 const LOCKED: u64 = 1;
 const SPILLED: u64 = 2;
 const VERSION_STEP: u64 = 4;
@@ -62,6 +64,40 @@ impl Home {
     }
 }
 
+/// Where a key's node probably is: ways of one set whose tag agrees.
+#[derive(Clone, Copy)]
+pub(super) struct Located {
+    home: Home,
+    set: u32,
+    version: u64,
+    ways: u64,
+}
+
+impl Located {
+    /// Whether the headers rule the key out, as far as a look without a lock can tell.
+    pub(super) fn is_absent(&self) -> bool {
+        self.ways == 0 && self.version & LOCKED == 0
+    }
+}
+
+/// Way `4 * w + l` has bit `16 * l + w` of a mask.
+const fn tag_bits() -> u64 {
+    let mut bits = 0;
+    let mut way = 0;
+    while way < WAYS {
+        bits |= 1 << (16 * (way % 4) + way / 4);
+        way += 1;
+    }
+    bits
+}
+
+/// The way of a mask's lowest bit.
+#[inline]
+fn way_of(ways: u64) -> usize {
+    let bit = ways.trailing_zeros() as usize;
+    (4 * (bit % 16) + bit / 16) % WAYS
+}
+
 /// A node as it was when `version` was current.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Found {
@@ -71,8 +107,7 @@ pub(super) struct Found {
     pub(super) same: u8,
     /// Blocks that the run has.
     pub(super) length: u8,
-    pub(super) lane: u16,
-    pub(super) meta: u64,
+    pub(super) mark: u16,
     pub(super) version: u64,
 }
 
@@ -115,49 +150,82 @@ impl Table {
     /// Fetches the header of the key's first choice.
     #[inline]
     pub(super) fn prefetch(&self, home: &Home) {
-        prefetch(&self.lines[home.sets[0] as usize * SET_LINES]);
+        prefetch(self.header(home.sets[0]));
     }
 
-    /// The node of `home`'s key, compared with `path` (whose first block the key is).
+    /// Looks at headers only and fetches the lines that [`read`](Self::read) will want.
     #[inline]
+    pub(super) fn locate(&self, home: Home) -> Located {
+        let [first, second] = home.sets;
+        let mut located = self.locate_in(first, home);
+        if located.ways == 0 && located.version & SPILLED != 0 {
+            located = self.locate_in(second, home);
+        }
+        if located.ways != 0 {
+            let way = way_of(located.ways);
+            prefetch(self.line(located.set, way, 0));
+            prefetch(self.line(located.set, way, 1));
+        }
+        located
+    }
+
+    #[inline]
+    fn locate_in(&self, set: u32, home: Home) -> Located {
+        let version = self.version(set).load(Ordering::Acquire);
+        Located { home, set, version, ways: self.tagged(set, home.tag) }
+    }
+
+    /// The located node compared with `path` (whose first block is the key).
+    #[inline]
+    pub(super) fn read(&self, located: &Located, path: &[u64]) -> Option<Found> {
+        if located.version & LOCKED == 0 {
+            let found = self.compare(located, path);
+            let [first, _] = located.home.sets;
+            let elsewhere = located.set == first && located.version & SPILLED != 0;
+            if self.is_current(located.set, located.version) && (found.is_some() || !elsewhere) {
+                return found;
+            }
+        }
+        self.probe(&located.home, path)
+    }
+
+    /// The node of `home`'s key, compared with `path`, in one go and with patience.
     pub(super) fn probe(&self, home: &Home, path: &[u64]) -> Option<Found> {
         for set in home.sets {
-            let (found, version) = self.probe_set(set, home, path);
-            if found.is_some() || version & SPILLED == 0 {
-                return found;
+            let mut spilled = true;
+            for _ in 0..ATTEMPTS {
+                let located = self.locate_in(set, *home);
+                if located.version & LOCKED != 0 {
+                    spin();
+                    continue;
+                }
+                let found = self.compare(&located, path);
+                if self.is_current(set, located.version) {
+                    if found.is_some() {
+                        return found;
+                    }
+                    spilled = located.version & SPILLED != 0;
+                    break;
+                }
+            }
+            if !spilled {
+                return None;
             }
         }
         None
     }
 
-    fn probe_set(&self, set: u32, home: &Home, path: &[u64]) -> (Option<Found>, u64) {
-        let mut version = 0;
-        for _ in 0..ATTEMPTS {
-            version = self.version(set).load(Ordering::Acquire);
-            if version & LOCKED != 0 {
-                spin();
-                continue;
-            }
-            let found = self.scan(set, version, home, path);
-            fence(Ordering::Acquire);
-            if self.version(set).load(Ordering::Relaxed) == version {
-                return (found, version);
-            }
-        }
-        (None, version | SPILLED)
-    }
-
-    fn scan(&self, set: u32, version: u64, home: &Home, path: &[u64]) -> Option<Found> {
-        let mut candidates = self.tagged(set, home.tag);
-        while candidates != 0 {
-            let way = candidates.trailing_zeros() as usize;
-            candidates &= candidates - 1;
+    #[inline]
+    fn compare(&self, located: &Located, path: &[u64]) -> Option<Found> {
+        let Located { home, set, version, mut ways } = *located;
+        while ways != 0 {
+            let way = way_of(ways);
+            ways &= ways - 1;
             let hashes = self.line(set, way, 0);
             if hashes.0[0].load(Ordering::Relaxed) != home.key {
                 continue;
             }
-            let meta = self.word(set, way, META).load(Ordering::Relaxed);
-            let length = Meta(meta).length();
+            let length = Meta(self.word(set, way, META).load(Ordering::Relaxed)).length();
             let limit = length.min(path.len());
             let mut same = usize::from(limit > 0);
             while same < limit && hashes.0[same].load(Ordering::Relaxed) == path[same] {
@@ -168,43 +236,45 @@ impl Table {
                 way: way as u8,
                 same: same as u8,
                 length: length as u8,
-                lane: self.recency(set, way),
-                meta,
+                mark: self.mark(set, way),
                 version,
             });
         }
         None
     }
 
+    #[inline]
+    fn is_current(&self, set: u32, version: u64) -> bool {
+        fence(Ordering::Acquire);
+        self.version(set).load(Ordering::Relaxed) == version
+    }
+
     /// Whether `found` still is what it was, and everything read since belongs to it.
     #[inline]
     pub(super) fn is_unchanged(&self, found: &Found) -> bool {
-        fence(Ordering::Acquire);
-        self.version(found.set).load(Ordering::Relaxed) == found.version
+        self.is_current(found.set, found.version)
     }
 
-    /// A bit per way whose tag is `tag`.
+    /// A bit per way whose tag is `tag`, where [`way_of`] expects it.
     #[inline]
-    fn tagged(&self, set: u32, tag: u16) -> u32 {
+    fn tagged(&self, set: u32, tag: u16) -> u64 {
         const HIGH: u64 = 0x8000_8000_8000_8000;
-        // Moves bits 0, 16, 32 and 48 to 48, 49, 50 and 51 and everything else elsewhere.
-        const GATHER: u64 = 1 << 48 | 1 << 33 | 1 << 18 | 1 << 3;
         let wanted = u64::from(tag).wrapping_mul(HIGH >> 15);
         let header = self.header(set);
         let mut bits = 0;
         for word in 0..WAYS.div_ceil(4) {
             let differing = header.0[1 + word].load(Ordering::Relaxed) ^ wanted;
             let zero = !((differing & !HIGH).wrapping_add(!HIGH) | differing) & HIGH;
-            bits |= ((zero >> 15).wrapping_mul(GATHER) >> 48 & 0xf) << (4 * word);
+            bits |= zero >> (15 - word);
         }
-        bits as u32 & ((1 << WAYS) - 1)
+        bits & TAG_BITS
     }
 
     fn lane(&self, set: u32, lane: usize) -> u16 {
         (self.header(set).0[1 + lane / 4].load(Ordering::Relaxed) >> (16 * (lane % 4))) as u16
     }
 
-    fn recency(&self, set: u32, way: usize) -> u16 {
+    fn mark(&self, set: u32, way: usize) -> u16 {
         self.lane(set, WAYS + way)
     }
 
@@ -223,7 +293,7 @@ impl Table {
         let word = &self.header(found.set).0[1 + index / 4];
         let shift = 16 * (index % 4);
         let old = word.load(Ordering::Relaxed);
-        if (old >> shift) as u16 != found.lane {
+        if (old >> shift) as u16 != found.mark {
             return false;
         }
         let new = old & !(0xffff << shift) | u64::from(lane) << shift;
@@ -275,7 +345,7 @@ impl Table {
         let first_version = self.version(first).load(Ordering::Acquire);
         let free = self.tagged(first, 0);
         if WAYS - (free.count_ones() as usize) < FIRST_CHOICE_LOAD {
-            return Some((first, free.trailing_zeros() as usize, first_version, false))
+            return Some((first, way_of(free), first_version, false))
                 .filter(|_| first_version & LOCKED == 0);
         }
         let first_version = self.mark_spilled(first, first_version)?;
@@ -285,10 +355,10 @@ impl Table {
         }
         let other_free = self.tagged(second, 0);
         if other_free.count_ones() >= free.count_ones().max(1) {
-            return Some((second, other_free.trailing_zeros() as usize, second_version, false));
+            return Some((second, way_of(other_free), second_version, false));
         }
         if free != 0 {
-            return Some((first, free.trailing_zeros() as usize, first_version, false));
+            return Some((first, way_of(free), first_version, false));
         }
         let (way, age) = self.oldest(first, now);
         let (other_way, other_age) = self.oldest(second, now);
@@ -314,7 +384,7 @@ impl Table {
     fn oldest(&self, set: u32, now: u16) -> (usize, u16) {
         let mut oldest = (0, 0);
         for way in 0..WAYS {
-            let age = now.wrapping_sub(self.recency(set, way));
+            let age = now.wrapping_sub(self.mark(set, way));
             if age >= oldest.1 {
                 oldest = (way, age);
             }

@@ -1,7 +1,6 @@
 //! Extra nodes: the holders that a run has no room for, fifteen slots to a node.
 
 use super::PrefixTree;
-use super::find::Unlisted;
 use super::matches::Matches;
 use super::record::Record;
 use super::stats::Tally;
@@ -11,25 +10,27 @@ use crate::sync::Ordering;
 /// Records of one extra node; word 0 is its key.
 pub(super) const PER_GROUP: usize = NODE_WORDS - 1;
 /// Extra nodes that one lookup reads for one run.
-pub(super) const MAX_GROUPS_READ: usize = 5;
+const MAX_GROUPS_READ: usize = 5;
 
 impl PrefixTree {
-    fn group_home(&self, node: &Found, block: u64, group: usize) -> Home {
+    fn group_home(&self, node: &Found, meta: Meta, block: u64, group: usize) -> Home {
         // The nonce is unique within the set, so both name the node for all time.
-        let place = u64::from(node.set) << 32 | u64::from(Meta(node.meta).nonce());
+        let place = (u64::from(node.set) << 32) | u64::from(meta.nonce());
         let mut key = block ^ place.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        key = (key ^ key >> 29).wrapping_add(group as u64).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        self.table.home(key ^ key >> 31, Kind::Extra)
+        key = (key ^ (key >> 29)).wrapping_add(group as u64).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        self.table.home(key ^ (key >> 31), Kind::Extra)
     }
 
-    /// Adds resident holders from a run's extra nodes, of all groups or, where there are many,
-    /// of some that differ from block to block.
-    pub(super) fn extra_holders(
+    /// Hands over resident, unlisted holders from a run's extra nodes: of all groups or, where
+    /// there are many, of some that differ from block to block.
+    #[inline(never)]
+    pub(super) fn each_extra(
         &self,
         node: &Found,
+        meta: Meta,
         block: u64,
         matches: &mut Matches,
-        unlisted: &mut Unlisted,
+        take: &mut dyn FnMut(&mut Matches, Record),
     ) {
         let groups = self.slots.used().div_ceil(PER_GROUP);
         let first = if groups <= MAX_GROUPS_READ {
@@ -38,32 +39,34 @@ impl PrefixTree {
             matches.complete = false;
             (block >> 32) as usize % groups
         };
-        for group in (first..first + groups.min(MAX_GROUPS_READ)).map(|group| group % groups) {
-            if !Meta(node.meta).has_group(group) {
-                continue;
+        let wanted = (first..first + groups.min(MAX_GROUPS_READ))
+            .map(|group| group % groups)
+            .filter(|&group| meta.has_group(group));
+        let mut located = [None; MAX_GROUPS_READ];
+        for (place, group) in located.iter_mut().zip(wanted.clone()) {
+            let home = self.group_home(node, meta, block, group);
+            self.table.prefetch(&home);
+            *place = Some(home);
+        }
+        for home in located.into_iter().flatten() {
+            if let Some(extra) = self.table.read(&self.table.locate(home), &[]) {
+                self.each_of_group(&extra, matches, take);
             }
-            let home = self.group_home(node, block, group);
-            let Some(extra) = self.table.probe(&home, &[]) else { continue };
-            self.read_extra(&extra, matches, unlisted);
         }
     }
 
-    fn read_extra(&self, extra: &Found, matches: &Matches, unlisted: &mut Unlisted) {
-        let mut records = [Record(0); PER_GROUP];
-        for (record, word) in records.iter_mut().zip(1..) {
-            let value = self.table.word(extra.set, usize::from(extra.way), word);
-            *record = Record(value.load(Ordering::Relaxed));
-        }
-        if !self.table.is_unchanged(extra) {
-            return;
-        }
-        for record in records {
-            if record.exists()
-                && !matches.is_listed(record.slot())
-                && self.slots.is_resident(record)
-            {
-                unlisted.push(record);
-            }
+    fn each_of_group(
+        &self,
+        extra: &Found,
+        matches: &mut Matches,
+        take: &mut dyn FnMut(&mut Matches, Record),
+    ) {
+        let records: [Record; PER_GROUP] = std::array::from_fn(|index| {
+            let value = self.table.word(extra.set, usize::from(extra.way), 1 + index);
+            Record(value.load(Ordering::Relaxed))
+        });
+        if self.table.is_unchanged(extra) {
+            records.into_iter().for_each(|record| self.take_unlisted(record, matches, take));
         }
     }
 
@@ -71,15 +74,13 @@ impl PrefixTree {
     pub(super) fn extra_record(
         &self,
         node: &Found,
+        meta: Meta,
         block: u64,
         slot: u16,
     ) -> Option<(Found, Record)> {
-        let (group, word) = (group_of(slot), word_of(slot));
-        if !Meta(node.meta).has_group(group) {
-            return None;
-        }
-        let extra = self.table.probe(&self.group_home(node, block, group), &[])?;
-        let value = self.table.word(extra.set, usize::from(extra.way), word);
+        let home = self.group_home(node, meta, block, group_of(slot));
+        let extra = self.table.probe(&home, &[])?;
+        let value = self.table.word(extra.set, usize::from(extra.way), word_of(slot));
         let record = Record(value.load(Ordering::Relaxed));
         let valid = self.table.is_unchanged(&extra) && record.exists() && record.slot() == slot;
         valid.then_some((extra, record))
@@ -87,12 +88,19 @@ impl PrefixTree {
 
     /// Writes the slot's record to the extra node of its group, making it where needed. The
     /// node has noted the group before, so that a lookup never misses what is written here.
-    pub(super) fn write_extra(&self, node: &Found, block: u64, new: Record, tally: &mut Tally) {
+    pub(super) fn write_extra(
+        &self,
+        node: &Found,
+        meta: Meta,
+        block: u64,
+        new: Record,
+        tally: &mut Tally,
+    ) {
         let (group, word) = (group_of(new.slot()), word_of(new.slot()));
-        let home = self.group_home(node, block, group);
+        let home = self.group_home(node, meta, block, group);
         let mark = self.now();
         if let Some(extra) = self.table.probe(&home, &[]) {
-            if !self.is_fresh(extra.lane) {
+            if !self.is_fresh(extra.mark) {
                 self.table.touch(&extra, mark);
             }
             let Some(_guard) = self.table.lock_found(&extra) else {

@@ -1,0 +1,178 @@
+//! Completion and expiry: give back what was charged, and tell the policy.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
+
+use super::ledger::{Open, Part};
+use super::options::LoadKeeping;
+use super::route::Adapter;
+use crate::policy::{Completion, FirstToken, Usage};
+use crate::worker::{Role, WorkerId, health::Outcome, proposal::Worker, state::WorkerState};
+
+/// Requests that one call expires at most.
+const EXPIRED_PER_CALL: usize = 64;
+/// How often every worker is looked at within one deadline.
+const LOOKS_PER_DEADLINE: u64 = 8;
+
+impl Adapter {
+    pub(super) fn complete(&self, url: &str, outcome: Outcome) {
+        let Some(id) = self.book.by_url(url) else { return };
+        if let Some(open) = self.ledger.complete(id) {
+            self.close(open, outcome, self.now());
+        }
+    }
+
+    /// Ends a request's part on one worker. Its load is given back last, whatever a policy does: a
+    /// slot changes hands only without load, so no callback about one worker can reach its successor.
+    pub(super) fn close(&self, open: Open, outcome: Outcome, now: u64) {
+        let _charge = self.charge_of(&open);
+        match open.part {
+            Part::Whole => self.tell_end(&open, (open.id, open.id), outcome, false, now),
+            Part::Prefill { decode, pair } => {
+                let is_over = outcome != Outcome::Success && self.ledger.mark_over(decode, pair);
+                if is_over {
+                    self.tell_end(&open, (decode, open.id), outcome, false, now);
+                } else {
+                    self.tell_first_token(&open, now);
+                }
+            }
+            Part::Decode { prefill, pair, over } => {
+                let settled = self.ledger.settle(prefill, pair);
+                let _charge = settled.as_ref().map(|open| self.charge_of(open));
+                if !over {
+                    self.tell_end(&open, (open.id, prefill), outcome, settled.is_none(), now);
+                }
+            }
+        }
+    }
+
+    /// Gives back the load of requests that were selected longer ago than this and that nobody has
+    /// completed, all of them; the policy sees them as expired.
+    pub fn expire(&self, age: Duration) {
+        let now = self.now();
+        let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
+        for slot in 0..self.book.slots() {
+            while self.expire_oldest(slot, now, age) {}
+        }
+    }
+
+    /// What one call does about the deadline, once that is due: a look at one worker's oldest requests.
+    pub(super) fn expire_some(&self, now: u64) {
+        let Some(deadline) = self.deadline else { return };
+        let at = self.sweep_at.load(Relaxed);
+        let slots = self.book.slots();
+        if now < at || slots == 0 {
+            return;
+        }
+        let next = now.saturating_add(deadline / LOOKS_PER_DEADLINE / slots as u64);
+        if self.sweep_at.compare_exchange(at, next, Relaxed, Relaxed).is_ok() {
+            let slot = self.sweep_slot.fetch_add(1, Relaxed) % slots;
+            for _ in 0..EXPIRED_PER_CALL {
+                if !self.expire_oldest(slot, now, deadline) {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn expire_oldest(&self, slot: usize, now: u64, age: u64) -> bool {
+        let Some(before) = now.checked_sub(age) else { return false };
+        let oldest = self.ledger.older_than(slot, before);
+        let found = oldest.is_some();
+        if let Some(open) = oldest {
+            self.close(open, Outcome::Expired, now);
+        }
+        found
+    }
+
+    fn tell_end(
+        &self,
+        open: &Open,
+        (worker, prefill): (WorkerId, WorkerId),
+        outcome: Outcome,
+        first_token_seen: bool,
+        now: u64,
+    ) {
+        if !self.wants_events {
+            return;
+        }
+        self.policy.on_request_complete(&Completion {
+            worker,
+            prefill,
+            outcome,
+            usage: Usage::default(),
+            now,
+            dispatched: open.dispatched,
+            first_token_seen,
+            work_tokens: open.work_tokens,
+            matched_tokens: open.matched_tokens,
+        });
+    }
+
+    fn tell_first_token(&self, open: &Open, now: u64) {
+        if !self.wants_events {
+            return;
+        }
+        self.policy.on_first_token(&FirstToken {
+            worker: open.id,
+            role: Role::Prefill,
+            now,
+            dispatched: open.dispatched,
+            work_tokens: open.work_tokens,
+            matched_tokens: open.matched_tokens,
+            cached_tokens: None,
+        });
+    }
+
+    /// The charge of an open request, to be given back when dropped.
+    fn charge_of<'a>(&'a self, open: &'a Open) -> Option<Charge<'a>> {
+        let row = self.book.rows.get(open.id.slot())?;
+        let load = (self.load == LoadKeeping::Adapter).then(|| open.worker.load());
+        Some(Charge { row, resident: open.resident_tokens, load })
+    }
+}
+
+/// What a request holds of a worker. Given back when dropped, also when a policy panics.
+pub(super) struct Charge<'a> {
+    row: &'a WorkerState,
+    resident: u64,
+    load: Option<&'a AtomicUsize>,
+}
+
+impl<'a> Charge<'a> {
+    /// Charges the row of a slot.
+    pub(super) fn new(row: &'a WorkerState, resident: u64) -> Self {
+        // The rows of an adapter have no limit that could refuse the charge.
+        row.charge(resident);
+        Charge { row, resident, load: None }
+    }
+
+    /// Whether the slot is still this worker's. If so, it stays that as long as it is charged.
+    pub(super) fn is_of(&self, worker: WorkerId) -> bool {
+        self.row.generation() == worker.generation()
+    }
+
+    /// Charges the host's own counter, too.
+    pub(super) fn raise(&mut self, worker: &'a dyn Worker) {
+        let load = worker.load();
+        load.fetch_add(1, Relaxed);
+        self.load = Some(load);
+    }
+
+    /// Leaves the charge to the open request, which is closed with the same KV tokens.
+    pub(super) fn keep(self) -> u64 {
+        let resident = self.resident;
+        std::mem::forget(self);
+        resident
+    }
+}
+
+impl Drop for Charge<'_> {
+    fn drop(&mut self) {
+        if let Some(load) = self.load {
+            // An error says that the host has reset it to 0 meanwhile.
+            let _ = load.fetch_update(Relaxed, Relaxed, |load| load.checked_sub(1));
+        }
+        self.row.release(self.resident);
+    }
+}

@@ -1,0 +1,102 @@
+//! The original proposal's trait with its `async` signatures, over any synchronous policy.
+//!
+//! A router that holds its workers as `Arc<dyn Worker>` and its requests as `serde_json::Value` is
+//! written against [`RoutingPolicy`]; [`Adapter`] gives it every policy of this crate, and any other
+//! that implements the synchronous [`crate::RoutingPolicy`]. The two traits share their name with the
+//! proposal and are told apart by their module.
+//!
+//! - `options`: what a host can set.
+//! - `route`: select: find the snapshot, ask the policy, commit.
+//! - `roster`: one snapshot per distinct slice of workers, and slots by URL.
+//! - `ledger`: each worker's open requests, the oldest first.
+//! - `finish`: completion and expiry: give back what was charged.
+//! - `prompt`: from a request's `Value` to a fingerprint.
+//! - [`service`] (feature `tower`): a router in front of `tower` services.
+//!
+//! ```
+//! # use std::sync::{Arc, atomic::AtomicUsize};
+//! use pointsman::adapter::{Adapter, RoutingPolicy};
+//! use pointsman::{PolicyConfig, RoutingError, Worker};
+//!
+//! # #[derive(Debug)]
+//! # struct Engine(&'static str, AtomicUsize);
+//! # impl Worker for Engine {
+//! #     fn url(&self) -> &str { self.0 }
+//! #     fn is_healthy(&self) -> bool { true }
+//! #     fn load(&self) -> &AtomicUsize { &self.1 }
+//! # }
+//! # async fn serve() -> Result<(), Box<dyn std::error::Error>> {
+//! # let (a, b) = (Engine("http://a", 0.into()), Engine("http://b", 0.into()));
+//! let workers: Vec<Arc<dyn Worker>> = vec![Arc::new(a), Arc::new(b)];
+//! let policy: Arc<dyn RoutingPolicy> = Arc::new(Adapter::from_config(&PolicyConfig::default())?);
+//!
+//! let request = serde_json::json!({"text": "You are a helpful assistant."});
+//! let worker = policy.select_single(&workers, &request).await?;
+//! // ... send the request there, and when the answer is complete:
+//! policy.on_request_complete(worker.url(), true);
+//! # Ok(())
+//! # }
+//! ```
+
+#[cfg(feature = "async")]
+mod finish;
+#[cfg(feature = "async")]
+mod ledger;
+#[cfg(feature = "async")]
+mod options;
+#[cfg(feature = "async")]
+mod prompt;
+#[cfg(feature = "async")]
+mod roster;
+#[cfg(feature = "async")]
+mod route;
+#[cfg(feature = "tower")]
+pub mod service;
+
+#[cfg(feature = "async")]
+pub use self::{
+    options::{AdapterOptions, LoadKeeping},
+    proposed::RoutingPolicy,
+    route::Adapter,
+};
+#[cfg(feature = "async")]
+pub use async_trait::async_trait;
+
+#[cfg(feature = "async")]
+mod proposed {
+    use std::sync::Arc;
+
+    use async_trait::async_trait;
+    use serde_json::Value;
+
+    use crate::error::RoutingError;
+    use crate::worker::proposal::Worker;
+
+    /// A routing algorithm as the original proposal has it: chooses among the slices of workers that
+    /// it is handed, in both modes.
+    #[async_trait]
+    pub trait RoutingPolicy: Send + Sync {
+        /// Names the worker that serves the whole request.
+        async fn select_single(
+            &self,
+            workers: &[Arc<dyn Worker>],
+            request: &Value,
+        ) -> Result<Arc<dyn Worker>, RoutingError>;
+
+        /// Names the worker that computes the prompt and the one that generates the answer.
+        async fn select_pair(
+            &self,
+            prefill_workers: &[Arc<dyn Worker>],
+            decode_workers: &[Arc<dyn Worker>],
+            request: &Value,
+        ) -> Result<(Arc<dyn Worker>, Arc<dyn Worker>), RoutingError>;
+
+        /// A request that was sent to this URL is over.
+        fn on_request_complete(&self, worker_url: &str, success: bool) {
+            let _ = (worker_url, success);
+        }
+
+        /// The policy's name.
+        fn name(&self) -> &str;
+    }
+}
