@@ -211,6 +211,23 @@ pointsman_status pointsman_router_set_policies(const pointsman_router *router,
                                                const char *decode,
                                                size_t decode_length);
 
+// Sends a share (0 to 1) of the requests to a second policy; policy NULL stops it. Requests with
+// a routing key stay with one of the two.
+//
+// Errors: as pointsman_router_set_policy.
+pointsman_status pointsman_router_set_split(const pointsman_router *router,
+                                            const char *policy,
+                                            size_t policy_length,
+                                            double share);
+
+// Lets a second policy decide beside the real one without being followed; NULL stops it. The
+// Prometheus text says how the two differ.
+//
+// Errors: as pointsman_router_set_policy.
+pointsman_status pointsman_router_set_shadow(const pointsman_router *router,
+                                             const char *policy,
+                                             size_t policy_length);
+
 /* ---- Workers --------------------------------------------------------------------------------- */
 
 // Serves whole requests.
@@ -459,6 +476,12 @@ pointsman_status pointsman_workers(const pointsman_router *router,
 // is ignored.
 #define POINTSMAN_PROMPT_FINGERPRINT 3
 
+// prompt points to a JSON request body as it came from the client: OpenAI chat, completions and
+// responses, SGLang generate. Its model, lora_path, cache_salt and extra_key form the namespace
+// unless cache_namespace is set; its token limit counts as expected_output_tokens unless that is set.
+// Read only by policies that want prefixes.
+#define POINTSMAN_PROMPT_JSON 4
+
 // Labels that one request may demand.
 #define POINTSMAN_MAX_REQUEST_LABELS 16
 
@@ -696,6 +719,18 @@ const char *pointsman_outcome_string(uint32_t outcome);
 // Lengths are counted in tokens.
 #define POINTSMAN_UNIT_TOKENS 1
 
+// `messages`.
+#define POINTSMAN_BODY_CHAT 1
+
+// `prompt`.
+#define POINTSMAN_BODY_COMPLETION 2
+
+// `input`.
+#define POINTSMAN_BODY_RESPONSES 3
+
+// `text` or `input_ids`.
+#define POINTSMAN_BODY_GENERATE 4
+
 // Fingerprints a prompt that arrives in pieces. Used by one thread at a time, for one prompt after
 // another.
 //
@@ -726,6 +761,23 @@ typedef struct pointsman_fingerprint {
     // The hashes.
     const uint64_t *hashes;
 } pointsman_fingerprint;
+
+// What a JSON body says beside its prompt.
+typedef struct pointsman_body {
+    // Set by POINTSMAN_BODY_INIT.
+    uint32_t size;
+    // One of the POINTSMAN_BODY_ constants, told by the field that holds the prompt; 0 if none or
+    // several do.
+    uint32_t kind;
+    // 1 if the answer is to be streamed, else 0.
+    uint32_t stream;
+    // Most tokens to be generated; POINTSMAN_UNKNOWN if the body does not say.
+    uint32_t max_tokens;
+    // 1 if a prompt was found that can be read, else 0: the fingerprint is empty then.
+    uint32_t has_prompt;
+    // 0.
+    uint32_t reserved;
+} pointsman_body;
 
 // Fingerprints a request's prompt into hashes, as many blocks as capacity has room for: 4,096
 // cover 512 KiB of text with the default block size. The result borrows hashes. A request with
@@ -767,9 +819,9 @@ pointsman_status pointsman_fingerprinter_new(const pointsman_router *router,
 // Frees a fingerprinter and its last result; NULL is allowed.
 void pointsman_fingerprinter_free(pointsman_fingerprinter *fingerprinter);
 
-// Begins a prompt: POINTSMAN_PROMPT_TEXT or POINTSMAN_PROMPT_TOKENS, in this namespace (NULL:
-// none). Forgets a prompt that was begun before and not finished. The result of the last one
-// becomes invalid.
+// Begins a prompt: POINTSMAN_PROMPT_TEXT, POINTSMAN_PROMPT_TOKENS or POINTSMAN_PROMPT_JSON, in
+// this namespace (NULL: none, or the one that the JSON body forms). Forgets a prompt that was
+// begun before and not finished. The result of the last one becomes invalid.
 //
 // Errors: POINTSMAN_INVALID_ARGUMENT.
 pointsman_status pointsman_fingerprinter_begin(pointsman_fingerprinter *fingerprinter,
@@ -780,19 +832,33 @@ pointsman_status pointsman_fingerprinter_begin(pointsman_fingerprinter *fingerpr
 // Adds the next piece: bytes, or tokens (uint32_t, length counts tokens), as begun. How the
 // prompt is cut makes no difference.
 //
-// Errors: POINTSMAN_INVALID_ARGUMENT, also if no prompt is begun.
+// Errors: POINTSMAN_INVALID_ARGUMENT, also if no prompt is begun; POINTSMAN_BAD_BODY, now and until
+// the next begin.
 pointsman_status pointsman_fingerprinter_push(pointsman_fingerprinter *fingerprinter,
                                               const void *piece,
                                               size_t length);
 
 // Ends the prompt. The result borrows the fingerprinter's memory until the next begin.
 //
-// Errors: POINTSMAN_INVALID_ARGUMENT, also if no prompt is begun.
+// A body without a prompt that can be read has a fingerprint without hashes, which is routed like
+// POINTSMAN_PROMPT_NONE.
+//
+// Errors: POINTSMAN_INVALID_ARGUMENT, also if no prompt is begun; POINTSMAN_BAD_BODY.
 pointsman_status pointsman_fingerprinter_finish(pointsman_fingerprinter *fingerprinter,
                                                 pointsman_fingerprint *fingerprint);
 
+// Tells what the JSON body that was finished last says beside its prompt.
+//
+// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_NOT_FOUND if the last prompt was no JSON body or
+// is not finished.
+pointsman_status pointsman_fingerprinter_body(const pointsman_fingerprinter *fingerprinter,
+                                              pointsman_body *body);
+
 #define POINTSMAN_FINGERPRINT_INIT \
     {(uint32_t)sizeof(pointsman_fingerprint), 0, 0, 0, 0, 0, 0, 0, NULL}
+
+#define POINTSMAN_BODY_INIT \
+    {(uint32_t)sizeof(pointsman_body), 0, 0, POINTSMAN_UNKNOWN, 0, 0}
 
 /* ---- Metrics --------------------------------------------------------------------------------- */
 
@@ -878,6 +944,39 @@ typedef void (*pointsman_log_callback)(void *user_data,
                                        int32_t level,
                                        const char *message,
                                        size_t length);
+
+// One decision, for the decision log. Belongs to the library and is valid during the call.
+typedef struct pointsman_decision_record {
+    // sizeof this struct in the library.
+    uint32_t size;
+    // The role that a worker was chosen for: one of the POINTSMAN_ROLE_ constants.
+    uint32_t role;
+    // When, by the router's clock or as told.
+    uint64_t now;
+    // The request's ticket.
+    uint64_t ticket;
+    // Who was chosen.
+    uint64_t worker;
+    // The best of those not chosen; 0 where the policy did not compare.
+    uint64_t runner_up;
+    // What the policy minimised.
+    double score;
+    // The same for the runner-up.
+    double runner_up_score;
+    // Why: one of the POINTSMAN_REASON_ constants.
+    uint32_t reason;
+    // Leading tokens of the prompt that the worker is believed to hold.
+    uint32_t matched_tokens;
+    // Tokens of the prompt.
+    uint32_t total_tokens;
+    // 0.
+    uint32_t reserved;
+} pointsman_decision_record;
+
+// Receives decisions, on the thread that asked, before pointsman_select returns. It must return, not
+// throw, and must not call functions of the library that change the router.
+typedef void (*pointsman_decision_callback)(void *user_data,
+                                            const pointsman_decision_record *record);
 
 /* ---- Policies of the host's own -------------------------------------------------------------- */
 
@@ -1112,6 +1211,14 @@ pointsman_status pointsman_builder_set_log(pointsman_builder *builder,
                                            int32_t level,
                                            pointsman_log_callback callback,
                                            void *user_data);
+
+// Hands one in every decisions, chosen at random, to a callback; a NULL callback stops it.
+//
+// Errors: POINTSMAN_INVALID_ARGUMENT, also if every is 0.
+pointsman_status pointsman_builder_set_decision_log(pointsman_builder *builder,
+                                                    uint32_t every,
+                                                    pointsman_decision_callback callback,
+                                                    void *user_data);
 
 // Builds a router. The builder can be used again.
 //

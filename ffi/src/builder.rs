@@ -7,7 +7,9 @@ use std::sync::Arc;
 use pointsman_core::{PolicyFactory, Router, RouterConfig};
 
 use crate::argument::{self, Place};
-use crate::log::{Log, POINTSMAN_LOG_DEBUG, pointsman_log_callback};
+use crate::log::{
+    DecisionLog, Log, POINTSMAN_LOG_DEBUG, pointsman_decision_callback, pointsman_log_callback,
+};
 use crate::policy::{Registration, in_callback, pointsman_policy};
 use crate::router::{
     Handle, borrow, hand_out, handle, pointsman_router, read_config, read_policy, take,
@@ -24,6 +26,7 @@ pub struct pointsman_builder {
     config: RouterConfig,
     policies: Vec<Arc<Registration>>,
     log: Log,
+    decision_log: Option<DecisionLog>,
 }
 
 handle!(pointsman_builder, "builder", b"PMbuildr");
@@ -115,6 +118,16 @@ export! {
         user_data: *mut c_void,
     ) -> pointsman_status => set_log;
 
+    /// Hands one in every decisions, chosen at random, to a callback; a NULL callback stops it.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT, also if every is 0.
+    fn pointsman_builder_set_decision_log(
+        builder: *mut pointsman_builder,
+        every: u32,
+        callback: pointsman_decision_callback,
+        user_data: *mut c_void,
+    ) -> pointsman_status => set_decision_log;
+
     /// Builds a router. The builder can be used again.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_INVALID_CONFIG, POINTSMAN_POLICY_FAILED (the
@@ -135,6 +148,7 @@ unsafe fn new(builder: *mut *mut pointsman_builder) -> Result<(), Failure> {
         config: RouterConfig::default(),
         policies: Vec::new(),
         log: Log::NONE,
+        decision_log: None,
     })));
     Ok(())
 }
@@ -296,6 +310,23 @@ unsafe fn set_log(
 
 /// # Safety
 /// See the export.
+unsafe fn set_decision_log(
+    builder: *mut pointsman_builder,
+    every: u32,
+    callback: pointsman_decision_callback,
+    user_data: *mut c_void,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let builder = unsafe { borrow_mut(builder) }?;
+    if every == 0 {
+        return Err(Failure::argument("every", "is 0"));
+    }
+    builder.decision_log = callback.map(|callback| DecisionLog { every, callback, user_data });
+    Ok(())
+}
+
+/// # Safety
+/// See the export.
 unsafe fn build(
     builder: *const pointsman_builder,
     router: *mut *mut pointsman_router,
@@ -310,7 +341,11 @@ unsafe fn build(
         let made_by = Arc::clone(registration);
         factory.register(registration.name.as_str(), move |options| made_by.create(options))?;
     }
-    let built = Router::builder().config(builder.config.clone()).factory(factory).build()?;
+    let mut core = Router::builder().config(builder.config.clone()).factory(factory);
+    if let Some(log) = builder.decision_log {
+        core = core.decision_log(log.every, move |record| log.write(record));
+    }
+    let built = core.build()?;
     place.write(hand_out(built, builder.log));
     Ok(())
 }

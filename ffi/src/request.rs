@@ -20,6 +20,12 @@ pub const POINTSMAN_PROMPT_TOKENS: u32 = 2;
 /// is ignored.
 pub const POINTSMAN_PROMPT_FINGERPRINT: u32 = 3;
 
+/// prompt points to a JSON request body as it came from the client: OpenAI chat, completions and
+/// responses, SGLang generate. Its model, lora_path, cache_salt and extra_key form the namespace
+/// unless cache_namespace is set; its token limit counts as expected_output_tokens unless that is set.
+/// Read only by policies that want prefixes.
+pub const POINTSMAN_PROMPT_JSON: u32 = 4;
+
 /// Labels that one request may demand.
 pub const POINTSMAN_MAX_REQUEST_LABELS: u32 = 16;
 
@@ -139,6 +145,7 @@ unsafe fn read_prompt<'a>(raw: &'a pointsman_request) -> Result<Request<'a>, Fai
                 let pointer = prompt.cast::<pointsman_fingerprint>();
                 Request::fingerprint(fingerprint::read(pointer, NAME)?)
             }
+            POINTSMAN_PROMPT_JSON => Request::json(argument::bytes(prompt.cast(), length, NAME)?),
             _ => return Err(unknown_kind()),
         })
     }

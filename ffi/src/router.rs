@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use pointsman_core::{PolicyConfig, Router, RouterConfig};
+use pointsman_core::{PolicyConfig, Router, RouterConfig, SplitConfig};
 
 use crate::argument::{self, Place};
 use crate::log::{self, Log};
@@ -93,6 +93,27 @@ export! {
         decode: *const c_char,
         decode_length: usize,
     ) -> pointsman_status => set_policies;
+
+    /// Sends a share (0 to 1) of the requests to a second policy; policy NULL stops it. Requests with
+    /// a routing key stay with one of the two.
+    ///
+    /// Errors: as pointsman_router_set_policy.
+    fn pointsman_router_set_split(
+        router: *const pointsman_router,
+        policy: *const c_char,
+        policy_length: usize,
+        share: f64,
+    ) -> pointsman_status => set_split;
+
+    /// Lets a second policy decide beside the real one without being followed; NULL stops it. The
+    /// Prometheus text says how the two differ.
+    ///
+    /// Errors: as pointsman_router_set_policy.
+    fn pointsman_router_set_shadow(
+        router: *const pointsman_router,
+        policy: *const c_char,
+        policy_length: usize,
+    ) -> pointsman_status => set_shadow;
 }
 
 /// What lives behind a pointer that the caller holds: begins with a number that tells its kind.
@@ -276,6 +297,40 @@ unsafe fn set_policies(
     let (prefill, decode) = (read_policy(prefill)?, read_policy(decode)?);
     router.router.set_policies(&policy, prefill.as_ref(), decode.as_ref())?;
     log::write!(router.log, INFO, "policy set to {}", policy.name());
+    Ok(())
+}
+
+/// # Safety
+/// See the export.
+unsafe fn set_split(
+    router: *const pointsman_router,
+    policy: *const c_char,
+    policy_length: usize,
+    share: f64,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let (router, policy) =
+        unsafe { (outside_callbacks(router)?, argument::text(policy, policy_length, "policy")?) };
+    let split = read_policy(policy)?.map(|policy| SplitConfig { policy, share });
+    router.router.set_split(split.as_ref())?;
+    log::write!(router.log, INFO, "split set to {} of the requests", share);
+    Ok(())
+}
+
+/// # Safety
+/// See the export.
+unsafe fn set_shadow(
+    router: *const pointsman_router,
+    policy: *const c_char,
+    policy_length: usize,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let (router, policy) =
+        unsafe { (outside_callbacks(router)?, argument::text(policy, policy_length, "policy")?) };
+    let shadow = read_policy(policy)?;
+    router.router.set_shadow(shadow.as_ref())?;
+    let name = shadow.as_ref().map_or("none", PolicyConfig::name);
+    log::write!(router.log, INFO, "shadow policy set to {name}");
     Ok(())
 }
 

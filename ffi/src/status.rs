@@ -4,6 +4,7 @@ use std::cell::RefCell;
 use std::ffi::c_char;
 use std::fmt::{self, Write};
 
+use pointsman_core::request::body::BodyError;
 use pointsman_core::{
     ConfigError, FingerprintError, PolicyError, PoolError, RoutingError, TicketError,
 };
@@ -94,6 +95,7 @@ pub(crate) enum Failure {
     Argument(&'static str, &'static str),
     BufferTooSmall(usize),
     NoSuchUrl,
+    NoBody,
     InCallback,
     Config(ConfigError),
     Policy(PolicyError),
@@ -101,6 +103,7 @@ pub(crate) enum Failure {
     Routing(RoutingError),
     Ticket(TicketError),
     Fingerprint(FingerprintError),
+    Body(BodyError),
 }
 
 impl Failure {
@@ -113,7 +116,7 @@ impl Failure {
         match self {
             Failure::Argument(..) => POINTSMAN_INVALID_ARGUMENT,
             Failure::BufferTooSmall(_) => POINTSMAN_BUFFER_TOO_SMALL,
-            Failure::NoSuchUrl => POINTSMAN_NOT_FOUND,
+            Failure::NoSuchUrl | Failure::NoBody => POINTSMAN_NOT_FOUND,
             Failure::InCallback => POINTSMAN_IN_CALLBACK,
             Failure::Config(error) => of_config(error),
             Failure::Policy(error) => of_policy(error),
@@ -121,6 +124,7 @@ impl Failure {
             Failure::Routing(error) => of_routing(error),
             Failure::Ticket(error) => of_ticket(error),
             Failure::Fingerprint(error) => of_fingerprint(error),
+            Failure::Body(_) => POINTSMAN_BAD_BODY,
         }
     }
 }
@@ -155,6 +159,7 @@ fn of_routing(error: &RoutingError) -> pointsman_status {
         RoutingError::AllBusy { .. } => POINTSMAN_ALL_BUSY,
         RoutingError::NoPair { .. } => POINTSMAN_NO_PAIR,
         RoutingError::Fingerprint(error) => of_fingerprint(error),
+        RoutingError::Body(_) => POINTSMAN_BAD_BODY,
         RoutingError::Policy(_) => POINTSMAN_POLICY_FAILED,
         _ => POINTSMAN_INTERNAL,
     }
@@ -184,6 +189,7 @@ impl fmt::Display for Failure {
                 write!(f, "the buffer is too small: {needed} bytes are needed")
             }
             Failure::NoSuchUrl => f.write_str("no worker has this URL"),
+            Failure::NoBody => f.write_str("no JSON body was finished last"),
             Failure::InCallback => f.write_str("this function must not be called by a callback"),
             Failure::Config(error) => error.fmt(f),
             Failure::Policy(error) => error.fmt(f),
@@ -191,6 +197,7 @@ impl fmt::Display for Failure {
             Failure::Routing(error) => error.fmt(f),
             Failure::Ticket(error) => error.fmt(f),
             Failure::Fingerprint(error) => error.fmt(f),
+            Failure::Body(error) => write!(f, "request body: {error}"),
         }
     }
 }
@@ -208,7 +215,7 @@ macro_rules! from {
 
 from! {
     ConfigError => Config, PolicyError => Policy, PoolError => Pool, RoutingError => Routing,
-    TicketError => Ticket, FingerprintError => Fingerprint
+    TicketError => Ticket, FingerprintError => Fingerprint, BodyError => Body
 }
 
 /// Keeps the failure's message and says its code.

@@ -14,3 +14,13 @@ fn the_whole_surface() {
 fn the_whole_surface_of_the_shared_library() {
     cc::check_linked("surface.c", Link::Shared);
 }
+
+#[test]
+fn every_error_has_its_status_and_writes_nothing() {
+    cc::check("errors.c");
+}
+
+#[test]
+fn prompts_in_every_form() {
+    cc::check("prompts.c");
+}

@@ -26,7 +26,7 @@ const SECTIONS: [(&str, &str); 10] = [
 const LAST: (&str, &str) = ("builder", "Builder");
 
 /// Fields whose INIT value is not zero.
-const DEFAULTS: [(&str, &str, &str); 15] = [
+const DEFAULTS: [(&str, &str, &str); 14] = [
     ("pointsman_label", "key_length", "POINTSMAN_NUL_TERMINATED"),
     ("pointsman_label", "value_length", "POINTSMAN_NUL_TERMINATED"),
     ("pointsman_worker_spec", "url_length", "POINTSMAN_NUL_TERMINATED"),
@@ -40,8 +40,7 @@ const DEFAULTS: [(&str, &str, &str); 15] = [
     ("pointsman_completion", "prompt_tokens", "POINTSMAN_UNKNOWN"),
     ("pointsman_completion", "cached_tokens", "POINTSMAN_UNKNOWN"),
     ("pointsman_completion", "completion_tokens", "POINTSMAN_UNKNOWN"),
-    ("pointsman_decision", "index", "POINTSMAN_NONE"),
-    ("pointsman_decision", "runner_up", "POINTSMAN_NONE"),
+    ("pointsman_body", "max_tokens", "POINTSMAN_UNKNOWN"),
 ];
 
 /// One module's part of the interface.
@@ -210,8 +209,13 @@ fn init_macro(it: &syn::ItemStruct) -> String {
 }
 
 /// Structs that only the library fills, so that nobody sets them up.
-const LIBRARY_ONLY: [&str; 4] =
-    ["pointsman_candidates", "pointsman_request_view", "pointsman_event", "pointsman_decision"];
+const LIBRARY_ONLY: [&str; 5] = [
+    "pointsman_candidates",
+    "pointsman_request_view",
+    "pointsman_event",
+    "pointsman_decision",
+    "pointsman_decision_record",
+];
 
 /// The whole header.
 pub fn generate() -> String {
