@@ -308,7 +308,10 @@ pub struct Candidate<'a> {
 enum Row<'a> {
     Own(&'a WorkerState),
     #[cfg(feature = "async")]
-    Foreign { worker: &'a dyn Worker, row: &'a WorkerState },
+    Foreign {
+        worker: &'a dyn Worker,
+        row: &'a WorkerState,
+    },
 }
 
 impl<'a> Candidate<'a> {

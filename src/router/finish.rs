@@ -39,7 +39,7 @@ impl Core {
         // even if the request completes in the meantime.
         let seen = self.tickets.peek(ticket).ok_or(TicketError::Unknown)?;
         let _pin = Pin::new(self.row(seen.prefill.unwrap_or(seen.slot)));
-        let charge = self.tickets.first_token(ticket)?;
+        let charge = self.tickets.first_token(ticket, cached_tokens.is_some())?;
         let parties = charge.parties;
         let _release = parties.prefill.map(|slot| Release::of(self.row(slot), 0));
         let view = self.view();
@@ -102,6 +102,7 @@ impl Core {
             now,
             dispatched: charge.dispatched,
             first_token_seen: closed.first_token_seen,
+            cached_known: charge.cached_known,
             work_tokens: charge.work_tokens,
             matched_tokens: charge.matched_tokens,
         });

@@ -490,6 +490,7 @@ impl<M: Mode> Trip<'_, M> {
             prompt_tokens: request.prompt_tokens,
             resident_tokens,
             prompt_bytes,
+            cached_known: false,
         }
     }
 

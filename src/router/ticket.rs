@@ -39,6 +39,8 @@ const INDEX_BITS: u32 = 20;
 pub(crate) const MAX_TICKETS: usize = 1 << INDEX_BITS;
 
 const PHASE_BITS: u32 = 2;
+/// Beside the prompt's length in bytes: the first token said how much of the prompt was cached.
+const CACHED_KNOWN: u64 = 1 << 32;
 const FREE: u64 = 0;
 const WAITING: u64 = 1;
 const STREAMING: u64 = 2;
@@ -94,6 +96,8 @@ pub(crate) struct Charge {
     pub(crate) resident_tokens: u32,
     /// Length of the prompt in bytes where `prompt_tokens` is an estimate; else 0.
     pub(crate) prompt_bytes: u32,
+    /// Whether the first token said how much of the prompt was cached.
+    pub(crate) cached_known: bool,
 }
 
 /// Whom a ticket concerns.
@@ -233,7 +237,11 @@ impl Tickets {
     }
 
     /// Takes the step from waiting to streaming; what the ticket holds, for the one who took it.
-    pub(crate) fn first_token(&self, ticket: Ticket) -> Result<Charge, TicketError> {
+    pub(crate) fn first_token(
+        &self,
+        ticket: Ticket,
+        cached_known: bool,
+    ) -> Result<Charge, TicketError> {
         let entry = self.entries.get(ticket.index()).ok_or(TicketError::Unknown)?;
         let waiting = ticket.generation() << PHASE_BITS | WAITING;
         let streaming = ticket.generation() << PHASE_BITS | STREAMING;
@@ -246,7 +254,14 @@ impl Tickets {
             Err(state)
         };
         match taken {
-            Ok(_) => Ok(charge),
+            Ok(_) => {
+                // Should the request complete and the entry be opened anew at this very moment, the
+                // next ticket carries the hint: one sample of an estimate is left out.
+                if cached_known {
+                    entry.bytes.fetch_or(CACHED_KNOWN, Relaxed);
+                }
+                Ok(charge)
+            }
             Err(state) if state == streaming => Err(TicketError::FirstTokenTwice),
             Err(state) => Err(self.refusal(ticket, state)),
         }
@@ -395,6 +410,7 @@ impl Entry {
             prompt_tokens,
             resident_tokens,
             prompt_bytes: self.bytes.load(Relaxed) as u32,
+            cached_known: self.bytes.load(Relaxed) & CACHED_KNOWN != 0,
         }
     }
 
