@@ -191,3 +191,8 @@ fn hostile_bodies_are_read_in_linear_time() {
         assert!(read_body(&key, BodyOptions::default(), body.as_bytes(), &mut out).is_ok());
     }
 }
+
+#[test]
+fn a_reader_is_small_enough_for_a_stack() {
+    assert!(size_of::<BodyReader<'_, '_>>() < 10 << 10);
+}
