@@ -22,8 +22,7 @@
 //! charges the worker, publishes the ticket, then checks that the worker's slot still has the
 //! generation it chose; the remover changes the generation, then closes all published tickets of the
 //! slot. All four are sequentially consistent, so either the opener sees the new generation and
-//! closes its own ticket, or the remover sees the ticket; if both do, the exchange decides. The same
-//! protocol guards a policy that is being retired.
+//! closes its own ticket, or the remover sees the ticket; if both do, the exchange decides.
 
 use crossbeam_utils::CachePadded;
 
@@ -271,7 +270,7 @@ impl Tickets {
         let index = ticket.index();
         if let (Some(entry), Some(word)) = (self.entries.get(index), self.taken.get(index / 64)) {
             let next = (ticket.generation() + 1) & (u64::MAX >> INDEX_BITS);
-            // SeqCst for scans that look for users of a retired policy; see `in_use`.
+            // Release: scans that find the entry free see that nobody needs its policy; see `in_use`.
             entry.state.store(next << PHASE_BITS | FREE, Release);
             // Release: the next owner of the bit sees the free state.
             word.fetch_and(!(1 << (index % 64)), Release);
