@@ -128,9 +128,8 @@ fn a_stranger_s_fingerprint_is_an_error_and_charges_nothing() {
     let mut buffer = [0; 128];
     let foreign = theirs.fingerprint(&Request::text(&text), &mut buffer).unwrap();
     let request = Request::fingerprint(foreign);
-    let wrong_key = |error| {
-        matches!(error, RoutingError::Fingerprint(FingerprintError::Key { .. }))
-    };
+    let wrong_key =
+        |error| matches!(error, RoutingError::Fingerprint(FingerprintError::Key { .. }));
     assert!(wrong_key(ours.select(&request).unwrap_err()));
     assert!(wrong_key(ours.select_pair(&request).unwrap_err()));
     let mut buffer = [0; 128];

@@ -238,7 +238,8 @@ struct Member {
 
 fn member() -> impl Strategy<Value = Member> {
     let often = |role| (Just(role), proptest::bool::weighted(0.8)).prop_map(|(role, _)| role);
-    let role = prop_oneof![6 => often(Role::Regular), 1 => often(Role::Prefill), 1 => often(Role::Decode)];
+    let role =
+        prop_oneof![6 => often(Role::Regular), 1 => often(Role::Prefill), 1 => often(Role::Decode)];
     let flag = |chance| proptest::bool::weighted(chance);
     let weight = prop::sample::select(&[1.0, 1.0, 2.0, 0.5][..]);
     (role, weight, flag(0.8), flag(0.15), flag(0.2), flag(0.5), flag(0.1)).prop_map(

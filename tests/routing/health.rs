@@ -88,7 +88,8 @@ fn after_ten_seconds_probation_lets_in_one_request_at_a_time() {
     let only = [workers[0]];
     let request = Request::none().allow(&only);
     assert!(router.select_at(&request, 11 * SECOND - 1).is_err());
-    let trial = router.select_at(&request, 11 * SECOND).expect("probation begins by the call alone");
+    let trial =
+        router.select_at(&request, 11 * SECOND).expect("probation begins by the call alone");
     assert!(status(&router, workers[0], 11 * SECOND).on_probation);
     let error = router.select_at(&request, 11 * SECOND).unwrap_err();
     assert_eq!(error, RoutingError::AllBusy { role: Role::Regular, busy: 1 });
@@ -110,8 +111,9 @@ fn a_worker_s_own_limit_is_back_after_probation() {
     router.set_max_in_flight(workers[0], Some(3)).unwrap();
     let only = [workers[0]];
     let fits = |now| {
-        let held: Vec<_> =
-            (0..5).map_while(|_| router.select_at(&Request::none().allow(&only), now).ok()).collect();
+        let held: Vec<_> = (0..5)
+            .map_while(|_| router.select_at(&Request::none().allow(&only), now).ok())
+            .collect();
         held.len()
     };
     assert_eq!(fits(10 * SECOND), 1);

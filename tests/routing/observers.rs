@@ -74,7 +74,11 @@ fn a_shadow_decides_nothing_and_charges_nothing() {
     for _ in 0..200 {
         let pick = |router: &Router| {
             let pair = router.select_pair(&Request::none()).unwrap();
-            (pick(router, &Request::none()).unwrap(), pair.prefill().worker(), pair.decode().worker())
+            (
+                pick(router, &Request::none()).unwrap(),
+                pair.prefill().worker(),
+                pair.decode().worker(),
+            )
         };
         assert_eq!(pick(&plain), pick(&watched));
     }

@@ -7,16 +7,17 @@ use pointsman::{
     WorkerId, WorkerSpec,
 };
 
-use crate::support::{
-    self, POLICIES, add, add_many, assert_idle, in_flight, refusal, status,
-};
+use crate::support::{self, POLICIES, add, add_many, assert_idle, in_flight, refusal, status};
 
 fn worker(router: &Router, role: Role, name: &str, group: Option<&str>) -> WorkerId {
     let spec = WorkerSpec::new(name).role(role);
-    add(router, match group {
-        Some(group) => spec.group(group),
-        None => spec,
-    })
+    add(
+        router,
+        match group {
+            Some(group) => spec.group(group),
+            None => spec,
+        },
+    )
 }
 
 #[test]

@@ -12,7 +12,8 @@ use pointsman::{
 pub const SECOND: u64 = 1_000_000_000;
 
 /// Every built-in policy, the two rules of the cache-aware one apart.
-pub const POLICIES: [&str; 5] = ["random", "round_robin", "power_of_two", "threshold", "least_work"];
+pub const POLICIES: [&str; 5] =
+    ["random", "round_robin", "power_of_two", "threshold", "least_work"];
 
 pub fn policy(name: &str) -> PolicyConfig {
     match name {
@@ -68,7 +69,12 @@ pub fn pick(router: &Router, request: &Request<'_>) -> Result<WorkerId, RoutingE
 }
 
 /// How often each of these workers is picked in `count` requests; fails on any other.
-pub fn shares(router: &Router, workers: &[WorkerId], request: &Request<'_>, count: u32) -> Vec<u64> {
+pub fn shares(
+    router: &Router,
+    workers: &[WorkerId],
+    request: &Request<'_>,
+    count: u32,
+) -> Vec<u64> {
     tally(workers, (0..count).map(|_| pick(router, request).expect("a worker")))
 }
 
