@@ -1,6 +1,7 @@
 //! Once warm, select and complete neither allocate nor free, by any policy and in any form.
 
 #![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
 #[allow(dead_code)]
 #[path = "support/counting.rs"]

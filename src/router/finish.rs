@@ -39,10 +39,11 @@ impl Core {
         // even if the request completes in the meantime.
         let seen = self.tickets.peek(ticket).ok_or(TicketError::Unknown)?;
         let _pin = Pin::new(self.row(seen.prefill.unwrap_or(seen.slot)));
+        // Read before the step, while the ticket keeps its policy installed.
+        let view = self.view();
         let charge = self.tickets.first_token(ticket, cached_tokens.is_some())?;
         let parties = charge.parties;
         let _release = parties.prefill.map(|slot| Release::of(self.row(slot), 0));
-        let view = self.view();
         let Some(installed) = view.policies.get(parties.policy) else { return Ok(()) };
         installed.decisions.mine().count_first_token(now.saturating_sub(charge.dispatched));
         if parties.notify {

@@ -1,10 +1,11 @@
 //! Select: read the snapshot once, ask the policy, commit.
 //!
 //! **Commit order.** A ticket's entry is reserved, the workers are charged, the policy is told, the
-//! ticket is opened, and then the generation of the workers' slots and the policy's place are looked
-//! at once more (see "Removal" in `ticket`). Undoing runs in the opposite order. A worker's load is
-//! the last thing to be given back, and a slot changes hands only without load, so no callback about
-//! one worker can reach its successor.
+//! ticket is opened, and then the generation of the workers' slots is looked at once more (see
+//! "Removal" in `ticket`). Undoing runs in the opposite order. A worker's load is the last thing to be
+//! given back, and a slot changes hands only without load, so no callback about one worker can reach
+//! its successor. A policy stays installed while a snapshot that lets it decide is read, or a ticket
+//! of its is open, so every dispatch that it was told of ends at it.
 
 use std::marker::PhantomData;
 
@@ -481,7 +482,7 @@ impl<M: Mode> Trip<'_, M> {
             parties: Parties {
                 slot: main.worker.slot() as u16,
                 prefill: prefill.map(|decision| decision.worker.slot() as u16),
-                policy: self.installed.number,
+                policy: self.installed.index,
                 notify: self.installed.wants_events,
             },
             dispatched: self.now,
@@ -528,16 +529,14 @@ impl<M: Mode> Trip<'_, M> {
         }
     }
 
-    /// Whether a chosen worker has left, or the policy is being retired.
+    /// Whether a chosen worker has left.
     #[inline(always)]
     fn is_stale(&self, choice: &M::Choice) -> bool {
         let left = |decision: &Decision| {
             let row = self.core.rows.get(decision.worker.slot());
             row.map(WorkerState::generation) != Some(decision.worker.generation())
         };
-        left(M::main(choice))
-            || M::prefill(choice).is_some_and(left)
-            || !self.core.is_incumbent(self.installed)
+        left(M::main(choice)) || M::prefill(choice).is_some_and(left)
     }
 
     #[inline(always)]

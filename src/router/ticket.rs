@@ -22,8 +22,7 @@
 //! charges the worker, publishes the ticket, then checks that the worker's slot still has the
 //! generation it chose; the remover changes the generation, then closes all published tickets of the
 //! slot. All four are sequentially consistent, so either the opener sees the new generation and
-//! closes its own ticket, or the remover sees the ticket; if both do, the exchange decides. The same
-//! protocol guards a policy that is being retired.
+//! closes its own ticket, or the remover sees the ticket; if both do, the exchange decides.
 
 use crossbeam_utils::CachePadded;
 

@@ -108,7 +108,7 @@ pub fn assert_shares(observed: &[u64], proportions: &[f64]) {
         return;
     }
     let spread = 2.0 / (9.0 * freedom);
-    let z = ((chi / freedom as f64).cbrt() - (1.0 - spread)) / f64::sqrt(spread);
+    let z = ((chi / freedom).cbrt() - (1.0 - spread)) / f64::sqrt(spread);
     assert!(z < 5.0, "{observed:?} should be as {proportions:?}: z = {z:.1}");
 }
 
