@@ -21,7 +21,10 @@ fn code() -> Vec<(PathBuf, String)> {
     found.retain(|path| !path.components().any(|part| part.as_os_str() == "adapter"));
     assert!(found.len() > 40, "only {} source files found", found.len());
     let strip = |text: String| {
-        text.lines().map(|line| line.split("//").next().unwrap_or("")).collect::<Vec<_>>().join("\n")
+        text.lines()
+            .map(|line| line.split("//").next().unwrap_or(""))
+            .collect::<Vec<_>>()
+            .join("\n")
     };
     found.into_iter().map(|path| (path.clone(), strip(fs::read_to_string(path).unwrap()))).collect()
 }
@@ -36,8 +39,15 @@ fn offenders(words: &[&str]) -> Vec<String> {
 
 #[test]
 fn the_core_has_no_async_thread_timer_or_socket() {
-    let words =
-        ["async fn", ".await", "thread::spawn", "thread::Builder", "thread::sleep", "std::net", "tokio"];
+    let words = [
+        "async fn",
+        ".await",
+        "thread::spawn",
+        "thread::Builder",
+        "thread::sleep",
+        "std::net",
+        "tokio",
+    ];
     assert_eq!(offenders(&words), Vec::<String>::new());
 }
 
