@@ -171,8 +171,10 @@ pub struct PairDecision {
 }
 
 /// Why a worker was chosen.
+// A whole word, so that decisions and selections have no padding: moving them copies words, and no
+// load straddles two stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
+#[repr(u64)]
 #[non_exhaustive]
 pub enum Reason {
     /// A random draw.

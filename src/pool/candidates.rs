@@ -206,7 +206,7 @@ impl<'a> Candidates<'a> {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn candidate(&self, slot: usize) -> Option<Candidate<'a>> {
         let seat = self.pool.seat(slot)?;
         let row = match self.rows {
@@ -230,9 +230,9 @@ impl<'a> Candidates<'a> {
         if self.admits(slot.into()) { self.candidate(slot.into()) } else { None }
     }
 
-    /// One draw of two; `None` if there are not two, or if it hits a worker that is not a candidate.
-    #[inline]
-    fn probe_two(&self, random: &Random) -> Option<(Candidate<'a>, Candidate<'a>)> {
+    /// The first draw of [`Candidates::draw_two`]; `None` if there are not two, or if it hits a worker that is not a candidate.
+    #[inline(always)]
+    pub(crate) fn probe_two(&self, random: &Random) -> Option<(Candidate<'a>, Candidate<'a>)> {
         let eligible = &self.view.eligible;
         let n = eligible.len() as u64;
         let uniform = random.next();

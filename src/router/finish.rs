@@ -38,18 +38,18 @@ impl Core {
         // Pinned before the step, so that the slot cannot change hands between step and callback
         // even if the request completes in the meantime.
         let seen = self.tickets.peek(ticket).ok_or(TicketError::Unknown)?;
-        let _pin = Pin::new(self.row(seen.prefill.unwrap_or(seen.slot)));
+        let _pin = Pin::new(self.row(seen.worked()));
         // Read before the step, while the ticket keeps its policy installed.
         let view = self.view();
         let charge = self.tickets.first_token(ticket, cached_tokens.is_some())?;
         let parties = charge.parties;
-        let _release = parties.prefill.map(|slot| Release::of(self.row(slot), 0));
-        let Some(installed) = view.policies.get(parties.policy) else { return Ok(()) };
+        let _release = self.release_of(parties.prefill());
+        let Some(installed) = view.policies.get(parties.policy()) else { return Ok(()) };
         installed.decisions.mine().count_first_token(now.saturating_sub(charge.dispatched));
-        if parties.notify {
+        if parties.notify() {
             installed.policy.on_first_token(&FirstToken {
-                worker: self.id(parties.prefill.unwrap_or(parties.slot)),
-                role: if parties.prefill.is_some() { Role::Prefill } else { Role::Regular },
+                worker: self.id(parties.worked()),
+                role: if parties.prefill().is_some() { Role::Prefill } else { Role::Regular },
                 now,
                 dispatched: charge.dispatched,
                 work_tokens: charge.work_tokens,
@@ -79,25 +79,45 @@ impl Core {
         }
         // Whatever a policy does, the load is given back when this returns, and the entry last.
         let closed = self.tickets.close(ticket)?;
-        let parties = closed.parties;
-        let _main = Release::of(self.row(parties.slot), closed.resident_tokens());
-        let held_prefill = parties.prefill.filter(|_| !closed.first_token_seen);
-        let _prefill = held_prefill.map(|slot| Release::of(self.row(slot), 0));
-        self.learn(&closed, &ending, now);
-        if parties.notify {
-            self.tell_completion(&closed, &ending, now);
+        let slot = closed.parties.slot();
+        let Some(row) = self.row(slot) else { return Ok(()) };
+        let _load = Release { row, resident: closed.resident_tokens().into() };
+        if closed.parties.is_simple() {
+            self.observe(slot, row, ending.outcome, now);
+        } else {
+            self.complete_shared(&closed, &ending, now);
+        }
+        if ending.usage.cached_tokens.is_some() || ending.usage.prompt_tokens.is_some() {
+            self.learn_usage(&closed, &ending.usage);
         }
         Ok(())
     }
 
+    /// What else there is to a completion where a pair served, or the policy listens.
     #[inline(never)]
+    fn complete_shared(&self, closed: &Closed<'_>, ending: &Ending, now: u64) {
+        let parties = closed.parties;
+        let _prefill = self.release_of(parties.prefill().filter(|_| !closed.first_token_seen));
+        let at_prefill = match ending.blamed {
+            Some(role) => role == Role::Prefill,
+            None => !closed.first_token_seen && ending.outcome != Outcome::Success,
+        };
+        let blamed = if at_prefill { parties.worked() } else { parties.slot() };
+        if let Some(row) = self.row(blamed) {
+            self.observe(blamed, row, ending.outcome, now);
+        }
+        if parties.notify() {
+            self.tell_completion(closed, ending, now);
+        }
+    }
+
     fn tell_completion(&self, closed: &Closed<'_>, ending: &Ending, now: u64) {
         let (charge, parties) = (closed.charge(), closed.parties);
         let view = self.view();
-        let Some(installed) = view.policies.get(parties.policy) else { return };
+        let Some(installed) = view.policies.get(parties.policy()) else { return };
         installed.policy.on_request_complete(&Completion {
-            worker: self.id(parties.slot),
-            prefill: self.id(parties.prefill.unwrap_or(parties.slot)),
+            worker: self.id(parties.slot()),
+            prefill: self.id(parties.worked()),
             outcome: ending.outcome,
             usage: ending.usage,
             now,
@@ -109,28 +129,12 @@ impl Core {
         });
     }
 
-    /// Health of the worker, cache predictions, length of a token.
-    #[inline]
-    fn learn(&self, closed: &Closed<'_>, ending: &Ending, now: u64) {
-        let parties = closed.parties;
-        let at_prefill = match ending.blamed {
-            Some(role) => role == Role::Prefill,
-            None => !closed.first_token_seen && ending.outcome != Outcome::Success,
-        };
-        let blamed = parties.prefill.filter(|_| at_prefill).unwrap_or(parties.slot);
-        if let Some(row) = self.row(blamed) {
-            self.observe(blamed, row, ending.outcome, now);
-        }
-        if ending.usage.cached_tokens.is_some() || ending.usage.prompt_tokens.is_some() {
-            self.learn_usage(closed, &ending.usage);
-        }
-    }
-
+    /// Cache predictions, length of a token.
     #[inline(never)]
     fn learn_usage(&self, closed: &Closed<'_>, usage: &Usage) {
         let (charge, parties) = (closed.charge(), closed.parties);
         if let Some(cached) = usage.cached_tokens {
-            if let Some(row) = self.row(parties.prefill.unwrap_or(parties.slot)) {
+            if let Some(row) = self.row(parties.worked()) {
                 row.count_cached(charge.matched_tokens.into(), cached.into());
             }
         }
@@ -139,6 +143,7 @@ impl Core {
         }
     }
 
+    /// Health of the worker.
     #[inline]
     fn observe(&self, slot: u16, row: &WorkerState, outcome: Outcome, now: u64) {
         if outcome == Outcome::Success {
@@ -198,6 +203,12 @@ impl Core {
         self.rows.get(usize::from(slot))
     }
 
+    /// Gives back the load of a prefill worker when dropped.
+    fn release_of(&self, prefill: Option<u16>) -> Option<Release<'_>> {
+        let row = self.row(prefill?)?;
+        Some(Release { row, resident: 0 })
+    }
+
     fn id(&self, slot: u16) -> WorkerId {
         let generation = self.row(slot).map_or(0, WorkerState::last_generation);
         WorkerId::new(slot.into(), generation)
@@ -206,23 +217,14 @@ impl Core {
 
 /// Gives a worker's load back when dropped.
 struct Release<'a> {
-    row: Option<&'a WorkerState>,
+    row: &'a WorkerState,
     resident: u64,
-}
-
-impl<'a> Release<'a> {
-    #[inline]
-    fn of(row: Option<&'a WorkerState>, resident: u32) -> Self {
-        Release { row, resident: resident.into() }
-    }
 }
 
 impl Drop for Release<'_> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(row) = self.row {
-            row.release(self.resident);
-        }
+        self.row.release(self.resident);
     }
 }
 

@@ -182,14 +182,18 @@ impl Router {
     }
 
     /// As [`Router::select`], at this time.
-    #[inline]
+    // One copy of the path in a program, and the selection is written where the caller wants it.
+    #[inline(never)]
     pub fn select_at(&self, request: &Request<'_>, now: u64) -> Result<Selection, RoutingError> {
-        let routed = self.core().route::<Single>(request, now)?;
-        let selection = Selection::new(Arc::clone(self.shared.handles.mine()), routed);
-        if let Some(log) = &self.core().log {
-            log.offer(Role::Regular, &selection.chosen(), selection.ticket(), now);
+        let handle = self.shared.handles.mine();
+        match &self.core().log {
+            None => self.core().route::<Single>(handle, request, now),
+            Some(log) => {
+                let selection = self.core().route::<Single>(handle, request, now)?;
+                log.offer(Role::Regular, &selection.chosen(), selection.ticket(), now);
+                Ok(selection)
+            }
         }
-        Ok(selection)
     }
 
     /// Names a prefill and a decode worker for a request, as one decision under one ticket.
@@ -203,8 +207,8 @@ impl Router {
         request: &Request<'_>,
         now: u64,
     ) -> Result<PairSelection, RoutingError> {
-        let routed = self.core().route::<Pair>(request, now)?;
-        let pair = PairSelection::new(Arc::clone(self.shared.handles.mine()), routed);
+        let handle = self.shared.handles.mine();
+        let pair = self.core().route::<Pair>(handle, request, now)?;
         if let Some(log) = &self.core().log {
             log.offer(Role::Prefill, &pair.prefill(), pair.ticket(), now);
             log.offer(Role::Decode, &pair.decode(), pair.ticket(), now);

@@ -99,24 +99,15 @@ pub(crate) struct Charge {
     pub(crate) cached_known: bool,
 }
 
-/// Whom a ticket concerns.
+/// Whom a ticket concerns, packed as it is stored: slot | prefill + 1 | policy | notify, 16 bits each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Parties {
-    /// The slot that serves: regular or decode.
-    pub(crate) slot: u16,
-    /// The slot that computes the prompt, if it is another one.
-    pub(crate) prefill: Option<u16>,
-    /// Index of the policy that decided.
-    pub(crate) policy: u16,
-    /// Whether that policy listens to events.
-    pub(crate) notify: bool,
-}
+pub(crate) struct Parties(u64);
 
 #[derive(Debug)]
 #[repr(align(64))]
 struct Entry {
     state: AtomicU64,
-    /// [`Parties`]: slot | prefill + 1 | policy | notify, 16 bits each.
+    /// [`Parties`].
     parties: AtomicU64,
     dispatched: AtomicU64,
     deadline: AtomicU64,
@@ -194,12 +185,11 @@ impl Tickets {
         let mut bits = word.load(Relaxed);
         while bits != u64::MAX {
             let bit = bits.trailing_ones();
-            // Acquire pairs with the release in `free`.
-            let before = word.fetch_or(1 << bit, Acquire);
-            if before >> bit & 1 == 0 {
+            // Acquire pairs with the release of whoever gave the entry back.
+            if word.fetch_or(1 << bit, Acquire) & (1 << bit) == 0 {
                 return Some(Reserved { index: index * 64 + bit as usize });
             }
-            bits = before;
+            bits = word.load(Relaxed);
         }
         None
     }
@@ -232,7 +222,7 @@ impl Tickets {
     /// something only if that then succeeds.
     pub(crate) fn peek(&self, ticket: Ticket) -> Option<Parties> {
         let entry = self.entries.get(ticket.index())?;
-        Some(Parties::unpack(entry.parties.load(Relaxed)))
+        Some(Parties(entry.parties.load(Relaxed)))
     }
 
     /// Takes the step from waiting to streaming; what the ticket holds, for the one who took it.
@@ -293,7 +283,7 @@ impl Tickets {
                 Err(now) => state = now,
             }
         }
-        let parties = Parties::unpack(entry.parties.load(Relaxed));
+        let parties = Parties(entry.parties.load(Relaxed));
         let first_token_seen = state & ((1 << PHASE_BITS) - 1) == STREAMING;
         Ok(Closed { word, entry, ticket, parties, first_token_seen })
     }
@@ -302,7 +292,9 @@ impl Tickets {
     #[inline]
     fn place(&self, ticket: Ticket) -> Option<(&Entry, &AtomicU64)> {
         let index = ticket.index();
-        self.entries.get(index).zip(self.taken.get(index / 64).map(|word| &**word))
+        let entry = self.entries.get(index)?;
+        let word = self.taken.get(index / 64)?;
+        Some((entry, word))
     }
 
     /// The open tickets whose parties satisfy the predicate. SeqCst loads: see "Removal".
@@ -317,7 +309,7 @@ impl Tickets {
     pub(crate) fn in_use(&self, policy: u16) -> bool {
         self.entries.iter().any(|entry| {
             let state = entry.state.load(SeqCst);
-            state & ((1 << PHASE_BITS) - 1) != FREE && entry.load().parties.policy == policy
+            state & ((1 << PHASE_BITS) - 1) != FREE && entry.load().parties.policy() == policy
         })
     }
 
@@ -389,7 +381,7 @@ impl Entry {
     /// Relaxed: the state's exchange that follows publishes these.
     #[inline]
     fn store(&self, charge: &Charge, deadline: u64) {
-        self.parties.store(charge.parties.pack(), Relaxed);
+        self.parties.store(charge.parties.0, Relaxed);
         self.dispatched.store(charge.dispatched, Relaxed);
         self.deadline.store(deadline, Relaxed);
         self.work.store(pack(charge.work_tokens, charge.matched_tokens), Relaxed);
@@ -402,7 +394,7 @@ impl Entry {
         let (work_tokens, matched_tokens) = unpack(self.work.load(Relaxed));
         let (prompt_tokens, resident_tokens) = unpack(self.tokens.load(Relaxed));
         Charge {
-            parties: Parties::unpack(self.parties.load(Relaxed)),
+            parties: Parties(self.parties.load(Relaxed)),
             dispatched: self.dispatched.load(Relaxed),
             work_tokens,
             matched_tokens,
@@ -447,22 +439,45 @@ impl Drop for Closed<'_> {
 
 impl Parties {
     #[inline]
-    fn pack(self) -> u64 {
-        let prefill = self.prefill.map_or(0, |slot| u64::from(slot) + 1);
-        u64::from(self.slot)
-            | prefill << 16
-            | u64::from(self.policy) << 32
-            | u64::from(self.notify) << 48
+    pub(crate) fn new(slot: u16, prefill: Option<u16>, policy: u16, notify: bool) -> Self {
+        let prefill = prefill.map_or(0, |slot| u64::from(slot) + 1);
+        Parties(u64::from(slot) | prefill << 16 | u64::from(policy) << 32 | u64::from(notify) << 48)
     }
 
+    /// The slot that serves: regular or decode.
     #[inline]
-    fn unpack(packed: u64) -> Self {
-        Parties {
-            slot: packed as u16,
-            prefill: ((packed >> 16) as u16).checked_sub(1),
-            policy: (packed >> 32) as u16,
-            notify: packed >> 48 & 1 == 1,
-        }
+    pub(crate) fn slot(self) -> u16 {
+        self.0 as u16
+    }
+
+    /// The slot that computes the prompt, if it is another one.
+    #[inline]
+    pub(crate) fn prefill(self) -> Option<u16> {
+        ((self.0 >> 16) as u16).checked_sub(1)
+    }
+
+    /// The slot that computes the prompt.
+    #[inline]
+    pub(crate) fn worked(self) -> u16 {
+        self.prefill().unwrap_or(self.slot())
+    }
+
+    /// Index of the policy that decided.
+    #[inline]
+    pub(crate) fn policy(self) -> u16 {
+        (self.0 >> 32) as u16
+    }
+
+    /// Whether that policy listens to events.
+    #[inline]
+    pub(crate) fn notify(self) -> bool {
+        self.0 >> 48 & 1 == 1
+    }
+
+    /// Whether there is one worker only, and nobody listens.
+    #[inline]
+    pub(crate) fn is_simple(self) -> bool {
+        self.0 & (0xffff << 16 | 1 << 48) == 0
     }
 }
 
