@@ -1,5 +1,7 @@
 //! The proposal's trait over synchronous policies: selection, completion, changes of the workers.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 #[path = "support/engine.rs"]
 mod engine;
 #[path = "support/recorder.rs"]
@@ -117,14 +119,14 @@ fn a_prefix_stays_with_its_worker_in_both_modes() {
 fn unhealthy_workers_are_left_out_at_once() {
     for adapter in all_policies() {
         let (engines, workers) = engines("http://w", 3);
-        for down in 0..3 {
+        for down in &engines {
             ready(adapter.select_single(&workers, &prompt("warm"))).unwrap();
-            engines[down].set_healthy(false);
+            down.set_healthy(false);
             for i in 0..30 {
                 let worker = ready(adapter.select_single(&workers, &long_prompt(i))).unwrap();
-                assert_ne!(worker.url(), engines[down].url(), "{}", adapter.name());
+                assert_ne!(worker.url(), down.url(), "{}", adapter.name());
             }
-            engines[down].set_healthy(true);
+            down.set_healthy(true);
         }
         engines.iter().for_each(|engine| engine.set_healthy(false));
         let error = ready(adapter.select_single(&workers, &json!({}))).unwrap_err();

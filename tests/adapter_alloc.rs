@@ -1,6 +1,8 @@
 //! Once warm, a selection through the adapter allocates the future that `async_trait` boxes, and a
 //! completion allocates nothing.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 #[path = "support/engine.rs"]
 mod engine;
 

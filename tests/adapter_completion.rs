@@ -1,5 +1,7 @@
 //! The proposal's trait over synchronous policies: what becomes of a request after its selection.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 #[path = "support/engine.rs"]
 mod engine;
 #[path = "support/recorder.rs"]

@@ -1,5 +1,7 @@
 //! A router in front of `tower` services: who is called, and when the load comes back.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 #[path = "support/recorder.rs"]
 mod recorder;
 

@@ -1,6 +1,8 @@
 //! More URLs than slots, from many threads: a slot changes hands only when nothing of the worker that
 //! had it is open.
 
+#![allow(clippy::unwrap_used, clippy::panic)]
+
 #[path = "support/engine.rs"]
 mod engine;
 
