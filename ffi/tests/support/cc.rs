@@ -166,15 +166,46 @@ pub fn run(program: &Path, arguments: &[&str]) -> String {
     printed
 }
 
-/// Compiles and runs a program of `tests/c` as C11 against the archive.
-pub fn check(name: &str) -> String {
-    check_linked(name, Link::Static)
+/// A program of `tests/c`, to be compiled as C11 and run. It gets the shared library's path as its
+/// first argument.
+pub struct Program<'a> {
+    name: &'a str,
+    link: Link,
+    flags: &'a [&'a str],
+    arguments: &'a [&'a str],
 }
 
-pub fn check_linked(name: &str, link: Link) -> String {
-    let source = tests().join("c").join(name);
-    let program = compile(&cc(), &source, &["-std=c11", "-D_GNU_SOURCE"], link);
-    let printed = run(&program, &[&library().shared.to_string_lossy()]);
-    std::fs::remove_file(program).unwrap();
-    printed
+impl<'a> Program<'a> {
+    pub fn new(name: &'a str) -> Self {
+        Program { name, link: Link::Static, flags: &[], arguments: &[] }
+    }
+
+    pub fn link(mut self, link: Link) -> Self {
+        self.link = link;
+        self
+    }
+
+    pub fn flags(mut self, flags: &'a [&'a str]) -> Self {
+        self.flags = flags;
+        self
+    }
+
+    pub fn arguments(mut self, arguments: &'a [&'a str]) -> Self {
+        self.arguments = arguments;
+        self
+    }
+
+    /// What it printed; a program that fails fails the test.
+    pub fn run(self) -> String {
+        let source = tests().join("c").join(self.name);
+        let flags: Vec<&str> =
+            ["-std=c11", "-D_GNU_SOURCE"].into_iter().chain(self.flags.iter().copied()).collect();
+        let program = compile(&cc(), &source, &flags, self.link);
+        let shared = library().shared.to_string_lossy();
+        let arguments: Vec<&str> =
+            [&*shared].into_iter().chain(self.arguments.iter().copied()).collect();
+        let printed = run(&program, &arguments);
+        std::fs::remove_file(program).unwrap();
+        printed
+    }
 }
