@@ -39,6 +39,7 @@ fn each_fault_is_named_and_located_whatever_the_chunks() {
         (b"\"\xe4\xb8", UnexpectedEnd, 3),
         (b"{} x", TrailingData, 3),
         (b"1 2", TrailingData, 2),
+        (b"1,2", TrailingData, 1),
         (b"{}{}", TrailingData, 2),
         (b"{]", UnexpectedByte, 1),
         (b"[}", UnexpectedByte, 1),

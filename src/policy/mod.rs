@@ -285,6 +285,8 @@ pub struct Completion {
     pub dispatched: u64,
     /// Whether its first token had been reported.
     pub first_token_seen: bool,
+    /// Whether that report said how many tokens were cached.
+    pub cached_known: bool,
     /// The decision's `work_tokens`.
     pub work_tokens: u32,
     /// The decision's `matched_tokens`.

@@ -26,13 +26,22 @@ impl PowerOfTwoPolicy {
 
     #[inline]
     fn loads(&self, a: &Candidate<'_>, b: &Candidate<'_>, now: u64) -> (f64, f64) {
-        let report = |c: &Candidate<'_>| c.fresh_report(now, self.max_report_age);
-        let reported = if self.max_report_age == 0 { None } else { report(a).zip(report(b)) };
-        let (load_a, load_b) = match reported {
-            Some((a, b)) => (a.requests(), b.requests()),
-            None => (a.in_flight() as u64, b.in_flight() as u64),
+        let age = self.max_report_age;
+        if age > 0 && a.is_reported(now, age) && b.is_reported(now, age) {
+            if let Some(loads) = self.reported_loads(a, b, now) {
+                return loads;
+            }
+        }
+        (a.load_per_weight(), b.load_per_weight())
+    }
+
+    #[inline(never)]
+    fn reported_loads(&self, a: &Candidate<'_>, b: &Candidate<'_>, now: u64) -> Option<(f64, f64)> {
+        let load = |candidate: &Candidate<'_>| {
+            let report = candidate.fresh_report(now, self.max_report_age)?;
+            Some(candidate.per_weight(report.requests()))
         };
-        ((load_a + 1) as f64 / a.weight(), (load_b + 1) as f64 / b.weight())
+        load(a).zip(load(b))
     }
 }
 

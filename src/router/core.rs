@@ -238,10 +238,11 @@ impl Core {
     }
 
     fn close_tickets_of(&self, slot: u16, now: u64) {
-        let holds =
-            |charge: &super::ticket::Charge| charge.slot == slot || charge.prefill == Some(slot);
+        let holds = |parties: &super::ticket::Parties| {
+            parties.slot == slot || parties.prefill == Some(slot)
+        };
         for ticket in self.tickets.held_by(holds) {
-            if self.tickets.peek(ticket).is_some_and(|charge| charge.slot == slot) {
+            if self.tickets.peek(ticket).is_some_and(|parties| parties.slot == slot) {
                 // An error says that its owner was faster.
                 let _ = self.complete(ticket, super::finish::Ending::of(Outcome::Expired), now);
             } else {

@@ -39,7 +39,7 @@ use crate::error::{ConfigError, PoolError, RoutingError, TicketError};
 use crate::metrics::MetricsSnapshot;
 use crate::policy::{RequestView, Usage, config::PolicyConfig};
 use crate::pool::{candidates::Candidates, registry::WorkerStatus};
-use crate::prefix::Fingerprint;
+use crate::prefix::{BlockSize, Fingerprint, HashKey};
 use crate::request::{Request, body::BodyReader};
 use crate::stripe::Striped;
 use crate::worker::{
@@ -354,7 +354,33 @@ impl Router {
 
     /// Everything counted so far.
     pub fn metrics(&self) -> MetricsSnapshot {
-        self.core().metrics(self.core().clock())
+        self.metrics_at(self.core().clock())
+    }
+
+    /// As [`Router::metrics`], at this time.
+    pub fn metrics_at(&self, now: u64) -> MetricsSnapshot {
+        self.core().metrics(now)
+    }
+
+    /// What the plain methods take for the time: nanoseconds since the router was made.
+    #[inline]
+    pub fn now(&self) -> u64 {
+        self.core().clock()
+    }
+
+    /// The key of this router's hashes, for hosts that fingerprint prompts themselves.
+    pub fn hash_key(&self) -> &HashKey {
+        &self.core().key
+    }
+
+    /// The bytes that one block of a fingerprint covers here.
+    pub fn block_size(&self) -> BlockSize {
+        self.core().block
+    }
+
+    /// What a namespace is called in fingerprints.
+    pub fn namespace_digest(&self, namespace: &str) -> u64 {
+        self.core().digest(core::NAMESPACE, namespace.as_bytes())
     }
 
     /// To be called in a forked child before its first select: draws new random seeds, and forgets

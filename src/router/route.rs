@@ -11,7 +11,7 @@ use std::marker::PhantomData;
 use super::core::{Core, DEFAULT_OUTPUT_TOKENS, NAMESPACE, ROUTING_KEY, View};
 use super::finish::Ending;
 use super::policies::Installed;
-use super::ticket::{Charge, Reserved, Ticket};
+use super::ticket::{Charge, Parties, Reserved, Ticket};
 use crate::error::{PolicyError, RoutingError};
 use crate::policy::{
     self, Decision, Dispatch, PairDecision, RequestView, RoutingPolicy, Usage,
@@ -161,6 +161,19 @@ pub(super) struct Routed<C> {
     pub(super) user_data: u64,
 }
 
+/// Why a decision was not made or not committed.
+enum Setback {
+    /// Somebody else took the worker's last place, or the worker has just left: worth another try.
+    Raced,
+    Refused(RoutingError),
+}
+
+impl<E: Into<RoutingError>> From<E> for Setback {
+    fn from(error: E) -> Self {
+        Setback::Refused(error.into())
+    }
+}
+
 /// One request on its way through one snapshot.
 struct Trip<'a, M> {
     core: &'a Core,
@@ -201,13 +214,15 @@ impl Core {
             let wants_prefix =
                 installed.wants_prefix || shadow.is_some_and(|shadow| shadow.wants_prefix);
             let routed = if wants_prefix {
-                trip.with_prefix()?
+                trip.with_prefix()
             } else {
                 let tokens = self.estimated_tokens(request);
-                trip.decide_and_commit(Size { tokens, bytes: 0, output: None }, None)?
+                trip.decide_and_commit(Size { tokens, bytes: 0, output: None }, None)
             };
-            if let Some(routed) = routed {
-                return Ok(routed);
+            match routed {
+                Ok(routed) => return Ok(routed),
+                Err(Setback::Refused(error)) => return Err(error),
+                Err(Setback::Raced) => {}
             }
         }
         Err(self.busy(request, M::ROLE))
@@ -353,7 +368,8 @@ impl<M: Mode> Trip<'_, M> {
     }
 
     /// Fingerprints the prompt into a window on the stack, just large enough.
-    fn with_prefix(&self) -> Result<Option<Routed<M::Choice>>, RoutingError> {
+    #[inline(never)]
+    fn with_prefix(&self) -> Result<Routed<M::Choice>, Setback> {
         let bytes = match &self.request.prompt {
             Prompt::None => 0,
             Prompt::Text(text) => text.len(),
@@ -374,16 +390,13 @@ impl<M: Mode> Trip<'_, M> {
     }
 
     #[inline(never)]
-    fn with_window<const BLOCKS: usize>(&self) -> Result<Option<Routed<M::Choice>>, RoutingError> {
+    fn with_window<const BLOCKS: usize>(&self) -> Result<Routed<M::Choice>, Setback> {
         let mut window = [0; BLOCKS];
         let printed = self.core.fingerprint(self.request, &mut window)?;
         self.with_fingerprint(printed)
     }
 
-    fn with_fingerprint(
-        &self,
-        printed: Printed<'_>,
-    ) -> Result<Option<Routed<M::Choice>>, RoutingError> {
+    fn with_fingerprint(&self, printed: Printed<'_>) -> Result<Routed<M::Choice>, Setback> {
         let Printed { fingerprint, max_tokens } = printed;
         let header = fingerprint.header();
         let bytes = if header.unit == Unit::Text { clamp(header.total) } else { 0 };
@@ -395,13 +408,12 @@ impl<M: Mode> Trip<'_, M> {
         self.decide_and_commit(Size { tokens, bytes, output: expected }, Some(&query))
     }
 
-    /// `None`: somebody else took the worker's last place, or the worker has just left.
     #[inline(always)]
     fn decide_and_commit(
         &self,
         size: Size,
         prefix: Option<&PrefixQuery<'_>>,
-    ) -> Result<Option<Routed<M::Choice>>, RoutingError> {
+    ) -> Result<Routed<M::Choice>, Setback> {
         let key = self.request.routing_key;
         let request = RequestView {
             request: self.request,
@@ -419,7 +431,8 @@ impl<M: Mode> Trip<'_, M> {
         if let Some(shadow) = self.shadow {
             self.compare(shadow, &choice, &request);
         }
-        Ok(self.commit(&choice, &request, size.bytes))
+        let ticket = self.commit(&choice, &request, size.bytes)?;
+        Ok(self.routed(&choice, &request, ticket))
     }
 
     #[inline(always)]
@@ -428,32 +441,29 @@ impl<M: Mode> Trip<'_, M> {
         choice: &M::Choice,
         request: &RequestView<'_>,
         prompt_bytes: u32,
-    ) -> Option<Routed<M::Choice>> {
+    ) -> Result<Ticket, Setback> {
         let core = self.core;
         let Some(reserved) = core.tickets.reserve() else {
             core.untracked.mine().fetch_add(1, Relaxed);
-            return Some(self.routed(choice, request, Ticket::UNTRACKED));
+            return Ok(Ticket::UNTRACKED);
         };
         let charge = self.charge(choice, request, prompt_bytes);
-        let mut undo = Undo { core, reserved: Some(reserved), charge: &charge, charged: 0 };
-        if !undo.charge_workers() {
-            return None;
+        if !core.charge_workers(&charge) {
+            core.tickets.cancel(&reserved);
+            return Err(Setback::Raced);
         }
-        if let Some(prefix) = request.prefix {
-            prefix.remember(M::prefill(choice).unwrap_or(M::main(choice)).worker.slot());
-        }
-        if charge.notify {
-            // Unwinding out of the policy gives the charge back, too.
+        if charge.parties.notify || request.prefix.is_some() {
+            let undo = Undo { core, charge: &charge, reserved: &reserved };
             self.tell(choice, request);
+            undo.defuse();
         }
-        let reserved = undo.defuse()?;
         let ticket = core.tickets.open(reserved, &charge, self.now.saturating_add(core.deadline));
         if self.is_stale(choice) {
             // An error says that whoever removed the worker has closed it already.
             let _ = core.complete(ticket, Ending::of(Outcome::ClientCancelled), self.now);
-            return None;
+            return Err(Setback::Raced);
         }
-        Some(self.routed(choice, request, ticket))
+        Ok(ticket)
     }
 
     #[inline(always)]
@@ -468,16 +478,19 @@ impl<M: Mode> Trip<'_, M> {
             0
         };
         Charge {
-            slot: main.worker.slot() as u16,
-            prefill: prefill.map(|decision| decision.worker.slot() as u16),
-            policy: self.installed.number,
-            notify: self.installed.wants_events,
+            parties: Parties {
+                slot: main.worker.slot() as u16,
+                prefill: prefill.map(|decision| decision.worker.slot() as u16),
+                policy: self.installed.number,
+                notify: self.installed.wants_events,
+            },
             dispatched: self.now,
             work_tokens: worked.work_tokens,
             matched_tokens: worked.matched_tokens,
             prompt_tokens: request.prompt_tokens,
             resident_tokens,
             prompt_bytes,
+            cached_known: false,
         }
     }
 
@@ -499,12 +512,20 @@ impl<M: Mode> Trip<'_, M> {
         counts.count(differs, work(choice), work(&other));
     }
 
+    /// Notes the prefix and tells the policy.
+    #[inline(never)]
     fn tell(&self, choice: &M::Choice, request: &RequestView<'_>) {
-        let policy = &*self.installed.policy;
-        if let Some(prefill) = M::prefill(choice) {
-            policy.on_dispatch(&Dispatch { decision: prefill, role: Role::Prefill, request });
+        let (main, prefill) = (M::main(choice), M::prefill(choice));
+        if let Some(prefix) = request.prefix {
+            prefix.remember(prefill.unwrap_or(main).worker.slot());
         }
-        policy.on_dispatch(&Dispatch { decision: M::main(choice), role: M::ROLE, request });
+        if self.installed.wants_events {
+            let policy = &*self.installed.policy;
+            if let Some(decision) = prefill {
+                policy.on_dispatch(&Dispatch { decision, role: Role::Prefill, request });
+            }
+            policy.on_dispatch(&Dispatch { decision: main, role: M::ROLE, request });
+        }
     }
 
     /// Whether a chosen worker has left, or the policy is being retired.
@@ -540,59 +561,59 @@ impl<M: Mode> Trip<'_, M> {
             choice: *choice,
             ticket,
             total_tokens: request.prompt_tokens,
-            user_data: self.view.pool.seat(main.worker.slot()).user_data,
+            user_data: self.view.pool.seat(main.worker.slot()).map_or(0, |seat| seat.user_data),
         }
     }
 }
 
-/// Gives back what an unfinished commit has charged so far, also when a policy panics.
+impl Core {
+    /// Charges the workers; false, and nothing charged, if one of them is full.
+    #[inline(always)]
+    fn charge_workers(&self, charge: &Charge) -> bool {
+        let row = |slot: u16| self.rows.get(usize::from(slot));
+        let Parties { slot, prefill, .. } = charge.parties;
+        if !row(slot).is_some_and(|row| row.charge(charge.resident_tokens.into())) {
+            return false;
+        }
+        let Some(prefill) = prefill else { return true };
+        if row(prefill).is_some_and(|row| row.charge(0)) {
+            return true;
+        }
+        if let Some(row) = row(slot) {
+            row.release(charge.resident_tokens.into());
+        }
+        false
+    }
+
+    fn release_workers(&self, charge: &Charge) {
+        let Parties { slot, prefill, .. } = charge.parties;
+        if let Some(row) = self.rows.get(usize::from(slot)) {
+            row.release(charge.resident_tokens.into());
+        }
+        if let Some(row) = prefill.and_then(|slot| self.rows.get(usize::from(slot))) {
+            row.release(0);
+        }
+    }
+}
+
+/// Gives a charge back if a policy panics before its ticket is open.
 struct Undo<'a> {
     core: &'a Core,
-    reserved: Option<Reserved>,
     charge: &'a Charge,
-    charged: usize,
+    reserved: &'a Reserved,
 }
 
 impl Undo<'_> {
-    /// Charges the workers; false if one is full, which leaves what was charged to the drop.
-    #[inline]
-    fn charge_workers(&mut self) -> bool {
-        let rows = &self.core.rows;
-        for (slot, resident) in workers(self.charge) {
-            if !rows.get(slot).is_some_and(|row| row.charge(resident)) {
-                return false;
-            }
-            self.charged += 1;
-        }
-        true
-    }
-
-    #[inline]
-    fn defuse(mut self) -> Option<Reserved> {
-        self.charged = 0;
-        self.reserved.take()
+    fn defuse(self) {
+        std::mem::forget(self);
     }
 }
 
 impl Drop for Undo<'_> {
-    #[inline]
     fn drop(&mut self) {
-        for (slot, resident) in workers(self.charge).take(self.charged) {
-            if let Some(row) = self.core.rows.get(slot) {
-                row.release(resident);
-            }
-        }
-        if let Some(reserved) = self.reserved.take() {
-            self.core.tickets.cancel(reserved);
-        }
+        self.core.release_workers(self.charge);
+        self.core.tickets.cancel(self.reserved);
     }
-}
-
-/// The slots that a charge holds, and the KV tokens it holds on each.
-#[inline]
-fn workers(charge: &Charge) -> impl Iterator<Item = (usize, u64)> + use<> {
-    let main = (usize::from(charge.slot), u64::from(charge.resident_tokens));
-    std::iter::once(main).chain(charge.prefill.map(|slot| (usize::from(slot), 0)))
 }
 
 fn clamp(count: u64) -> u32 {

@@ -82,8 +82,9 @@ fn unknown_fields_are_refused_with_the_known_ones_listed() {
 #[test]
 fn the_gateway_s_eviction_knobs_are_refused_with_the_way_out() {
     for field in ["eviction_interval_secs", "max_tree_size"] {
-        let document =
-            format!(r#"{{"policy": {{"cache_aware": {{"rule": {{"threshold": {{"{field}": 5}}}}}}}}}}"#);
+        let document = format!(
+            r#"{{"policy": {{"cache_aware": {{"rule": {{"threshold": {{"{field}": 5}}}}}}}}}}"#
+        );
         refused(&document, &[field, "tree.budget_bytes"]);
     }
 }

@@ -168,8 +168,7 @@ impl RoutingPolicy for Diary {
     }
 }
 
-const USAGE: Usage =
-    Usage { prompt_tokens: None, cached_tokens: None, completion_tokens: None };
+const USAGE: Usage = Usage { prompt_tokens: None, cached_tokens: None, completion_tokens: None };
 
 #[test]
 fn every_event_is_told_once_and_in_order() {
@@ -180,7 +179,8 @@ fn every_event_is_told_once_and_in_order() {
     assert!(selection.first_token(None).is_err());
     selection.complete(Outcome::Success, USAGE).unwrap();
     drop(router.select(&Request::none()).unwrap());
-    let end = |outcome, seen| Event::Completed { worker, prefill: worker, outcome, seen, work: 100 };
+    let end =
+        |outcome, seen| Event::Completed { worker, prefill: worker, outcome, seen, work: 100 };
     let dispatched = Event::Dispatched(worker, Role::Regular);
     assert_eq!(
         diary.take(),

@@ -88,7 +88,8 @@ fn after_ten_seconds_probation_lets_in_one_request_at_a_time() {
     let only = [workers[0]];
     let request = Request::none().allow(&only);
     assert!(router.select_at(&request, 11 * SECOND - 1).is_err());
-    let trial = router.select_at(&request, 11 * SECOND).expect("probation begins by the call alone");
+    let trial =
+        router.select_at(&request, 11 * SECOND).expect("probation begins by the call alone");
     assert!(status(&router, workers[0], 11 * SECOND).on_probation);
     let error = router.select_at(&request, 11 * SECOND).unwrap_err();
     assert_eq!(error, RoutingError::AllBusy { role: Role::Regular, busy: 1 });
@@ -110,8 +111,9 @@ fn a_worker_s_own_limit_is_back_after_probation() {
     router.set_max_in_flight(workers[0], Some(3)).unwrap();
     let only = [workers[0]];
     let fits = |now| {
-        let held: Vec<_> =
-            (0..5).map_while(|_| router.select_at(&Request::none().allow(&only), now).ok()).collect();
+        let held: Vec<_> = (0..5)
+            .map_while(|_| router.select_at(&Request::none().allow(&only), now).ok())
+            .collect();
         held.len()
     };
     assert_eq!(fits(10 * SECOND), 1);
@@ -355,9 +357,9 @@ fn an_outcome_told_while_the_pool_is_busy_is_not_forgotten() {
     let inside = std::sync::Arc::clone(&slot);
     let builder = Router::builder().config(support::config("random")).policy("slow", move |_| {
         if let Some((router, worker)) = &*inside.lock().unwrap() {
-            serve(router, *worker, FAILED, 0);
+            serve(router, *worker, FAILED, 100 * SECOND);
         }
-        Ok(std::sync::Arc::new(support::Probe::default()))
+        Ok(std::sync::Arc::new(support::First))
     });
     let router = builder.unwrap().build().unwrap();
     let workers = add_many(&router, Role::Regular, 2);
@@ -366,5 +368,6 @@ fn an_outcome_told_while_the_pool_is_busy_is_not_forgotten() {
     *slot.lock().unwrap() = Some((router.clone(), workers[0]));
     router.set_policy(&pointsman::PolicyConfig::named("slow")).unwrap();
     *slot.lock().unwrap() = None;
-    assert!(!is_eligible(&router, workers[0], 0));
+    assert!(!is_eligible(&router, workers[0], 110 * SECOND - 1), "from the failure's own time on");
+    assert!(is_eligible(&router, workers[0], 110 * SECOND));
 }

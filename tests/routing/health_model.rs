@@ -1,8 +1,6 @@
 //! The pool's writer side against a naive model: membership, weights, health and time.
 
-use pointsman::{
-    Outcome, PoolError, Request, Role, Router, Ticket, Usage, WorkerId, WorkerSpec,
-};
+use pointsman::{Outcome, PoolError, Request, Role, Router, Ticket, Usage, WorkerId, WorkerSpec};
 use proptest::{prelude::*, sample::Index};
 
 use crate::support::{self, SECOND};
@@ -26,7 +24,8 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     let any = || any::<Index>();
     let role = prop::sample::select(&Role::ALL[..]);
-    let weight = prop::sample::select(&[0.5, 1.0, 3.0, 0.0, -1.0, f64::NAN, f64::INFINITY, 2e6][..]);
+    let weight =
+        prop::sample::select(&[0.5, 1.0, 3.0, 0.0, -1.0, f64::NAN, f64::INFINITY, 2e6][..]);
     let good = prop::sample::select(&[0.5, 1.0, 3.0][..]);
     let limit = prop::sample::select(&[None, None, Some(0), Some(1), Some(2)][..]);
     let outcome = prop::sample::select(
@@ -270,8 +269,7 @@ fn apply(router: &Router, model: &mut Model, step: Step) -> Checked {
             let Some(id) = model.any(index) else { return Ok(()) };
             let request = Request::none().allow(std::slice::from_ref(&id));
             let found = router.select_at(&request, model.now);
-            let expected =
-                model.find(id).is_ok_and(|w| w.role == Role::Regular && w.admits());
+            let expected = model.find(id).is_ok_and(|w| w.role == Role::Regular && w.admits());
             prop_assert_eq!(found.is_ok(), expected, "{:?}", found);
             let Ok(selection) = found else { return Ok(()) };
             prop_assert_eq!(selection.worker(), id);

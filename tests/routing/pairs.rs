@@ -7,16 +7,17 @@ use pointsman::{
     WorkerId, WorkerSpec,
 };
 
-use crate::support::{
-    self, POLICIES, add, add_many, assert_idle, in_flight, refusal, status,
-};
+use crate::support::{self, POLICIES, add, add_many, assert_idle, in_flight, refusal, status};
 
 fn worker(router: &Router, role: Role, name: &str, group: Option<&str>) -> WorkerId {
     let spec = WorkerSpec::new(name).role(role);
-    add(router, match group {
-        Some(group) => spec.group(group),
-        None => spec,
-    })
+    add(
+        router,
+        match group {
+            Some(group) => spec.group(group),
+            None => spec,
+        },
+    )
 }
 
 #[test]
@@ -29,6 +30,8 @@ fn pairs_stay_within_their_group_and_loners_pair_with_any() {
             ids.push((worker(&router, Role::Prefill, &format!("p{i}"), group), group));
             ids.push((worker(&router, Role::Decode, &format!("d{i}"), group), group));
         }
+        // One more, so that two rotations do not run in step.
+        ids.push((worker(&router, Role::Decode, "d4", Some("a")), Some("a")));
         let group = |id: WorkerId| ids.iter().find(|&&(other, _)| other == id).unwrap().1;
         let mut seen = BTreeSet::new();
         let mut held = Vec::new();

@@ -144,7 +144,7 @@ fn too_many_policies_with_open_requests_are_refused_until_those_end() {
     pick(&router, &Request::none()).unwrap();
     held.push(router.select(&Request::none()).unwrap());
     assert_eq!(open(current as usize), Some(2), "the old policy is still in charge");
-    held.remove(5);
+    drop(held.remove(5));
     switch(&router);
     held.clear();
     assert_idle(&router);
@@ -160,7 +160,7 @@ fn a_switch_that_fails_half_way_changes_nothing() {
         held.push(router.select(&Request::none()).unwrap());
     }
     // One place is free, where two policies are asked for.
-    held.remove(0);
+    drop(held.remove(0));
     let (numbered, random) = (PolicyConfig::named("numbered"), PolicyConfig::named("random"));
     let error = router.set_policies(&random, Some(&numbered), None).unwrap_err();
     assert!(matches!(error, ConfigError::TooManyPolicies(_)));

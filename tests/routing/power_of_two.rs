@@ -145,7 +145,11 @@ fn a_stale_report_is_missing() {
     report(&router, workers[0], 9, 0, at);
     report(&router, workers[1], 0, 0, at + SECOND);
     assert_eq!(always(&router, at + 2 * SECOND), workers[1], "as old as allowed");
-    assert_eq!(always(&router, at + 2 * SECOND + 1), workers[0], "one of them stale: neither counts");
+    assert_eq!(
+        always(&router, at + 2 * SECOND + 1),
+        workers[0],
+        "one of them stale: neither counts"
+    );
     report(&router, workers[0], 9, 0, at + 2 * SECOND);
     assert_eq!(always(&router, at + 3 * SECOND), workers[1]);
 }
@@ -173,7 +177,8 @@ fn a_report_outlives_no_worker() {
 #[test]
 fn reports_can_be_ignored() {
     let mut config = support::config("power_of_two");
-    config.policy = serde_json::from_str(r#"{"power_of_two": {"max_report_age_secs": 0}}"#).unwrap();
+    config.policy =
+        serde_json::from_str(r#"{"power_of_two": {"max_report_age_secs": 0}}"#).unwrap();
     let router = Router::new(config).unwrap();
     let workers = add_many(&router, Role::Regular, 2);
     let _held = hold(&router, &workers, &[0, 3]);

@@ -59,7 +59,10 @@ fn turns_are_evenly_spread() {
             let counts = tally(&workers, picks[..length].iter().copied());
             for (count, weight) in counts.iter().zip(&weights) {
                 let due = length as f64 * weight / total;
-                assert!((*count as f64 - due).abs() <= 1.0, "{weights:?}: {counts:?} after {length}");
+                assert!(
+                    (*count as f64 - due).abs() <= 1.0,
+                    "{weights:?}: {counts:?} after {length}"
+                );
             }
         }
     }

@@ -4,9 +4,7 @@ use pointsman::{
     Outcome, Request, Role, Router, Selection, Ticket, TicketError, Usage, WorkerSpec,
 };
 
-use crate::support::{
-    self, POLICIES, SECOND, add, add_many, assert_idle, in_flight, status,
-};
+use crate::support::{self, POLICIES, SECOND, add, add_many, assert_idle, in_flight, status};
 
 const DONE: (Outcome, Usage) =
     (Outcome::Success, Usage { prompt_tokens: None, cached_tokens: None, completion_tokens: None });

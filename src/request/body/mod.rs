@@ -1,4 +1,5 @@
-//! From a request body to a [`Fingerprint`], in one pass over the bytes as they arrive.
+//! From a request body to a [`Fingerprint`](crate::prefix::Fingerprint), in one pass over the bytes as
+//! they arrive.
 //!
 //! A body is read by one of two front ends: [`BodyReader`] takes raw bytes, cut into chunks
 //! anywhere, and [`read_value`] a parsed `serde_json::Value`. Both tell the same events to the same
@@ -26,6 +27,7 @@ mod fields;
 mod keyed;
 mod lexer;
 mod meaning;
+mod nest;
 mod number;
 mod options;
 mod outcome;

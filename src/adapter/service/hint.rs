@@ -1,0 +1,118 @@
+//! What a request says about its prompt, as an extension.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::prefix::{Fingerprint, FingerprintHeader};
+use crate::request::Request;
+
+/// What the router is to know of a request's prompt, put into the extensions of an `http::Request` by
+/// whoever has read its body. A request without a hint, or with one that cannot be read, is routed
+/// without a prefix.
+///
+/// Cheap to clone. To compute it from the request, put a `map_request` layer before the service.
+#[derive(Clone, Default)]
+pub struct PromptHint {
+    prompt: Prompt,
+    namespace: Option<Arc<str>>,
+    routing_key: Option<Arc<[u8]>>,
+}
+
+#[derive(Clone, Default)]
+enum Prompt {
+    #[default]
+    None,
+    Text(Arc<[u8]>),
+    Tokens(Arc<[u32]>),
+    Json(Arc<[u8]>),
+    Fingerprint(FingerprintHeader, Arc<[u64]>),
+}
+
+impl PromptHint {
+    /// Nothing is known of the prompt.
+    pub fn none() -> Self {
+        Self::default()
+    }
+
+    /// The prompt is this text.
+    pub fn text(text: impl Into<Arc<[u8]>>) -> Self {
+        Self::of(Prompt::Text(text.into()))
+    }
+
+    /// The prompt is these tokens.
+    pub fn tokens(tokens: impl Into<Arc<[u32]>>) -> Self {
+        Self::of(Prompt::Tokens(tokens.into()))
+    }
+
+    /// The prompt is in this JSON body.
+    pub fn json(body: impl Into<Arc<[u8]>>) -> Self {
+        Self::of(Prompt::Json(body.into()))
+    }
+
+    /// The prompt has this fingerprint.
+    pub fn fingerprint(fingerprint: &Fingerprint<'_>) -> Self {
+        Self::of(Prompt::Fingerprint(*fingerprint.header(), fingerprint.blocks().into()))
+    }
+
+    /// Requests share prefixes within a namespace only.
+    pub fn namespace(mut self, namespace: impl Into<Arc<str>>) -> Self {
+        self.namespace = Some(namespace.into());
+        self
+    }
+
+    /// What the request belongs to, for example a session.
+    pub fn routing_key(mut self, key: impl Into<Arc<[u8]>>) -> Self {
+        self.routing_key = Some(key.into());
+        self
+    }
+
+    fn of(prompt: Prompt) -> Self {
+        PromptHint { prompt, ..Self::default() }
+    }
+
+    pub(super) fn request(&self) -> Request<'_> {
+        let prompt = match &self.prompt {
+            Prompt::None => Request::none(),
+            Prompt::Text(text) => Request::bytes(text),
+            Prompt::Tokens(tokens) => Request::tokens(tokens),
+            Prompt::Json(body) => Request::json(body),
+            // The parts come from a fingerprint, so they fit together.
+            Prompt::Fingerprint(header, blocks) => Fingerprint::from_parts(*header, blocks)
+                .map_or(Request::none(), Request::fingerprint),
+        };
+        self.complete(prompt)
+    }
+
+    /// The request without its prompt.
+    pub(super) fn without_prompt(&self) -> Request<'_> {
+        self.complete(Request::none())
+    }
+
+    fn complete<'a>(&'a self, mut request: Request<'a>) -> Request<'a> {
+        if let Some(namespace) = &self.namespace {
+            request = request.namespace(namespace);
+        }
+        if let Some(key) = &self.routing_key {
+            request = request.routing_key(&**key);
+        }
+        request
+    }
+}
+
+impl fmt::Debug for PromptHint {
+    /// Lengths only: prompts are long, and not for logs.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (kind, length) = match &self.prompt {
+            Prompt::None => ("none", 0),
+            Prompt::Text(text) => ("text", text.len()),
+            Prompt::Tokens(tokens) => ("tokens", tokens.len()),
+            Prompt::Json(body) => ("json", body.len()),
+            Prompt::Fingerprint(_, blocks) => ("fingerprint", blocks.len()),
+        };
+        f.debug_struct("PromptHint")
+            .field(kind, &length)
+            .field("namespace", &self.namespace)
+            .field("routing_key", &self.routing_key.is_some())
+            .finish()
+    }
+}
