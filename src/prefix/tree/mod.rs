@@ -64,6 +64,8 @@
 
 mod find;
 mod line;
+#[cfg(all(test, pointsman_loom))]
+mod loom;
 mod matches;
 mod record;
 mod remember;
