@@ -4,6 +4,8 @@
 //! the state advances by a constant, so one relaxed `fetch_add` claims a number, and a bijective
 //! mix makes it look random. Each stripe has a state of its own.
 
+use rand::TryRng;
+
 use crate::stripe::Striped;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -28,7 +30,7 @@ enum Source {
 impl Random {
     /// Seeded by the operating system.
     pub fn from_entropy() -> Self {
-        Random { states: Source::Striped(Striped::new(|_| AtomicU64::new(rand::random()))) }
+        Random { states: Source::Striped(Striped::new(|_| AtomicU64::new(entropy()))) }
     }
 
     /// The same sequence for the same seed, as long as one thread draws.
@@ -62,11 +64,20 @@ impl Random {
     pub fn reseed(&self) {
         match &self.states {
             Source::Striped(states) => {
-                states.iter().for_each(|state| state.store(rand::random(), Relaxed));
+                states.iter().for_each(|state| state.store(entropy(), Relaxed));
             }
-            Source::Seeded(state) => state.store(rand::random(), Relaxed),
+            Source::Seeded(state) => state.store(entropy(), Relaxed),
         }
     }
+}
+
+/// A number from the operating system itself. A generator in this process will not do: children of
+/// a fork would inherit its state, and all draw the same.
+pub(crate) fn entropy() -> u64 {
+    rand::rngs::SysRng.try_next_u64().unwrap_or_else(|_| {
+        use std::hash::{BuildHasher, RandomState};
+        RandomState::new().hash_one(std::process::id())
+    })
 }
 
 /// Maps a uniform 64-bit number to one below `bound` (Lemire's multiply-shift).

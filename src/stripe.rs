@@ -27,13 +27,13 @@ pub(crate) fn current() -> usize {
 /// One `T` per stripe, each on its own cache lines.
 #[derive(Debug)]
 pub(crate) struct Striped<T> {
-    stripes: Box<[CachePadded<T>]>,
+    stripes: Box<[CachePadded<T>; STRIPES]>,
 }
 
 impl<T> Striped<T> {
     /// A copy per stripe, made by `make` from the stripe's number.
-    pub(crate) fn new(make: impl FnMut(usize) -> T) -> Self {
-        Striped { stripes: (0..STRIPES).map(make).map(CachePadded::new).collect() }
+    pub(crate) fn new(mut make: impl FnMut(usize) -> T) -> Self {
+        Striped { stripes: Box::new(std::array::from_fn(|i| CachePadded::new(make(i)))) }
     }
 
     /// The calling thread's copy.

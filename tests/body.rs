@@ -471,3 +471,14 @@ fn what_is_rendered_before_the_messages_counts_as_whole_blocks_before_them() {
         assert_eq!((print.blocks(), print.total()), (&one.blocks[..length], one.total));
     }
 }
+
+#[test]
+fn media_beyond_the_buffer_are_counted_and_cost_nothing() {
+    let parts = vec![json!({"video": 0}); 20_000];
+    let body = chat(vec![message("user", Value::from(parts))]).to_string();
+    let media = MediaTokens { video: u32::MAX, ..MediaTokens::default() };
+    let options = BodyOptions { media, ..BodyOptions::default() };
+    let print = read_with(options, &body);
+    assert_eq!(print.blocks.len(), 1024);
+    assert_eq!(print.total, 20_000 * (4 * u64::from(u32::MAX) + 2) + 8);
+}

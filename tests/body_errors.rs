@@ -39,6 +39,7 @@ fn each_fault_is_named_and_located_whatever_the_chunks() {
         (b"\"\xe4\xb8", UnexpectedEnd, 3),
         (b"{} x", TrailingData, 3),
         (b"1 2", TrailingData, 2),
+        (b"1,2", TrailingData, 1),
         (b"{}{}", TrailingData, 2),
         (b"{]", UnexpectedByte, 1),
         (b"[}", UnexpectedByte, 1),
@@ -189,4 +190,9 @@ fn hostile_bodies_are_read_in_linear_time() {
         let mut out = [0; 64];
         assert!(read_body(&key, BodyOptions::default(), body.as_bytes(), &mut out).is_ok());
     }
+}
+
+#[test]
+fn a_reader_is_small_enough_for_a_stack() {
+    assert!(size_of::<BodyReader<'_, '_>>() < 10 << 10);
 }

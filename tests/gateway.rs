@@ -30,5 +30,7 @@ mod failures;
 mod pairs;
 #[path = "gateway/rig.rs"]
 mod rig;
+#[path = "gateway/scraping.rs"]
+mod scraping;
 #[path = "gateway/streaming.rs"]
 mod streaming;

@@ -115,6 +115,27 @@ fn reliability_follows_reported_cached_tokens() {
 }
 
 #[test]
+fn cached_tokens_that_come_with_the_last_chunk_count_once() {
+    let router = router(1, LeastWorkConfig::default());
+    let prompt = tokens(1, 3200);
+    let worker = router.workers()[0].info.id;
+    let mut now = 0;
+    let mut serve = |early: Option<u32>, late: Option<u32>| {
+        now += SECOND;
+        let request = router.select_at(&Request::tokens(&prompt), now).unwrap();
+        router.first_token_at(request.ticket(), early, now + 1000).unwrap();
+        let usage = Usage { cached_tokens: late, ..Usage::default() };
+        request.complete_at(Outcome::Success, usage, now + 2000).unwrap();
+        gauge(&router, worker, "reliability_ratio")
+    };
+    assert_eq!(serve(None, Some(0)), 1.0, "nothing was predicted of the first prompt");
+    let after_late = serve(None, Some(0));
+    assert!((after_late - 0.97).abs() < 1e-9, "{after_late}");
+    let after_both = serve(Some(0), Some(0));
+    assert!((after_both - 0.97 * 0.97).abs() < 1e-9, "{after_both}");
+}
+
+#[test]
 fn replicas_agree_on_the_worker_of_an_unknown_prompt() {
     let rule = || {
         let mut rule = LeastWorkConfig::default();

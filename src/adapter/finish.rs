@@ -104,6 +104,7 @@ impl Adapter {
             now,
             dispatched: open.dispatched,
             first_token_seen,
+            cached_known: false,
             work_tokens: open.work_tokens,
             matched_tokens: open.matched_tokens,
         });

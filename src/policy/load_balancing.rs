@@ -3,7 +3,7 @@
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use crate::pool::candidates::Best;
-use crate::random::Random;
+use crate::random::{self, Random};
 use crate::worker::proposal::Worker;
 
 /// What a host can ask of its own list of workers. Implemented for slices of `Arc<dyn Worker>`.
@@ -17,7 +17,7 @@ pub trait LoadBalancing {
 
 impl LoadBalancing for [Arc<dyn Worker>] {
     fn select_least_loaded(&self) -> Option<Arc<dyn Worker>> {
-        let random = Random::from_seed(rand::random());
+        let random = Random::from_seed(random::entropy());
         let mut best = Best::new(&random);
         for worker in self.iter().filter(|worker| worker.is_healthy()) {
             let load = (worker.load().load(Relaxed) + 1) as f64 / worker.weight();

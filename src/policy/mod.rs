@@ -171,8 +171,10 @@ pub struct PairDecision {
 }
 
 /// Why a worker was chosen.
+// A whole word, so that decisions and selections have no padding: moving them copies words, and no
+// load straddles two stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
+#[repr(u64)]
 #[non_exhaustive]
 pub enum Reason {
     /// A random draw.
@@ -285,6 +287,8 @@ pub struct Completion {
     pub dispatched: u64,
     /// Whether its first token had been reported.
     pub first_token_seen: bool,
+    /// Whether that report said how many tokens were cached.
+    pub cached_known: bool,
     /// The decision's `work_tokens`.
     pub work_tokens: u32,
     /// The decision's `matched_tokens`.

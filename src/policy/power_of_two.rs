@@ -24,15 +24,51 @@ impl PowerOfTwoPolicy {
         PowerOfTwoPolicy { max_report_age, random: Random::new(seed) }
     }
 
-    #[inline]
+    /// After a draw that hit a worker which is no candidate, or where there are not two.
+    #[cold]
+    fn select_again(
+        &self,
+        candidates: &Candidates<'_>,
+        now: u64,
+    ) -> Result<Decision, RoutingError> {
+        match candidates.draw_two(&self.random) {
+            Some((a, Some(b))) => Ok(self.lesser(&a, &b, now)),
+            Some((only, None)) => Ok(Decision::new(only.id(), Reason::OnlyCandidate)),
+            None => Err(candidates.none()),
+        }
+    }
+
+    #[inline(always)]
+    fn lesser(&self, a: &Candidate<'_>, b: &Candidate<'_>, now: u64) -> Decision {
+        let (load_a, load_b) = self.loads(a, b, now);
+        // The pair comes in random order, so keeping the first of equals breaks ties at random.
+        let (winner, score, loser, other) =
+            if load_b < load_a { (b, load_b, a, load_a) } else { (a, load_a, b, load_b) };
+        Decision {
+            score,
+            runner_up: Some(RunnerUp { worker: loser.id(), score: other }),
+            ..Decision::new(winner.id(), Reason::PowerOfTwo)
+        }
+    }
+
+    #[inline(always)]
     fn loads(&self, a: &Candidate<'_>, b: &Candidate<'_>, now: u64) -> (f64, f64) {
-        let report = |c: &Candidate<'_>| c.fresh_report(now, self.max_report_age);
-        let reported = if self.max_report_age == 0 { None } else { report(a).zip(report(b)) };
-        let (load_a, load_b) = match reported {
-            Some((a, b)) => (a.requests(), b.requests()),
-            None => (a.in_flight() as u64, b.in_flight() as u64),
+        let age = self.max_report_age;
+        if age > 0 && a.is_reported(now, age) && b.is_reported(now, age) {
+            if let Some(loads) = self.reported_loads(a, b, now) {
+                return loads;
+            }
+        }
+        (a.load_per_weight(), b.load_per_weight())
+    }
+
+    #[inline(never)]
+    fn reported_loads(&self, a: &Candidate<'_>, b: &Candidate<'_>, now: u64) -> Option<(f64, f64)> {
+        let load = |candidate: &Candidate<'_>| {
+            let report = candidate.fresh_report(now, self.max_report_age)?;
+            Some(candidate.per_weight(report.requests()))
         };
-        ((load_a + 1) as f64 / a.weight(), (load_b + 1) as f64 / b.weight())
+        load(a).zip(load(b))
     }
 }
 
@@ -47,21 +83,11 @@ impl RoutingPolicy for PowerOfTwoPolicy {
         candidates: &Candidates<'_>,
         request: &RequestView<'_>,
     ) -> Result<Decision, RoutingError> {
-        let Some((a, b)) = candidates.draw_two(&self.random) else {
-            return Err(candidates.none());
-        };
-        let Some(b) = b else {
-            return Ok(Decision::new(a.id(), Reason::OnlyCandidate));
-        };
-        let (load_a, load_b) = self.loads(&a, &b, request.now);
-        // The pair comes in random order, so keeping the first of equals breaks ties at random.
-        let (winner, score, loser, other) =
-            if load_b < load_a { (b, load_b, a, load_a) } else { (a, load_a, b, load_b) };
-        Ok(Decision {
-            score,
-            runner_up: Some(RunnerUp { worker: loser.id(), score: other }),
-            ..Decision::new(winner.id(), Reason::PowerOfTwo)
-        })
+        // Two ways to the same end, so that the pair stays in registers on the usual one.
+        match candidates.probe_two(&self.random) {
+            Some((a, b)) => Ok(self.lesser(&a, &b, request.now)),
+            None => self.select_again(candidates, request.now),
+        }
     }
 
     fn wants_events(&self) -> bool {

@@ -68,7 +68,7 @@ impl<'a> PrefixQuery<'a> {
 
     /// Notes that the worker in this slot is being sent the prompt, and holds it from here on.
     pub(crate) fn remember(&self, slot: usize) {
-        let Some(residency) = self.pool.seat(slot).residency else { return };
+        let Some(residency) = self.pool.seat(slot).and_then(|seat| seat.residency) else { return };
         let blocks = self.fingerprint.blocks();
         self.matches(|matches| self.tree.remember(blocks, matches, slot as u16, residency));
     }

@@ -9,7 +9,11 @@
 #[cfg(feature = "async")]
 use std::sync::Arc;
 
-use super::{filter::Filter, set::SlotSet, snapshot::PoolSnapshot};
+use super::{
+    filter::Filter,
+    set::SlotSet,
+    snapshot::{PoolSnapshot, RoleView, Seat},
+};
 use crate::error::RoutingError;
 use crate::random::{self, Random};
 use crate::worker::{
@@ -28,7 +32,10 @@ const PROBES: usize = 16;
 #[derive(Clone, Copy, Debug)]
 pub struct Candidates<'a> {
     pool: &'a PoolSnapshot,
+    view: &'a RoleView,
     role: Role,
+    /// Whether every eligible worker is a candidate: the request rules nobody out, nobody has a limit.
+    unrestricted: bool,
     rows: Rows<'a>,
     filter: Option<&'a Filter>,
 }
@@ -44,13 +51,17 @@ pub(crate) enum Rows<'a> {
 }
 
 impl<'a> Candidates<'a> {
+    #[inline]
     pub(crate) fn new(
         pool: &'a PoolSnapshot,
         role: Role,
         rows: Rows<'a>,
         filter: Option<&'a Filter>,
     ) -> Self {
-        Candidates { pool, role, rows, filter }
+        let view = pool.role(role);
+        // A limit is looked up in the router's own rows only.
+        let unlimited = !view.limited || !matches!(rows, Rows::Own(_));
+        Candidates { pool, view, role, unrestricted: unlimited && filter.is_none(), rows, filter }
     }
 
     /// The same workers, further restricted.
@@ -58,17 +69,18 @@ impl<'a> Candidates<'a> {
     where
         'a: 'b,
     {
-        Candidates { pool: self.pool, role: self.role, rows: self.rows, filter: Some(filter) }
+        Candidates { filter: Some(filter), unrestricted: false, ..*self }
     }
 
     /// The role that these workers have.
+    #[inline]
     pub fn role(&self) -> Role {
         self.role
     }
 
     /// Healthy, not draining workers of the role, before the request's own restrictions. O(1).
     pub fn len(&self) -> usize {
-        self.pool.role(self.role).eligible.len()
+        self.view.eligible.len()
     }
 
     /// Whether the role has no healthy, not draining worker. O(1).
@@ -85,8 +97,8 @@ impl<'a> Candidates<'a> {
     /// The candidate in this slot, if there is one.
     #[inline]
     pub fn get(&self, slot: usize) -> Option<Candidate<'a>> {
-        (self.pool.role(self.role).bits.contains(slot) && self.admits(slot))
-            .then(|| self.candidate(slot))
+        let eligible = self.view.bits.contains(slot) && self.admits(slot);
+        if eligible { self.candidate(slot) } else { None }
     }
 
     /// Every candidate, exactly; O(slots / 64 + candidates).
@@ -95,24 +107,16 @@ impl<'a> Candidates<'a> {
         self.admitted()
             .iter()
             .filter(move |&slot| this.has_room(slot))
-            .map(move |slot| this.candidate(slot))
+            .filter_map(move |slot| this.candidate(slot))
     }
 
     /// A random candidate; chances are proportional to weights. O(1).
     #[inline]
     pub fn draw(&self, random: &Random) -> Option<Candidate<'a>> {
-        let view = self.pool.role(self.role);
-        for _ in 0..PROBES {
-            let uniform = random.next();
-            let slot = match &view.alias {
-                Some(alias) => alias.draw(uniform)?,
-                None => *view.eligible.get(random::scale(uniform, view.eligible.len()))?,
-            };
-            if self.admits(slot.into()) {
-                return Some(self.candidate(slot.into()));
-            }
+        match self.probe(random) {
+            Some(candidate) => Some(candidate),
+            None => self.draw_again(random),
         }
-        self.draw_exactly(random)
     }
 
     /// The candidate at this place of the weighted rotation: each cycle of consecutive positions
@@ -120,38 +124,23 @@ impl<'a> Candidates<'a> {
     /// for this request alone, a random draw takes its place. O(1).
     #[inline]
     pub fn in_rotation(&self, position: u64, random: &Random) -> Option<Candidate<'a>> {
-        let view = self.pool.role(self.role);
-        let cycle = view.cycle.as_ref().unwrap_or(&view.eligible);
+        let cycle = self.cycle();
         let slot = *cycle.get(position.checked_rem(cycle.len() as u64)? as usize)?;
-        if self.admits(slot.into()) { Some(self.candidate(slot.into())) } else { self.draw(random) }
+        if self.admits(slot.into()) { self.candidate(slot.into()) } else { self.draw(random) }
     }
 
     /// Length of the rotation that [`Candidates::in_rotation`] walks. O(1).
-    #[inline]
     pub fn cycle_len(&self) -> usize {
-        let view = self.pool.role(self.role);
-        view.cycle.as_ref().unwrap_or(&view.eligible).len()
+        self.cycle().len()
     }
 
     /// Two distinct candidates, uniformly among all pairs, or the only one. O(1).
     #[inline]
     pub fn draw_two(&self, random: &Random) -> Option<(Candidate<'a>, Option<Candidate<'a>>)> {
-        let eligible = &self.pool.role(self.role).eligible;
-        let n = eligible.len();
-        if n >= 2 {
-            for _ in 0..PROBES {
-                let uniform = random.next();
-                let first = (((uniform >> 32) * n as u64) >> 32) as usize;
-                let other = (((uniform & 0xffff_ffff) * (n as u64 - 1)) >> 32) as usize;
-                // Skipping over the first makes every ordered pair of distinct places equally likely.
-                let second = other + usize::from(other >= first);
-                let (a, b) = (usize::from(eligible[first]), usize::from(eligible[second]));
-                if self.admits(a) && self.admits(b) {
-                    return Some((self.candidate(a), Some(self.candidate(b))));
-                }
-            }
+        match self.probe_two(random) {
+            Some((a, b)) => Some((a, Some(b))),
+            None => self.draw_two_again(random),
         }
-        self.draw_two_exactly(random)
     }
 
     /// The candidate with the least (in-flight + 1) / weight; ties at random. O(candidates).
@@ -164,7 +153,7 @@ impl<'a> Candidates<'a> {
     /// Why there is no candidate: the error to return when nothing can be chosen. O(slots / 64).
     #[cold]
     pub fn none(&self) -> RoutingError {
-        let view = self.pool.role(self.role);
+        let view = self.view;
         let admitted = self.admitted().len() as u32;
         if admitted > 0 {
             return RoutingError::AllBusy { role: self.role, busy: admitted };
@@ -182,7 +171,7 @@ impl<'a> Candidates<'a> {
     #[inline]
     pub(crate) fn includes(&self, worker: WorkerId) -> bool {
         let slot = worker.slot();
-        self.pool.role(self.role).bits.contains(slot)
+        self.view.bits.contains(slot)
             && self.filter.is_none_or(|filter| filter.admits(slot))
             && self.pool.id_at(slot) == Some(worker)
     }
@@ -193,31 +182,87 @@ impl<'a> Candidates<'a> {
 
     /// Eligible slots that the request admits, whether they have room or not.
     pub(crate) fn admitted(&self) -> SlotSet {
-        let bits = &self.pool.role(self.role).bits;
+        let bits = &self.view.bits;
         self.filter.map_or(*bits, |filter| bits.and(filter.slots()))
     }
 
     #[inline]
+    fn cycle(&self) -> &'a [u16] {
+        self.view.cycle.as_ref().unwrap_or(&self.view.eligible)
+    }
+
+    #[inline]
     fn admits(&self, slot: usize) -> bool {
-        self.filter.is_none_or(|filter| filter.admits(slot)) && self.has_room(slot)
+        self.unrestricted || self.filter.is_none_or(|f| f.admits(slot)) && self.has_room(slot)
     }
 
     #[inline]
     fn has_room(&self, slot: usize) -> bool {
         match self.rows {
-            Rows::Own(rows) if self.pool.role(self.role).limited => {
+            Rows::Own(rows) if self.view.limited => {
                 rows.get(slot).is_some_and(WorkerState::has_room)
             }
             _ => true,
         }
     }
 
-    #[inline]
-    fn candidate(&self, slot: usize) -> Candidate<'a> {
-        Candidate { slot, pool: self.pool, rows: self.rows }
+    #[inline(always)]
+    fn candidate(&self, slot: usize) -> Option<Candidate<'a>> {
+        let seat = self.pool.seat(slot)?;
+        let row = match self.rows {
+            Rows::Own(rows) => Row::Own(rows.get(slot)?),
+            #[cfg(feature = "async")]
+            Rows::Foreign { workers, rows } => {
+                Row::Foreign { worker: workers.get(slot)?.as_deref()?, row: rows.get(slot)? }
+            }
+        };
+        Some(Candidate { id: seat.id?, seat, row, pool: self.pool })
     }
 
+    /// One weighted draw; `None` if it hits a worker that is not a candidate.
+    #[inline]
+    fn probe(&self, random: &Random) -> Option<Candidate<'a>> {
+        let (uniform, eligible) = (random.next(), &self.view.eligible);
+        let slot = match &self.view.alias {
+            Some(alias) => alias.draw(uniform)?,
+            None => *eligible.get(random::scale(uniform, eligible.len()))?,
+        };
+        if self.admits(slot.into()) { self.candidate(slot.into()) } else { None }
+    }
+
+    /// The first draw of [`Candidates::draw_two`]; `None` if there are not two, or if it hits a worker that is not a candidate.
+    #[inline(always)]
+    pub(crate) fn probe_two(&self, random: &Random) -> Option<(Candidate<'a>, Candidate<'a>)> {
+        let eligible = &self.view.eligible;
+        let n = eligible.len() as u64;
+        let uniform = random.next();
+        let first = (((uniform >> 32) * n) >> 32) as usize;
+        let other = (((uniform & 0xffff_ffff) * n.checked_sub(1)?) >> 32) as usize;
+        // Skipping over the first makes every ordered pair of distinct places equally likely.
+        let second = other + usize::from(other >= first);
+        let a = usize::from(*eligible.get(first)?);
+        let b = usize::from(*eligible.get(second)?);
+        if self.admits(a) && self.admits(b) {
+            self.candidate(a).zip(self.candidate(b))
+        } else {
+            None
+        }
+    }
+
+    /// The probes after a missed one, then the exact pass.
     #[cold]
+    fn draw_again(&self, random: &Random) -> Option<Candidate<'a>> {
+        let probed = (1..PROBES).find_map(|_| self.probe(random));
+        probed.or_else(|| self.draw_exactly(random))
+    }
+
+    /// The probes after a missed one, then the exact pass.
+    #[cold]
+    fn draw_two_again(&self, random: &Random) -> Option<(Candidate<'a>, Option<Candidate<'a>>)> {
+        let probed = (1..PROBES).find_map(|_| self.probe_two(random));
+        probed.map(|(a, b)| (a, Some(b))).or_else(|| self.draw_two_exactly(random))
+    }
+
     fn draw_exactly(&self, random: &Random) -> Option<Candidate<'a>> {
         let mut total = 0.0;
         let mut chosen = None;
@@ -232,7 +277,6 @@ impl<'a> Candidates<'a> {
         chosen
     }
 
-    #[cold]
     fn draw_two_exactly(&self, random: &Random) -> Option<(Candidate<'a>, Option<Candidate<'a>>)> {
         let mut pair = [None, None];
         for (seen, candidate) in self.iter().enumerate() {
@@ -253,83 +297,111 @@ impl<'a> Candidates<'a> {
 /// One worker that may be chosen.
 #[derive(Clone, Copy, Debug)]
 pub struct Candidate<'a> {
-    slot: usize,
+    id: WorkerId,
+    seat: &'a Seat,
+    row: Row<'a>,
     pool: &'a PoolSnapshot,
-    rows: Rows<'a>,
+}
+
+/// Where the load of one worker is found.
+#[derive(Clone, Copy, Debug)]
+enum Row<'a> {
+    Own(&'a WorkerState),
+    #[cfg(feature = "async")]
+    Foreign {
+        worker: &'a dyn Worker,
+        row: &'a WorkerState,
+    },
 }
 
 impl<'a> Candidate<'a> {
     /// The worker's slot: a small index to keep per-worker knowledge under.
     #[inline]
     pub fn slot(&self) -> usize {
-        self.slot
+        self.id.slot()
     }
 
     /// The worker's identity.
     #[inline]
     pub fn id(&self) -> WorkerId {
-        self.pool.id_at(self.slot).unwrap_or(WorkerId::new(self.slot, 0))
+        self.id
     }
 
     /// What the worker was registered as.
     pub fn info(&self) -> Option<&'a WorkerInfo> {
-        self.pool.info(self.slot).map(|info| &**info)
+        self.pool.info(self.slot()).map(|info| &**info)
     }
 
     /// The weight in force: as configured, ramped up by slow start, lowered while overloaded.
     #[inline]
     pub fn weight(&self) -> f64 {
-        self.pool.seat(self.slot).weight
+        self.seat.weight
     }
 
     /// Keyed digest of the worker's URL, for rendezvous hashing: equal in routers that share the key.
     #[inline]
     pub fn url_digest(&self) -> u64 {
-        self.pool.seat(self.slot).url_digest
+        self.seat.url_digest
     }
 
     /// Requests in flight, as this router counts them.
     #[inline]
     pub fn in_flight(&self) -> usize {
-        match self.rows {
-            Rows::Own(rows) => rows.get(self.slot).map_or(0, WorkerState::in_flight),
+        match self.row {
+            Row::Own(row) => row.in_flight(),
             #[cfg(feature = "async")]
-            Rows::Foreign { workers, .. } => foreign(workers, self.slot)
-                .map_or(0, |worker| worker.load().load(std::sync::atomic::Ordering::Relaxed)),
+            Row::Foreign { worker, .. } => foreign_load(worker),
         }
     }
 
     /// (in-flight + 1) / weight.
     #[inline]
     pub fn load_per_weight(&self) -> f64 {
-        (self.in_flight() + 1) as f64 / self.weight()
+        self.per_weight(self.in_flight() as u64)
+    }
+
+    /// (requests + 1) / weight.
+    #[inline]
+    pub(crate) fn per_weight(&self, requests: u64) -> f64 {
+        // Signed, as that converts in one instruction; nobody has 2^63 requests.
+        (requests as i64 + 1) as f64 / self.seat.weight
     }
 
     /// KV tokens that the requests in flight are expected to hold at their end.
     pub fn resident_tokens(&self) -> u64 {
-        let rows = match self.rows {
-            Rows::Own(rows) => rows,
+        match self.row {
+            Row::Own(row) => row.resident_tokens(),
             #[cfg(feature = "async")]
-            Rows::Foreign { rows, .. } => rows,
-        };
-        rows.get(self.slot).map_or(0, WorkerState::resident_tokens)
+            Row::Foreign { row, .. } => row.resident_tokens(),
+        }
     }
 
     /// The last load report if it is at most `max_age` nanoseconds old. Missing is missing, not 0.
-    #[inline]
     pub fn fresh_report(&self, now: u64, max_age: u64) -> Option<LoadReport> {
-        let reporting = match self.rows {
-            Rows::Own(rows) => rows.get(self.slot),
+        self.state()?.report().filter(|report| now.saturating_sub(report.at) <= max_age)
+    }
+
+    /// Whether [`Candidate::fresh_report`] is likely to have one: a look at what choosing reads anyway.
+    #[inline]
+    pub(crate) fn is_reported(&self, now: u64, max_age: u64) -> bool {
+        self.state().is_some_and(|state| state.is_reported(now, max_age))
+    }
+
+    #[inline]
+    fn state(&self) -> Option<&'a WorkerState> {
+        match self.row {
+            Row::Own(row) => Some(row),
             #[cfg(feature = "async")]
-            Rows::Foreign { workers, .. } => foreign(workers, self.slot)?.state(),
-        };
-        reporting?.report().filter(|report| now.saturating_sub(report.at) <= max_age)
+            Row::Foreign { worker, .. } => worker.state(),
+        }
     }
 }
 
+// Out of line, so that calls through a host's own type do not weigh on the router's path.
 #[cfg(feature = "async")]
-fn foreign(workers: &[Option<Arc<dyn Worker>>], slot: usize) -> Option<&dyn Worker> {
-    workers.get(slot)?.as_deref()
+#[inline(never)]
+fn foreign_load(worker: &dyn Worker) -> usize {
+    worker.load().load(std::sync::atomic::Ordering::Relaxed)
 }
 
 /// Keeps the offers with the smallest and the second smallest score; among equals each has the same

@@ -65,6 +65,8 @@ pub struct WorkerStatus {
     pub on_probation: bool,
     /// Whether it is draining.
     pub draining: bool,
+    /// Requests that it may hold at once; on probation that is one, whatever is said here.
+    pub max_in_flight: Option<u32>,
     /// Requests in flight.
     pub in_flight: usize,
     /// Requests ever sent to it.
@@ -303,6 +305,7 @@ impl Registry {
                 healthy: entry.is_healthy(),
                 on_probation: entry.host_health.is_none() && entry.health.on_probation,
                 draining: entry.draining,
+                max_in_flight: entry.max_in_flight,
                 in_flight: row.in_flight(),
                 selections: row.selections(),
             }

@@ -22,7 +22,7 @@ pub(crate) fn cycle(weighted: &[(u16, f64)]) -> Option<Vec<u16>> {
     let mut places = Vec::with_capacity(total as usize);
     for (&(slot, _), &count) in weighted.iter().zip(&counts) {
         for i in 0..count {
-            places.push((((2 * i + 1) * total << 20) / (2 * count), slot));
+            places.push(((((2 * i + 1) * total) << 20) / (2 * count), slot));
         }
     }
     places.sort_unstable();

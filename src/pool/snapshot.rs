@@ -130,15 +130,15 @@ impl PoolSnapshot {
         self.infos.get(slot)?.as_ref()
     }
 
-    /// What requests read of the worker in this slot; nobody's seat for a free one.
+    /// What requests read of the worker in this slot.
     #[inline]
-    pub(crate) fn seat(&self, slot: usize) -> Seat {
-        self.seats.get(slot).copied().unwrap_or_default()
+    pub(crate) fn seat(&self, slot: usize) -> Option<&Seat> {
+        self.seats.get(slot)
     }
 
     #[inline]
     pub(crate) fn id_at(&self, slot: usize) -> Option<WorkerId> {
-        self.seat(slot).id
+        self.seat(slot)?.id
     }
 
     fn group(&self, slot: usize) -> Option<&Group> {

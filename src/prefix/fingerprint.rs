@@ -358,6 +358,15 @@ impl<'k, 'b> Fingerprinter<'k, 'b> {
         }
     }
 
+    /// Counts so many more bytes and does not hash them, if the buffer is full, so that they would
+    /// not be hashed either when pushed. Says whether it did.
+    pub fn skip(&mut self, bytes: u64) -> bool {
+        if self.is_full() {
+            self.bytes += bytes;
+        }
+        self.is_full()
+    }
+
     /// Absorbs tokens, the same as pushing four little-endian bytes for each.
     pub fn push_tokens(&mut self, mut tokens: &[u32]) {
         while self.filled > 0 {
@@ -395,7 +404,10 @@ impl<'k, 'b> Fingerprinter<'k, 'b> {
         let kept = self.blocks.min(self.out.len() - inserted);
         self.out.copy_within(..kept, inserted);
         for (place, hash) in (0..).zip(&mut self.out[..inserted]) {
-            *hash = self.key.digest_words([PREAMBLE, seed, place, 0]);
+            let mut block = [0; 16];
+            block[..8].copy_from_slice(&u64::to_le_bytes(place));
+            block[8..].copy_from_slice(&seed.to_le_bytes());
+            *hash = self.key.digest_block(PREAMBLE, &block);
         }
         for hash in &mut self.out[inserted..inserted + kept] {
             *hash ^= seed;

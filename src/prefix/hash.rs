@@ -121,14 +121,15 @@ impl HashKey {
         self.seed.of(chain.0)
     }
 
-    /// A keyed 64-bit digest of four words, without the buffer of a [`Digest`]: NH, then the
-    /// multilinear step, so that two different inputs collide with probability at most 2^-63.
+    /// A keyed 64-bit digest of one block of at most 240 bytes, a multiple of 16, and a tag,
+    /// without the buffer of a [`Digest`]: NH, then the multilinear step. Where the tag tells blocks
+    /// of different lengths apart, two different inputs collide with probability at most 2^-63.
     #[inline]
-    pub(crate) fn digest_words(&self, words: [u64; 4]) -> u64 {
-        let [a, b, c, d] = words;
-        let first = wide(a.wrapping_add(self.nh[0]), b.wrapping_add(self.nh[1]));
-        let second = wide(c.wrapping_add(self.nh[2]), d.wrapping_add(self.nh[3]));
-        self.digest.of(first.wrapping_add(second))
+    pub(crate) fn digest_block(&self, tag: u64, block: &[u8]) -> u64 {
+        debug_assert!(block.len() % 16 == 0 && block.len() <= 8 * (MAX_WORDS - 2));
+        let [.., first, second] = &self.nh;
+        let tagged = wide(tag.wrapping_add(*first), *second);
+        self.digest.of(self.nh_bytes(block).wrapping_add(tagged))
     }
 }
 

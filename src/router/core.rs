@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 
 use super::config::RouterConfig;
 use super::explain::DecisionLog;
-use super::policies::{MAX_POLICIES, Policies};
+use super::policies::Policies;
 use super::ticket::Tickets;
 use crate::error::{ConfigError, PoolError};
 use crate::policy::factory::PolicyFactory;
@@ -28,7 +28,8 @@ use crate::request::body::BodyOptions;
 use crate::stripe::Striped;
 use crate::sync::atomic::{
     AtomicU32, AtomicU64,
-    Ordering::{Relaxed, SeqCst},
+    Ordering::{Acquire, Relaxed, SeqCst},
+    fence,
 };
 use crate::worker::{
     WorkerId,
@@ -67,8 +68,6 @@ pub(crate) struct Core {
     pub(super) random: Random,
     /// Bytes of prompt text per token, as an `f32`; learned from reported usage.
     pub(super) bytes_per_token: AtomicU32,
-    /// By place, the number of the policy that holds it; see [`Core::free_retired`].
-    pub(super) incumbents: [AtomicU32; MAX_POLICIES],
     /// When the next housekeeping is due.
     pub(super) wake_at: AtomicU64,
     /// The ticket word whose deadlines are looked at next.
@@ -99,6 +98,17 @@ pub(super) struct Writer {
     due: u64,
     /// Snapshots that a request may still be reading: freed here, never by a request.
     old: Vec<Arc<View>>,
+}
+
+impl Writer {
+    /// Frees the replaced snapshots that nobody reads any more, and hands out the rest.
+    pub(super) fn still_read(&mut self) -> &[Arc<View>] {
+        // Nobody can take a new reference to a replaced snapshot, so a count of one stays one.
+        self.old.retain(|old| Arc::strong_count(old) > 1);
+        // Pairs with the release of the last reader's reference: what it did before is seen here.
+        fence(Acquire);
+        &self.old
+    }
 }
 
 impl Core {
@@ -141,7 +151,6 @@ impl Core {
             log,
             random: Random::new(config.seed),
             bytes_per_token: AtomicU32::new(4f32.to_bits()),
-            incumbents: std::array::from_fn(|_| AtomicU32::new(0)),
             wake_at: AtomicU64::new(0),
             sweep_word: AtomicU64::new(0),
             sweep_at: AtomicU64::new(0),
@@ -238,10 +247,11 @@ impl Core {
     }
 
     fn close_tickets_of(&self, slot: u16, now: u64) {
-        let holds =
-            |charge: &super::ticket::Charge| charge.slot == slot || charge.prefill == Some(slot);
+        let holds = |parties: &super::ticket::Parties| {
+            parties.slot() == slot || parties.prefill() == Some(slot)
+        };
         for ticket in self.tickets.held_by(holds) {
-            if self.tickets.peek(ticket).is_some_and(|charge| charge.slot == slot) {
+            if self.tickets.peek(ticket).is_some_and(|parties| parties.slot() == slot) {
                 // An error says that its owner was faster.
                 let _ = self.complete(ticket, super::finish::Ending::of(Outcome::Expired), now);
             } else {
@@ -360,8 +370,7 @@ impl Core {
             policies: writer.policies.clone(),
         });
         writer.old.push(self.view.swap(view));
-        // Nobody can take a new reference to a replaced snapshot, so a count of one stays one.
-        writer.old.retain(|old| Arc::strong_count(old) > 1);
+        writer.still_read();
         writer.due = writer.registry.next_due(now);
         self.wake_at.store(writer.due.min(self.sweep_at.load(Relaxed)), Relaxed);
     }

@@ -1,7 +1,7 @@
 //! First token, completion, expiry: give back what was charged, and learn from it.
 
 use super::core::Core;
-use super::ticket::{Charge, Closed, Ticket};
+use super::ticket::{Closed, Ticket};
 use crate::error::TicketError;
 use crate::policy::{Completion, FirstToken, Usage};
 use crate::sync::atomic::Ordering::Relaxed;
@@ -38,16 +38,18 @@ impl Core {
         // Pinned before the step, so that the slot cannot change hands between step and callback
         // even if the request completes in the meantime.
         let seen = self.tickets.peek(ticket).ok_or(TicketError::Unknown)?;
-        let _pin = Pin::new(self.row(seen.prefill.unwrap_or(seen.slot)));
-        let charge = self.tickets.first_token(ticket)?;
-        let _release = charge.prefill.map(|slot| Release { core: self, slot, resident: 0 });
+        let _pin = Pin::new(self.row(seen.worked()));
+        // Read before the step, while the ticket keeps its policy installed.
         let view = self.view();
-        let Some(installed) = view.policies.get(charge.policy) else { return Ok(()) };
+        let charge = self.tickets.first_token(ticket, cached_tokens.is_some())?;
+        let parties = charge.parties;
+        let _release = self.release_of(parties.prefill());
+        let Some(installed) = view.policies.get(parties.policy()) else { return Ok(()) };
         installed.decisions.mine().count_first_token(now.saturating_sub(charge.dispatched));
-        if charge.notify {
+        if parties.notify() {
             installed.policy.on_first_token(&FirstToken {
-                worker: self.id(charge.prefill.unwrap_or(charge.slot)),
-                role: if charge.prefill.is_some() { Role::Prefill } else { Role::Regular },
+                worker: self.id(parties.worked()),
+                role: if parties.prefill().is_some() { Role::Prefill } else { Role::Regular },
                 now,
                 dispatched: charge.dispatched,
                 work_tokens: charge.work_tokens,
@@ -75,70 +77,88 @@ impl Core {
         if !ticket.is_tracked() {
             return Ok(());
         }
+        // Whatever a policy does, the load is given back when this returns, and the entry last.
         let closed = self.tickets.close(ticket)?;
-        // Given back in this order whatever a policy does, the entry last.
-        let _free = Free { core: self, ticket };
-        let charge = &closed.charge;
-        let _main =
-            Release { core: self, slot: charge.slot, resident: charge.resident_tokens.into() };
-        let held_prefill = charge.prefill.filter(|_| !closed.first_token_seen);
-        let _prefill = held_prefill.map(|slot| Release { core: self, slot, resident: 0 });
-        self.learn(&closed, &ending, now);
-        if charge.notify {
-            self.tell_completion(&closed, &ending, now);
+        let slot = closed.parties.slot();
+        let Some(row) = self.row(slot) else { return Ok(()) };
+        let _load = Release { row, resident: closed.resident_tokens().into() };
+        if closed.parties.is_simple() {
+            self.observe(slot, row, ending.outcome, now);
+        } else {
+            self.complete_shared(&closed, &ending, now);
+        }
+        if ending.usage.cached_tokens.is_some() || ending.usage.prompt_tokens.is_some() {
+            self.learn_usage(&closed, &ending.usage);
         }
         Ok(())
     }
 
-    fn tell_completion(&self, closed: &Closed, ending: &Ending, now: u64) {
-        let charge = &closed.charge;
+    /// What else there is to a completion where a pair served, or the policy listens.
+    #[inline(never)]
+    fn complete_shared(&self, closed: &Closed<'_>, ending: &Ending, now: u64) {
+        let parties = closed.parties;
+        let _prefill = self.release_of(parties.prefill().filter(|_| !closed.first_token_seen));
+        let at_prefill = match ending.blamed {
+            Some(role) => role == Role::Prefill,
+            None => !closed.first_token_seen && ending.outcome != Outcome::Success,
+        };
+        let blamed = if at_prefill { parties.worked() } else { parties.slot() };
+        if let Some(row) = self.row(blamed) {
+            self.observe(blamed, row, ending.outcome, now);
+        }
+        if parties.notify() {
+            self.tell_completion(closed, ending, now);
+        }
+    }
+
+    fn tell_completion(&self, closed: &Closed<'_>, ending: &Ending, now: u64) {
+        let (charge, parties) = (closed.charge(), closed.parties);
         let view = self.view();
-        let Some(installed) = view.policies.get(charge.policy) else { return };
+        let Some(installed) = view.policies.get(parties.policy()) else { return };
         installed.policy.on_request_complete(&Completion {
-            worker: self.id(charge.slot),
-            prefill: self.id(charge.prefill.unwrap_or(charge.slot)),
+            worker: self.id(parties.slot()),
+            prefill: self.id(parties.worked()),
             outcome: ending.outcome,
             usage: ending.usage,
             now,
             dispatched: charge.dispatched,
             first_token_seen: closed.first_token_seen,
+            cached_known: charge.cached_known,
             work_tokens: charge.work_tokens,
             matched_tokens: charge.matched_tokens,
         });
     }
 
-    /// Health of the worker, cache predictions, length of a token.
-    #[inline]
-    fn learn(&self, closed: &Closed, ending: &Ending, now: u64) {
-        let charge = &closed.charge;
-        let at_prefill = match ending.blamed {
-            Some(role) => role == Role::Prefill,
-            None => !closed.first_token_seen && ending.outcome != Outcome::Success,
-        };
-        let blamed = charge.prefill.filter(|_| at_prefill).unwrap_or(charge.slot);
-        if let Some(row) = self.row(blamed) {
-            self.observe(blamed, row, ending.outcome, now);
-        }
-        if let Some(cached) = ending.usage.cached_tokens {
-            if let Some(row) = self.row(charge.prefill.unwrap_or(charge.slot)) {
+    /// Cache predictions, length of a token.
+    #[inline(never)]
+    fn learn_usage(&self, closed: &Closed<'_>, usage: &Usage) {
+        let (charge, parties) = (closed.charge(), closed.parties);
+        if let Some(cached) = usage.cached_tokens {
+            if let Some(row) = self.row(parties.worked()) {
                 row.count_cached(charge.matched_tokens.into(), cached.into());
             }
         }
-        if let Some(tokens) = ending.usage.prompt_tokens {
-            self.calibrate(charge, tokens);
+        if let Some(tokens) = usage.prompt_tokens {
+            self.calibrate(charge.prompt_bytes, tokens);
         }
     }
 
+    /// Health of the worker.
     #[inline]
     fn observe(&self, slot: u16, row: &WorkerState, outcome: Outcome, now: u64) {
         if outcome == Outcome::Success {
             let recovered = row.count_success();
-            if recovered >= self.health.successes && recovered > 0 {
+            if recovered > 0 && recovered >= self.health.successes {
                 self.mark(slot, now);
                 self.settle(now);
             }
-            return;
+        } else {
+            self.observe_other(slot, row, outcome, now);
         }
+    }
+
+    #[inline(never)]
+    fn observe_other(&self, slot: u16, row: &WorkerState, outcome: Outcome, now: u64) {
         row.count_outcome(outcome.index());
         let changes = match outcome {
             Outcome::Overloaded { retry_after } => {
@@ -159,11 +179,11 @@ impl Core {
 
     /// Moves the estimate of bytes per token towards what this request shows. Threads may lose each
     /// other's samples, which costs precision of an estimate and nothing else.
-    fn calibrate(&self, charge: &Charge, tokens: u32) {
-        if charge.prompt_bytes == 0 || tokens == 0 {
+    fn calibrate(&self, prompt_bytes: u32, tokens: u32) {
+        if prompt_bytes == 0 || tokens == 0 {
             return;
         }
-        let sample = charge.prompt_bytes as f32 / tokens as f32;
+        let sample = prompt_bytes as f32 / tokens as f32;
         let sample = sample.clamp(*BYTES_PER_TOKEN.start(), *BYTES_PER_TOKEN.end());
         let old = self.bytes_per_token();
         let new = old + BYTES_PER_TOKEN_STEP * (sample - old);
@@ -178,8 +198,15 @@ impl Core {
         }
     }
 
+    #[inline]
     fn row(&self, slot: u16) -> Option<&WorkerState> {
         self.rows.get(usize::from(slot))
+    }
+
+    /// Gives back the load of a prefill worker when dropped.
+    fn release_of(&self, prefill: Option<u16>) -> Option<Release<'_>> {
+        let row = self.row(prefill?)?;
+        Some(Release { row, resident: 0 })
     }
 
     fn id(&self, slot: u16) -> WorkerId {
@@ -190,30 +217,14 @@ impl Core {
 
 /// Gives a worker's load back when dropped.
 struct Release<'a> {
-    core: &'a Core,
-    slot: u16,
+    row: &'a WorkerState,
     resident: u64,
 }
 
 impl Drop for Release<'_> {
     #[inline]
     fn drop(&mut self) {
-        if let Some(row) = self.core.row(self.slot) {
-            row.release(self.resident);
-        }
-    }
-}
-
-/// Gives a closed ticket's entry back when dropped.
-struct Free<'a> {
-    core: &'a Core,
-    ticket: Ticket,
-}
-
-impl Drop for Free<'_> {
-    #[inline]
-    fn drop(&mut self) {
-        self.core.tickets.free(self.ticket);
+        self.row.release(self.resident);
     }
 }
 

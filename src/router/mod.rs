@@ -39,7 +39,7 @@ use crate::error::{ConfigError, PoolError, RoutingError, TicketError};
 use crate::metrics::MetricsSnapshot;
 use crate::policy::{RequestView, Usage, config::PolicyConfig};
 use crate::pool::{candidates::Candidates, registry::WorkerStatus};
-use crate::prefix::Fingerprint;
+use crate::prefix::{BlockSize, Fingerprint, HashKey};
 use crate::request::{Request, body::BodyReader};
 use crate::stripe::Striped;
 use crate::worker::{
@@ -182,14 +182,18 @@ impl Router {
     }
 
     /// As [`Router::select`], at this time.
-    #[inline]
+    // One copy of the path in a program, and the selection is written where the caller wants it.
+    #[inline(never)]
     pub fn select_at(&self, request: &Request<'_>, now: u64) -> Result<Selection, RoutingError> {
-        let routed = self.core().route::<Single>(request, now)?;
-        let selection = Selection::new(Arc::clone(self.shared.handles.mine()), routed);
-        if let Some(log) = &self.core().log {
-            log.offer(Role::Regular, &selection.chosen(), selection.ticket(), now);
+        let handle = self.shared.handles.mine();
+        match &self.core().log {
+            None => self.core().route::<Single>(handle, request, now),
+            Some(log) => {
+                let selection = self.core().route::<Single>(handle, request, now)?;
+                log.offer(Role::Regular, &selection.chosen(), selection.ticket(), now);
+                Ok(selection)
+            }
         }
-        Ok(selection)
     }
 
     /// Names a prefill and a decode worker for a request, as one decision under one ticket.
@@ -203,8 +207,8 @@ impl Router {
         request: &Request<'_>,
         now: u64,
     ) -> Result<PairSelection, RoutingError> {
-        let routed = self.core().route::<Pair>(request, now)?;
-        let pair = PairSelection::new(Arc::clone(self.shared.handles.mine()), routed);
+        let handle = self.shared.handles.mine();
+        let pair = self.core().route::<Pair>(handle, request, now)?;
         if let Some(log) = &self.core().log {
             log.offer(Role::Prefill, &pair.prefill(), pair.ticket(), now);
             log.offer(Role::Decode, &pair.decode(), pair.ticket(), now);
@@ -354,7 +358,33 @@ impl Router {
 
     /// Everything counted so far.
     pub fn metrics(&self) -> MetricsSnapshot {
-        self.core().metrics(self.core().clock())
+        self.metrics_at(self.core().clock())
+    }
+
+    /// As [`Router::metrics`], at this time.
+    pub fn metrics_at(&self, now: u64) -> MetricsSnapshot {
+        self.core().metrics(now)
+    }
+
+    /// What the plain methods take for the time: nanoseconds since the router was made.
+    #[inline]
+    pub fn now(&self) -> u64 {
+        self.core().clock()
+    }
+
+    /// The key of this router's hashes, for hosts that fingerprint prompts themselves.
+    pub fn hash_key(&self) -> &HashKey {
+        &self.core().key
+    }
+
+    /// The bytes that one block of a fingerprint covers here.
+    pub fn block_size(&self) -> BlockSize {
+        self.core().block
+    }
+
+    /// What a namespace is called in fingerprints.
+    pub fn namespace_digest(&self, namespace: &str) -> u64 {
+        self.core().digest(core::NAMESPACE, namespace.as_bytes())
     }
 
     /// To be called in a forked child before its first select: draws new random seeds, and forgets

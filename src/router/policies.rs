@@ -3,25 +3,19 @@
 
 use std::sync::Arc;
 
-use super::core::{Core, ROUTING_KEY, Writer};
+use super::core::{Core, ROUTING_KEY, View, Writer};
 use crate::error::ConfigError;
 use crate::metrics::{Decisions, ShadowCounts};
 use crate::policy::{RoutingPolicy, config::PolicyConfig, pair::PerRole};
 use crate::random;
 use crate::request::Request;
 use crate::stripe::Striped;
-use crate::sync::atomic::Ordering::SeqCst;
 use crate::worker::Role;
 
 use super::config::SplitConfig;
 
 /// Policies that may be installed at once: the current ones and those with requests in flight.
-pub(super) const MAX_POLICIES: usize = 64;
-
-/// The bits of a policy's number that say its place.
-const PLACE: u16 = MAX_POLICIES as u16 - 1;
-/// Added to an incumbent's number while it is being retired, and once it is.
-const RETIRED: u32 = 1 << 16;
+const MAX_POLICIES: usize = 64;
 
 /// The installed policies, by place.
 #[derive(Clone, Default)]
@@ -43,9 +37,8 @@ struct Plan {
 /// A policy at work.
 pub(super) struct Installed {
     pub(super) policy: Arc<dyn RoutingPolicy>,
-    /// Its place among the installed, and in the bits above how often that was given out: a number
-    /// from the past names no later policy in the same place.
-    pub(super) number: u16,
+    /// Its place among the installed.
+    pub(super) index: u16,
     pub(super) arm: Arm,
     pub(super) wants_prefix: bool,
     pub(super) wants_events: bool,
@@ -106,11 +99,10 @@ impl Policies {
         self.installed.get(self.plan(role).main)?.as_deref()
     }
 
-    /// The policy with this number, unless it has been let go.
+    /// The policy in this place: of an open ticket the one that issued it.
     #[inline]
-    pub(super) fn get(&self, number: u16) -> Option<&Installed> {
-        let installed = self.installed.get(place_of(number))?.as_deref()?;
-        (installed.number == number).then_some(installed)
+    pub(super) fn get(&self, index: u16) -> Option<&Installed> {
+        self.installed.get(usize::from(index))?.as_deref()
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Installed> {
@@ -229,13 +221,8 @@ impl Core {
         for info in writer.registry.infos() {
             policy.on_worker_added(info);
         }
-        // Wraps after 1,024 policies in one place; a number has only to outlive a select.
-        let number = (self.incumbents[index].load(SeqCst) as u16 & !PLACE)
-            .wrapping_add(MAX_POLICIES as u16)
-            | index as u16;
-        self.incumbents[index].store(number.into(), SeqCst);
         let installed = Arc::new(Installed {
-            number,
+            index: index as u16,
             arm,
             wants_prefix: policy.wants_prefix(),
             wants_events: policy.wants_events(),
@@ -250,32 +237,20 @@ impl Core {
         Ok(index)
     }
 
-    /// Whether the policy still holds its place: whoever has opened a ticket asks.
-    #[inline]
-    pub(super) fn is_incumbent(&self, installed: &Installed) -> bool {
-        let incumbent = &self.incumbents[place_of(installed.number)];
-        incumbent.load(SeqCst) == u32::from(installed.number)
-    }
-
-    /// Lets go of replaced policies that no open ticket names. The place is marked before the tickets
-    /// are scanned; whoever opens a ticket looks at it afterwards, so none is missed.
+    /// Lets go of replaced policies that no request can reach: no snapshot that lets them decide is
+    /// still read, so no ticket of theirs can be opened any more, and none is open.
     pub(super) fn free_retired(&self, writer: &mut Writer) {
-        for index in 0..writer.policies.installed.len() {
-            if writer.policies.installed[index].is_none() || writer.policies.is_current(index) {
-                continue;
-            }
-            let number = self.incumbents[index].fetch_or(RETIRED, SeqCst);
-            if self.tickets.in_use(number as u16) {
-                self.incumbents[index].store(number, SeqCst);
-            } else {
-                writer.policies.installed[index] = None;
+        for place in 0..writer.policies.installed.len() {
+            let decides = |view: &Arc<View>| view.policies.is_current(place);
+            let reachable = writer.policies.installed[place].is_none()
+                || writer.policies.is_current(place)
+                || writer.still_read().iter().any(decides)
+                || self.tickets.in_use(place as u16);
+            if !reachable {
+                writer.policies.installed[place] = None;
             }
         }
     }
-}
-
-fn place_of(number: u16) -> usize {
-    usize::from(number & PLACE)
 }
 
 fn build(

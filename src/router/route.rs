@@ -1,17 +1,20 @@
 //! Select: read the snapshot once, ask the policy, commit.
 //!
 //! **Commit order.** A ticket's entry is reserved, the workers are charged, the policy is told, the
-//! ticket is opened, and then the generation of the workers' slots and the policy's place are looked
-//! at once more (see "Removal" in `ticket`). Undoing runs in the opposite order. A worker's load is
-//! the last thing to be given back, and a slot changes hands only without load, so no callback about
-//! one worker can reach its successor.
+//! ticket is opened, and then the generation of the workers' slots is looked at once more (see
+//! "Removal" in `ticket`). Undoing runs in the opposite order. A worker's load is the last thing to be
+//! given back, and a slot changes hands only without load, so no callback about one worker can reach
+//! its successor. A policy stays installed while a snapshot that lets it decide is read, or a ticket
+//! of its is open, so every dispatch that it was told of ends at it.
 
 use std::marker::PhantomData;
+use std::sync::Arc;
 
-use super::core::{Core, DEFAULT_OUTPUT_TOKENS, NAMESPACE, ROUTING_KEY, View};
+use super::core::{Core, DEFAULT_OUTPUT_TOKENS, Handle, NAMESPACE, ROUTING_KEY, View};
 use super::finish::Ending;
 use super::policies::Installed;
-use super::ticket::{Charge, Reserved, Ticket};
+use super::selection::{PairSelection, Selection};
+use super::ticket::{Charge, Parties, Reserved, Ticket};
 use crate::error::{PolicyError, RoutingError};
 use crate::policy::{
     self, Decision, Dispatch, PairDecision, RequestView, RoutingPolicy, Usage,
@@ -27,7 +30,7 @@ use crate::request::{
     body::{BodyFingerprint, BodyOptions, BodyReader, read_value},
 };
 use crate::sync::atomic::Ordering::Relaxed;
-use crate::worker::{Role, health::Outcome, state::WorkerState};
+use crate::worker::{Role, WorkerId, health::Outcome, state::WorkerState};
 
 /// Tries before a request that keeps losing races for the last free place is refused.
 const ATTEMPTS: usize = 8;
@@ -38,6 +41,8 @@ const MAX_BLOCKS: usize = 4096;
 pub(super) trait Mode {
     /// What is decided.
     type Choice: Copy;
+    /// What the host gets.
+    type Selection;
     /// The role of the worker that answers.
     const ROLE: Role;
 
@@ -47,11 +52,20 @@ pub(super) trait Mode {
         request: &RequestView<'_>,
     ) -> Result<Self::Choice, RoutingError>;
 
+    /// A chosen worker that is not a candidate. One that has become full since the policy looked is
+    /// let through: charging it will fail, and the request is routed anew.
+    fn outsider<'a>(
+        choice: &Self::Choice,
+        candidates: impl Fn(Role) -> Candidates<'a>,
+    ) -> Option<WorkerId>;
+
     /// The decision on the worker that answers.
     fn main(choice: &Self::Choice) -> &Decision;
 
     /// The decision on a prefill worker of its own.
     fn prefill(choice: &Self::Choice) -> Option<&Decision>;
+
+    fn selection(handle: Arc<Handle>, routed: Routed<'_, Self::Choice>) -> Self::Selection;
 }
 
 /// One worker does it all.
@@ -62,6 +76,7 @@ pub(super) enum Pair {}
 
 impl Mode for Single {
     type Choice = Decision;
+    type Selection = Selection;
     const ROLE: Role = Role::Regular;
 
     #[inline(always)]
@@ -70,10 +85,16 @@ impl Mode for Single {
         candidates: impl Fn(Role) -> Candidates<'a>,
         request: &RequestView<'_>,
     ) -> Result<Decision, RoutingError> {
-        let candidates = candidates(Role::Regular);
-        let decision = policy.select_single(&candidates, request)?;
-        check(policy, &candidates, &decision)?;
-        Ok(decision)
+        policy.select_single(&candidates(Role::Regular), request)
+    }
+
+    #[inline(always)]
+    fn outsider<'a>(
+        choice: &Decision,
+        candidates: impl Fn(Role) -> Candidates<'a>,
+    ) -> Option<WorkerId> {
+        let worker = choice.worker;
+        if candidates(Role::Regular).includes(worker) { None } else { Some(worker) }
     }
 
     #[inline(always)]
@@ -85,10 +106,16 @@ impl Mode for Single {
     fn prefill(_choice: &Decision) -> Option<&Decision> {
         None
     }
+
+    #[inline(always)]
+    fn selection(handle: Arc<Handle>, routed: Routed<'_, Decision>) -> Selection {
+        Selection::new(handle, routed)
+    }
 }
 
 impl Mode for Pair {
     type Choice = PairDecision;
+    type Selection = PairSelection;
     const ROLE: Role = Role::Decode;
 
     fn decide<'a>(
@@ -96,11 +123,16 @@ impl Mode for Pair {
         candidates: impl Fn(Role) -> Candidates<'a>,
         request: &RequestView<'_>,
     ) -> Result<PairDecision, RoutingError> {
-        let (prefill, decode) = (candidates(Role::Prefill), candidates(Role::Decode));
-        let pair = policy.select_pair(&prefill, &decode, request)?;
-        check(policy, &prefill, &pair.prefill)?;
-        check(policy, &decode, &pair.decode)?;
-        Ok(pair)
+        policy.select_pair(&candidates(Role::Prefill), &candidates(Role::Decode), request)
+    }
+
+    fn outsider<'a>(
+        choice: &PairDecision,
+        candidates: impl Fn(Role) -> Candidates<'a>,
+    ) -> Option<WorkerId> {
+        let chosen = [(Role::Prefill, &choice.prefill), (Role::Decode, &choice.decode)];
+        let mut workers = chosen.into_iter().map(|(role, decision)| (role, decision.worker));
+        workers.find(|&(role, worker)| !candidates(role).includes(worker)).map(|(_, worker)| worker)
     }
 
     fn main(choice: &PairDecision) -> &Decision {
@@ -110,21 +142,9 @@ impl Mode for Pair {
     fn prefill(choice: &PairDecision) -> Option<&Decision> {
         Some(&choice.prefill)
     }
-}
 
-/// Refuses a worker that is not a candidate. One that has become full since the policy looked is let
-/// through: charging it will fail, and the request is routed anew.
-#[inline]
-fn check(
-    policy: &dyn RoutingPolicy,
-    candidates: &Candidates<'_>,
-    decision: &Decision,
-) -> Result<(), RoutingError> {
-    let worker = decision.worker;
-    if candidates.includes(worker) {
-        Ok(())
-    } else {
-        Err(policy::failed(policy, PolicyError::NotACandidate { worker }))
+    fn selection(handle: Arc<Handle>, routed: Routed<'_, PairDecision>) -> PairSelection {
+        PairSelection::new(handle, routed)
     }
 }
 
@@ -153,8 +173,8 @@ struct Size {
 
 /// A committed decision.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Routed<C> {
-    pub(super) choice: C,
+pub(super) struct Routed<'a, C> {
+    pub(super) choice: &'a C,
     pub(super) ticket: Ticket,
     pub(super) total_tokens: u32,
     /// The host's own number of the worker that answers.
@@ -164,12 +184,15 @@ pub(super) struct Routed<C> {
 /// One request on its way through one snapshot.
 struct Trip<'a, M> {
     core: &'a Core,
+    handle: &'a Arc<Handle>,
     view: &'a View,
     installed: &'a Installed,
     shadow: Option<&'a Installed>,
     request: &'a Request<'a>,
     filter: Option<&'a Filter>,
     now: u64,
+    /// Tries left, this one included.
+    attempts: usize,
     mode: PhantomData<M>,
 }
 
@@ -177,40 +200,63 @@ impl Core {
     #[inline]
     pub(super) fn route<M: Mode>(
         &self,
+        handle: &Arc<Handle>,
         request: &Request<'_>,
         now: u64,
-    ) -> Result<Routed<M::Choice>, RoutingError> {
+    ) -> Result<M::Selection, RoutingError> {
         if now >= self.wake_at.load(Relaxed) {
             self.keep_house(now);
         }
-        for _ in 0..ATTEMPTS {
-            let view = self.view();
-            let Some(installed) = view.policies.choose(self, M::ROLE, request) else { break };
-            let shadow = view.policies.shadow(M::ROLE);
-            let filter = Filter::of_request(request, &view.pool);
-            let trip = Trip::<M> {
-                core: self,
-                view: &view,
-                installed,
-                shadow,
-                request,
-                filter: filter.as_ref(),
-                now,
-                mode: PhantomData,
-            };
-            let wants_prefix =
-                installed.wants_prefix || shadow.is_some_and(|shadow| shadow.wants_prefix);
-            let routed = if wants_prefix {
-                trip.with_prefix()?
-            } else {
-                let tokens = self.estimated_tokens(request);
-                trip.decide_and_commit(Size { tokens, bytes: 0, output: None }, None)?
-            };
-            if let Some(routed) = routed {
-                return Ok(routed);
-            }
+        self.attempt::<M>(handle, request, now, ATTEMPTS)
+    }
+
+    #[inline]
+    fn attempt<M: Mode>(
+        &self,
+        handle: &Arc<Handle>,
+        request: &Request<'_>,
+        now: u64,
+        attempts: usize,
+    ) -> Result<M::Selection, RoutingError> {
+        let view = self.view();
+        let Some(installed) = view.policies.choose(self, M::ROLE, request) else {
+            return Err(self.busy(request, M::ROLE));
+        };
+        let shadow = view.policies.shadow(M::ROLE);
+        let filter = Filter::of_request(request, &view.pool);
+        let trip = Trip::<M> {
+            core: self,
+            handle,
+            view: &view,
+            installed,
+            shadow,
+            request,
+            filter: filter.as_ref(),
+            now,
+            attempts,
+            mode: PhantomData,
+        };
+        if installed.wants_prefix || shadow.is_some_and(|shadow| shadow.wants_prefix) {
+            trip.with_prefix()
+        } else {
+            let tokens = self.estimated_tokens(request);
+            trip.decide_and_commit(Size { tokens, bytes: 0, output: None }, None)
         }
-        Err(self.busy(request, M::ROLE))
+    }
+
+    /// Another try after a lost race, in the snapshot of this moment.
+    #[cold]
+    fn again<M: Mode>(
+        &self,
+        handle: &Arc<Handle>,
+        request: &Request<'_>,
+        now: u64,
+        attempts: usize,
+    ) -> Result<M::Selection, RoutingError> {
+        if attempts == 0 {
+            return Err(self.busy(request, M::ROLE));
+        }
+        self.attempt::<M>(handle, request, now, attempts)
     }
 
     /// The error of a request that has lost every race for a free place.
@@ -244,8 +290,16 @@ impl Core {
     }
 
     /// The prompt's length in tokens, without reading it.
+    #[inline]
     fn estimated_tokens(&self, request: &Request<'_>) -> u32 {
         match &request.prompt {
+            Prompt::None => 0,
+            prompt => self.estimated_tokens_of(prompt),
+        }
+    }
+
+    fn estimated_tokens_of(&self, prompt: &Prompt<'_>) -> u32 {
+        match prompt {
             Prompt::None => 0,
             Prompt::Text(text) => (text.len() as f32 / self.bytes_per_token()) as u32,
             Prompt::Tokens(tokens) => clamp(tokens.len() as u64),
@@ -347,13 +401,15 @@ impl Core {
 }
 
 impl<M: Mode> Trip<'_, M> {
+    #[inline(always)]
     fn candidates(&self, role: Role) -> Candidates<'_> {
         let rows = Rows::Own(&self.core.rows);
         Candidates::new(&self.view.pool, role, rows, self.filter)
     }
 
     /// Fingerprints the prompt into a window on the stack, just large enough.
-    fn with_prefix(&self) -> Result<Option<Routed<M::Choice>>, RoutingError> {
+    #[inline(never)]
+    fn with_prefix(&self) -> Result<M::Selection, RoutingError> {
         let bytes = match &self.request.prompt {
             Prompt::None => 0,
             Prompt::Text(text) => text.len(),
@@ -374,16 +430,13 @@ impl<M: Mode> Trip<'_, M> {
     }
 
     #[inline(never)]
-    fn with_window<const BLOCKS: usize>(&self) -> Result<Option<Routed<M::Choice>>, RoutingError> {
+    fn with_window<const BLOCKS: usize>(&self) -> Result<M::Selection, RoutingError> {
         let mut window = [0; BLOCKS];
         let printed = self.core.fingerprint(self.request, &mut window)?;
         self.with_fingerprint(printed)
     }
 
-    fn with_fingerprint(
-        &self,
-        printed: Printed<'_>,
-    ) -> Result<Option<Routed<M::Choice>>, RoutingError> {
+    fn with_fingerprint(&self, printed: Printed<'_>) -> Result<M::Selection, RoutingError> {
         let Printed { fingerprint, max_tokens } = printed;
         let header = fingerprint.header();
         let bytes = if header.unit == Unit::Text { clamp(header.total) } else { 0 };
@@ -395,13 +448,12 @@ impl<M: Mode> Trip<'_, M> {
         self.decide_and_commit(Size { tokens, bytes, output: expected }, Some(&query))
     }
 
-    /// `None`: somebody else took the worker's last place, or the worker has just left.
     #[inline(always)]
     fn decide_and_commit(
         &self,
         size: Size,
         prefix: Option<&PrefixQuery<'_>>,
-    ) -> Result<Option<Routed<M::Choice>>, RoutingError> {
+    ) -> Result<M::Selection, RoutingError> {
         let key = self.request.routing_key;
         let request = RequestView {
             request: self.request,
@@ -415,45 +467,53 @@ impl<M: Mode> Trip<'_, M> {
             routing_key: key.map(|key| self.core.digest(ROUTING_KEY, key)),
             prefix,
         };
-        let choice = M::decide(&*self.installed.policy, |role| self.candidates(role), &request)?;
-        if let Some(shadow) = self.shadow {
-            self.compare(shadow, &choice, &request);
+        let policy = &*self.installed.policy;
+        // Used where the policy has put it, and copied once, into the selection.
+        let decided = M::decide(policy, |role| self.candidates(role), &request);
+        let choice = match decided {
+            Ok(ref choice) => choice,
+            Err(error) => return Err(error),
+        };
+        if let Some(worker) = M::outsider(choice, |role| self.candidates(role)) {
+            return Err(policy::failed(policy, PolicyError::NotACandidate { worker }));
         }
-        Ok(self.commit(&choice, &request, size.bytes))
+        if let Some(shadow) = self.shadow {
+            self.compare(shadow, choice, &request);
+        }
+        let Some(ticket) = self.commit(choice, &request, size.bytes) else {
+            return self.core.again::<M>(self.handle, self.request, self.now, self.attempts - 1);
+        };
+        Ok(M::selection(Arc::clone(self.handle), self.routed(choice, &request, ticket)))
     }
 
+    /// `None`: somebody else took the worker's last place, or the worker has just left.
     #[inline(always)]
     fn commit(
         &self,
         choice: &M::Choice,
         request: &RequestView<'_>,
         prompt_bytes: u32,
-    ) -> Option<Routed<M::Choice>> {
+    ) -> Option<Ticket> {
         let core = self.core;
-        let Some(reserved) = core.tickets.reserve() else {
+        let Some(mut reserved) = core.tickets.reserve() else {
             core.untracked.mine().fetch_add(1, Relaxed);
-            return Some(self.routed(choice, request, Ticket::UNTRACKED));
+            return Some(Ticket::UNTRACKED);
         };
         let charge = self.charge(choice, request, prompt_bytes);
-        let mut undo = Undo { core, reserved: Some(reserved), charge: &charge, charged: 0 };
-        if !undo.charge_workers() {
+        if !core.charge_workers(&charge) {
+            core.tickets.cancel(&reserved);
             return None;
         }
-        if let Some(prefix) = request.prefix {
-            prefix.remember(M::prefill(choice).unwrap_or(M::main(choice)).worker.slot());
+        if charge.parties.notify() || request.prefix.is_some() {
+            reserved = self.tell(choice, request, charge, reserved);
         }
-        if charge.notify {
-            // Unwinding out of the policy gives the charge back, too.
-            self.tell(choice, request);
-        }
-        let reserved = undo.defuse()?;
         let ticket = core.tickets.open(reserved, &charge, self.now.saturating_add(core.deadline));
         if self.is_stale(choice) {
             // An error says that whoever removed the worker has closed it already.
             let _ = core.complete(ticket, Ending::of(Outcome::ClientCancelled), self.now);
             return None;
         }
-        Some(self.routed(choice, request, ticket))
+        Some(ticket)
     }
 
     #[inline(always)]
@@ -468,16 +528,19 @@ impl<M: Mode> Trip<'_, M> {
             0
         };
         Charge {
-            slot: main.worker.slot() as u16,
-            prefill: prefill.map(|decision| decision.worker.slot() as u16),
-            policy: self.installed.number,
-            notify: self.installed.wants_events,
+            parties: Parties::new(
+                main.worker.slot() as u16,
+                prefill.map(|decision| decision.worker.slot() as u16),
+                self.installed.index,
+                self.installed.wants_events,
+            ),
             dispatched: self.now,
             work_tokens: worked.work_tokens,
             matched_tokens: worked.matched_tokens,
             prompt_tokens: request.prompt_tokens,
             resident_tokens,
             prompt_bytes,
+            cached_known: false,
         }
     }
 
@@ -489,6 +552,9 @@ impl<M: Mode> Trip<'_, M> {
         let Ok(other) = M::decide(&*shadow.policy, candidates, request) else {
             return counts.count_failure();
         };
+        if M::outsider(&other, candidates).is_some() {
+            return counts.count_failure();
+        }
         let worked = |choice| M::prefill(choice).unwrap_or(M::main(choice)).worker;
         let work = |choice| {
             let held = request.prefix.map_or(0, |p| p.tokens(p.blocks_of(worked(choice).slot())));
@@ -499,33 +565,49 @@ impl<M: Mode> Trip<'_, M> {
         counts.count(differs, work(choice), work(&other));
     }
 
-    fn tell(&self, choice: &M::Choice, request: &RequestView<'_>) {
-        let policy = &*self.installed.policy;
-        if let Some(prefill) = M::prefill(choice) {
-            policy.on_dispatch(&Dispatch { decision: prefill, role: Role::Prefill, request });
+    /// Notes the prefix and tells the policy. By value, so that where nobody listens neither charge
+    /// nor reservation need an address.
+    #[inline(never)]
+    fn tell(
+        &self,
+        choice: &M::Choice,
+        request: &RequestView<'_>,
+        charge: Charge,
+        reserved: Reserved,
+    ) -> Reserved {
+        let undo = Undo { core: self.core, charge: &charge, reserved: &reserved };
+        let (main, prefill) = (M::main(choice), M::prefill(choice));
+        if let Some(prefix) = request.prefix {
+            prefix.remember(prefill.unwrap_or(main).worker.slot());
         }
-        policy.on_dispatch(&Dispatch { decision: M::main(choice), role: M::ROLE, request });
+        if self.installed.wants_events {
+            let policy = &*self.installed.policy;
+            if let Some(decision) = prefill {
+                policy.on_dispatch(&Dispatch { decision, role: Role::Prefill, request });
+            }
+            policy.on_dispatch(&Dispatch { decision: main, role: M::ROLE, request });
+        }
+        undo.defuse();
+        reserved
     }
 
-    /// Whether a chosen worker has left, or the policy is being retired.
+    /// Whether a chosen worker has left.
     #[inline(always)]
     fn is_stale(&self, choice: &M::Choice) -> bool {
         let left = |decision: &Decision| {
             let row = self.core.rows.get(decision.worker.slot());
             row.map(WorkerState::generation) != Some(decision.worker.generation())
         };
-        left(M::main(choice))
-            || M::prefill(choice).is_some_and(left)
-            || !self.core.is_incumbent(self.installed)
+        left(M::main(choice)) || M::prefill(choice).is_some_and(left)
     }
 
     #[inline(always)]
-    fn routed(
+    fn routed<'c>(
         &self,
-        choice: &M::Choice,
+        choice: &'c M::Choice,
         request: &RequestView<'_>,
         ticket: Ticket,
-    ) -> Routed<M::Choice> {
+    ) -> Routed<'c, M::Choice> {
         let main = M::main(choice);
         let decisions = self.installed.decisions.mine();
         decisions.count(M::ROLE, main.reason);
@@ -537,62 +619,63 @@ impl<M: Mode> Trip<'_, M> {
             decisions.count(Role::Prefill, prefill.reason);
         }
         Routed {
-            choice: *choice,
+            choice,
             ticket,
             total_tokens: request.prompt_tokens,
-            user_data: self.view.pool.seat(main.worker.slot()).user_data,
+            user_data: self.view.pool.seat(main.worker.slot()).map_or(0, |seat| seat.user_data),
         }
     }
 }
 
-/// Gives back what an unfinished commit has charged so far, also when a policy panics.
+impl Core {
+    /// Charges the workers; false, and nothing charged, if one of them is full.
+    #[inline(always)]
+    fn charge_workers(&self, charge: &Charge) -> bool {
+        let row = |slot: u16| self.rows.get(usize::from(slot));
+        let slot = charge.parties.slot();
+        if !row(slot).is_some_and(|row| row.charge(charge.resident_tokens.into())) {
+            return false;
+        }
+        let Some(prefill) = charge.parties.prefill() else { return true };
+        if row(prefill).is_some_and(|row| row.charge(0)) {
+            return true;
+        }
+        if let Some(row) = row(slot) {
+            row.release(charge.resident_tokens.into());
+        }
+        false
+    }
+
+    fn release_workers(&self, charge: &Charge) {
+        if let Some(row) = self.rows.get(usize::from(charge.parties.slot())) {
+            row.release(charge.resident_tokens.into());
+        }
+        if let Some(row) =
+            charge.parties.prefill().and_then(|slot| self.rows.get(usize::from(slot)))
+        {
+            row.release(0);
+        }
+    }
+}
+
+/// Gives a charge back if a policy panics before its ticket is open.
 struct Undo<'a> {
     core: &'a Core,
-    reserved: Option<Reserved>,
     charge: &'a Charge,
-    charged: usize,
+    reserved: &'a Reserved,
 }
 
 impl Undo<'_> {
-    /// Charges the workers; false if one is full, which leaves what was charged to the drop.
-    #[inline]
-    fn charge_workers(&mut self) -> bool {
-        let rows = &self.core.rows;
-        for (slot, resident) in workers(self.charge) {
-            if !rows.get(slot).is_some_and(|row| row.charge(resident)) {
-                return false;
-            }
-            self.charged += 1;
-        }
-        true
-    }
-
-    #[inline]
-    fn defuse(mut self) -> Option<Reserved> {
-        self.charged = 0;
-        self.reserved.take()
+    fn defuse(self) {
+        std::mem::forget(self);
     }
 }
 
 impl Drop for Undo<'_> {
-    #[inline]
     fn drop(&mut self) {
-        for (slot, resident) in workers(self.charge).take(self.charged) {
-            if let Some(row) = self.core.rows.get(slot) {
-                row.release(resident);
-            }
-        }
-        if let Some(reserved) = self.reserved.take() {
-            self.core.tickets.cancel(reserved);
-        }
+        self.core.release_workers(self.charge);
+        self.core.tickets.cancel(self.reserved);
     }
-}
-
-/// The slots that a charge holds, and the KV tokens it holds on each.
-#[inline]
-fn workers(charge: &Charge) -> impl Iterator<Item = (usize, u64)> + use<> {
-    let main = (usize::from(charge.slot), u64::from(charge.resident_tokens));
-    std::iter::once(main).chain(charge.prefill.map(|slot| (usize::from(slot), 0)))
 }
 
 fn clamp(count: u64) -> u32 {

@@ -18,7 +18,8 @@ use crate::worker::{Role, WorkerId, health::Outcome, spec::WorkerInfo};
 pub struct Selection {
     open: Open,
     decision: Decision,
-    total_tokens: u32,
+    /// A `u32` in a whole word: see [`Reason`].
+    total_tokens: u64,
     user_data: u64,
 }
 
@@ -109,6 +110,7 @@ struct Open {
 }
 
 impl Open {
+    #[inline]
     fn end(&mut self, ending: Ending, now: u64) -> Result<(), TicketError> {
         let ticket = std::mem::take(&mut self.ticket);
         self.handle.core.complete(ticket, ending, now)
@@ -116,6 +118,7 @@ impl Open {
 }
 
 impl Drop for Open {
+    #[inline]
     fn drop(&mut self) {
         if self.ticket.is_tracked() {
             let now = self.handle.core.last_seen();
@@ -171,11 +174,11 @@ macro_rules! ticket_methods {
 
 impl Selection {
     #[inline(always)]
-    pub(super) fn new(handle: Arc<Handle>, routed: Routed<Decision>) -> Self {
+    pub(super) fn new(handle: Arc<Handle>, routed: Routed<'_, Decision>) -> Self {
         Selection {
             open: Open { handle, ticket: routed.ticket },
-            decision: routed.choice,
-            total_tokens: routed.total_tokens,
+            decision: *routed.choice,
+            total_tokens: routed.total_tokens.into(),
             user_data: routed.user_data,
         }
     }
@@ -186,7 +189,7 @@ impl Selection {
         Chosen {
             handle: &self.open.handle,
             decision: &self.decision,
-            total_tokens: self.total_tokens,
+            total_tokens: self.total_tokens(),
         }
     }
 
@@ -220,7 +223,7 @@ impl Selection {
 
     /// Tokens of the prompt; estimated where only bytes are known.
     pub fn total_tokens(&self) -> u32 {
-        self.total_tokens
+        self.total_tokens as u32
     }
 
     /// What the policy minimised, in the policy's own unit.
@@ -237,10 +240,10 @@ impl Selection {
 }
 
 impl PairSelection {
-    pub(super) fn new(handle: Arc<Handle>, routed: Routed<PairDecision>) -> Self {
+    pub(super) fn new(handle: Arc<Handle>, routed: Routed<'_, PairDecision>) -> Self {
         PairSelection {
             open: Open { handle, ticket: routed.ticket },
-            pair: routed.choice,
+            pair: *routed.choice,
             total_tokens: routed.total_tokens,
         }
     }

@@ -22,8 +22,7 @@
 //! charges the worker, publishes the ticket, then checks that the worker's slot still has the
 //! generation it chose; the remover changes the generation, then closes all published tickets of the
 //! slot. All four are sequentially consistent, so either the opener sees the new generation and
-//! closes its own ticket, or the remover sees the ticket; if both do, the exchange decides. The same
-//! protocol guards a policy that is being retired.
+//! closes its own ticket, or the remover sees the ticket; if both do, the exchange decides.
 
 use crossbeam_utils::CachePadded;
 
@@ -39,6 +38,8 @@ const INDEX_BITS: u32 = 20;
 pub(crate) const MAX_TICKETS: usize = 1 << INDEX_BITS;
 
 const PHASE_BITS: u32 = 2;
+/// Beside the prompt's length in bytes: the first token said how much of the prompt was cached.
+const CACHED_KNOWN: u64 = 1 << 32;
 const FREE: u64 = 0;
 const WAITING: u64 = 1;
 const STREAMING: u64 = 2;
@@ -85,14 +86,7 @@ impl Ticket {
 /// What a ticket remembers of its request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Charge {
-    /// The slot that serves: regular or decode.
-    pub(crate) slot: u16,
-    /// The slot that computes the prompt, if it is another one.
-    pub(crate) prefill: Option<u16>,
-    /// Index of the policy that decided.
-    pub(crate) policy: u16,
-    /// Whether that policy listens to events.
-    pub(crate) notify: bool,
+    pub(crate) parties: Parties,
     pub(crate) dispatched: u64,
     pub(crate) work_tokens: u32,
     pub(crate) matched_tokens: u32,
@@ -101,14 +95,20 @@ pub(crate) struct Charge {
     pub(crate) resident_tokens: u32,
     /// Length of the prompt in bytes where `prompt_tokens` is an estimate; else 0.
     pub(crate) prompt_bytes: u32,
+    /// Whether the first token said how much of the prompt was cached.
+    pub(crate) cached_known: bool,
 }
+
+/// Whom a ticket concerns, packed as it is stored: slot | prefill + 1 | policy | notify, 16 bits each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Parties(u64);
 
 #[derive(Debug)]
 #[repr(align(64))]
 struct Entry {
     state: AtomicU64,
-    /// slot | prefill + 1 | policy | notify, 16 bits each.
-    who: AtomicU64,
+    /// [`Parties`].
+    parties: AtomicU64,
     dispatched: AtomicU64,
     deadline: AtomicU64,
     work: AtomicU64,
@@ -130,10 +130,14 @@ pub(crate) struct Reserved {
     index: usize,
 }
 
-/// A closed ticket: what it held, and whether its first token had been seen.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Closed {
-    pub(crate) charge: Charge,
+/// A closed ticket. Its entry is given back when this is dropped; until then it is still taken, so a
+/// policy that it names is still in use.
+#[derive(Debug)]
+pub(crate) struct Closed<'a> {
+    word: &'a AtomicU64,
+    entry: &'a Entry,
+    ticket: Ticket,
+    pub(crate) parties: Parties,
     pub(crate) first_token_seen: bool,
 }
 
@@ -168,26 +172,35 @@ impl Tickets {
     /// The search starts at the thread's own words.
     #[inline]
     pub(crate) fn reserve(&self) -> Option<Reserved> {
-        let words = self.taken.len();
-        let start = stripe::current() * words / STRIPES;
-        (start..words).chain(0..start).find_map(|i| {
-            let word = self.taken.get(i)?;
-            let mut bits = word.load(Relaxed);
-            while bits != u64::MAX {
-                let bit = bits.trailing_ones();
-                // Acquire pairs with the release in `free`.
-                let before = word.fetch_or(1 << bit, Acquire);
-                if before >> bit & 1 == 0 {
-                    return Some(Reserved { index: i * 64 + bit as usize });
-                }
-                bits = before;
+        let start = stripe::current() * self.taken.len() / STRIPES;
+        match self.reserve_in(start) {
+            Some(reserved) => Some(reserved),
+            None => self.reserve_after(start),
+        }
+    }
+
+    #[inline]
+    fn reserve_in(&self, index: usize) -> Option<Reserved> {
+        let word = self.taken.get(index)?;
+        let mut bits = word.load(Relaxed);
+        while bits != u64::MAX {
+            let bit = bits.trailing_ones();
+            // Acquire pairs with the release of whoever gave the entry back.
+            if word.fetch_or(1 << bit, Acquire) & (1 << bit) == 0 {
+                return Some(Reserved { index: index * 64 + bit as usize });
             }
-            None
-        })
+            bits = word.load(Relaxed);
+        }
+        None
+    }
+
+    #[inline(never)]
+    fn reserve_after(&self, full: usize) -> Option<Reserved> {
+        (full + 1..self.taken.len()).chain(0..full).find_map(|index| self.reserve_in(index))
     }
 
     /// Gives a reserved entry back unopened.
-    pub(crate) fn cancel(&self, reserved: Reserved) {
+    pub(crate) fn cancel(&self, reserved: &Reserved) {
         if let Some(word) = self.taken.get(reserved.index / 64) {
             word.fetch_and(!(1 << (reserved.index % 64)), Release);
         }
@@ -205,14 +218,19 @@ impl Tickets {
         Ticket::new(reserved.index, generation)
     }
 
-    /// What a waiting ticket holds, before [`Tickets::first_token`] is taken. The values mean
+    /// Whom a waiting ticket concerns, before [`Tickets::first_token`] is taken. The values mean
     /// something only if that then succeeds.
-    pub(crate) fn peek(&self, ticket: Ticket) -> Option<Charge> {
-        self.entries.get(ticket.index()).map(Entry::load)
+    pub(crate) fn peek(&self, ticket: Ticket) -> Option<Parties> {
+        let entry = self.entries.get(ticket.index())?;
+        Some(Parties(entry.parties.load(Relaxed)))
     }
 
     /// Takes the step from waiting to streaming; what the ticket holds, for the one who took it.
-    pub(crate) fn first_token(&self, ticket: Ticket) -> Result<Charge, TicketError> {
+    pub(crate) fn first_token(
+        &self,
+        ticket: Ticket,
+        cached_known: bool,
+    ) -> Result<Charge, TicketError> {
         let entry = self.entries.get(ticket.index()).ok_or(TicketError::Unknown)?;
         let waiting = ticket.generation() << PHASE_BITS | WAITING;
         let streaming = ticket.generation() << PHASE_BITS | STREAMING;
@@ -225,7 +243,14 @@ impl Tickets {
             Err(state)
         };
         match taken {
-            Ok(_) => Ok(charge),
+            Ok(_) => {
+                // Should the request complete and the entry be opened anew at this very moment, the
+                // next ticket carries the hint: one sample of an estimate is left out.
+                if cached_known {
+                    entry.bytes.fetch_or(CACHED_KNOWN, Relaxed);
+                }
+                Ok(charge)
+            }
             Err(state) if state == streaming => Err(TicketError::FirstTokenTwice),
             Err(state) => Err(self.refusal(ticket, state)),
         }
@@ -243,11 +268,10 @@ impl Tickets {
         Ok(())
     }
 
-    /// Closes a ticket: exactly one caller gets what it held. Until [`Tickets::free`], the entry is
-    /// still taken, so a policy that it names is still in use.
+    /// Closes a ticket: exactly one caller gets what it held.
     #[inline]
-    pub(crate) fn close(&self, ticket: Ticket) -> Result<Closed, TicketError> {
-        let entry = self.entries.get(ticket.index()).ok_or(TicketError::Unknown)?;
+    pub(crate) fn close(&self, ticket: Ticket) -> Result<Closed<'_>, TicketError> {
+        let (entry, word) = self.place(ticket).ok_or(TicketError::Unknown)?;
         let closing = ticket.generation() << PHASE_BITS | CLOSING;
         let mut state = entry.state.load(Acquire);
         loop {
@@ -259,38 +283,33 @@ impl Tickets {
                 Err(now) => state = now,
             }
         }
-        Ok(Closed {
-            charge: entry.load(),
-            first_token_seen: state & ((1 << PHASE_BITS) - 1) == STREAMING,
-        })
+        let parties = Parties(entry.parties.load(Relaxed));
+        let first_token_seen = state & ((1 << PHASE_BITS) - 1) == STREAMING;
+        Ok(Closed { word, entry, ticket, parties, first_token_seen })
     }
 
-    /// Gives a closed ticket's entry back.
+    /// The ticket's entry, and the word with the bit that says whether it is taken.
     #[inline]
-    pub(crate) fn free(&self, ticket: Ticket) {
+    fn place(&self, ticket: Ticket) -> Option<(&Entry, &AtomicU64)> {
         let index = ticket.index();
-        if let (Some(entry), Some(word)) = (self.entries.get(index), self.taken.get(index / 64)) {
-            let next = (ticket.generation() + 1) & (u64::MAX >> INDEX_BITS);
-            // SeqCst for scans that look for users of a retired policy; see `in_use`.
-            entry.state.store(next << PHASE_BITS | FREE, Release);
-            // Release: the next owner of the bit sees the free state.
-            word.fetch_and(!(1 << (index % 64)), Release);
-        }
+        let entry = self.entries.get(index)?;
+        let word = self.taken.get(index / 64)?;
+        Some((entry, word))
     }
 
-    /// The open tickets that hold a charge satisfying the predicate. SeqCst loads: see "Removal".
+    /// The open tickets whose parties satisfy the predicate. SeqCst loads: see "Removal".
     /// O(capacity).
-    pub(crate) fn held_by(&self, holds: impl Fn(&Charge) -> bool) -> impl Iterator<Item = Ticket> {
-        (0..self.taken.len()).flat_map(|word| self.open_in(word)).filter(move |ticket| {
-            self.entries.get(ticket.index()).is_some_and(|entry| holds(&entry.load()))
-        })
+    pub(crate) fn held_by(&self, holds: impl Fn(&Parties) -> bool) -> impl Iterator<Item = Ticket> {
+        (0..self.taken.len())
+            .flat_map(|word| self.open_in(word))
+            .filter(move |ticket| self.peek(*ticket).is_some_and(|parties| holds(&parties)))
     }
 
     /// Whether any entry that is not free names the policy. O(capacity).
     pub(crate) fn in_use(&self, policy: u16) -> bool {
         self.entries.iter().any(|entry| {
             let state = entry.state.load(SeqCst);
-            state & ((1 << PHASE_BITS) - 1) != FREE && entry.load().policy == policy
+            state & ((1 << PHASE_BITS) - 1) != FREE && entry.load().parties.policy() == policy
         })
     }
 
@@ -310,10 +329,10 @@ impl Tickets {
 
     /// Frees every entry: only for a forked child, which inherits no request.
     pub(crate) fn clear(&self) {
-        for (index, entry) in self.entries.iter().enumerate() {
-            let generation = entry.state.load(Relaxed) >> PHASE_BITS;
-            if entry.state.load(Relaxed) & ((1 << PHASE_BITS) - 1) != FREE {
-                self.free(Ticket::new(index, generation));
+        for entry in &self.entries {
+            let state = entry.state.load(Relaxed);
+            if state & ((1 << PHASE_BITS) - 1) != FREE {
+                entry.free(state >> PHASE_BITS);
             }
         }
         self.taken.iter().for_each(|word| word.store(0, Relaxed));
@@ -350,7 +369,7 @@ impl Entry {
     fn new() -> Self {
         Entry {
             state: AtomicU64::new(1 << PHASE_BITS | FREE),
-            who: AtomicU64::new(0),
+            parties: AtomicU64::new(0),
             dispatched: AtomicU64::new(0),
             deadline: AtomicU64::new(0),
             work: AtomicU64::new(0),
@@ -362,12 +381,7 @@ impl Entry {
     /// Relaxed: the state's exchange that follows publishes these.
     #[inline]
     fn store(&self, charge: &Charge, deadline: u64) {
-        let prefill = charge.prefill.map_or(0, |slot| u64::from(slot) + 1);
-        let who = u64::from(charge.slot)
-            | prefill << 16
-            | u64::from(charge.policy) << 32
-            | u64::from(charge.notify) << 48;
-        self.who.store(who, Relaxed);
+        self.parties.store(charge.parties.0, Relaxed);
         self.dispatched.store(charge.dispatched, Relaxed);
         self.deadline.store(deadline, Relaxed);
         self.work.store(pack(charge.work_tokens, charge.matched_tokens), Relaxed);
@@ -377,21 +391,93 @@ impl Entry {
 
     #[inline]
     fn load(&self) -> Charge {
-        let who = self.who.load(Relaxed);
         let (work_tokens, matched_tokens) = unpack(self.work.load(Relaxed));
         let (prompt_tokens, resident_tokens) = unpack(self.tokens.load(Relaxed));
         Charge {
-            slot: who as u16,
-            prefill: ((who >> 16) as u16).checked_sub(1),
-            policy: (who >> 32) as u16,
-            notify: who >> 48 & 1 == 1,
+            parties: Parties(self.parties.load(Relaxed)),
             dispatched: self.dispatched.load(Relaxed),
             work_tokens,
             matched_tokens,
             prompt_tokens,
             resident_tokens,
             prompt_bytes: self.bytes.load(Relaxed) as u32,
+            cached_known: self.bytes.load(Relaxed) & CACHED_KNOWN != 0,
         }
+    }
+
+    /// Leaves the last generation for good. Release: whoever sees the free state also sees that the
+    /// closer is done with the fields.
+    #[inline]
+    fn free(&self, generation: u64) {
+        let next = (generation + 1) & (u64::MAX >> INDEX_BITS);
+        self.state.store(next << PHASE_BITS | FREE, Release);
+    }
+}
+
+impl Closed<'_> {
+    /// All that the ticket held.
+    #[inline]
+    pub(crate) fn charge(&self) -> Charge {
+        self.entry.load()
+    }
+
+    /// KV tokens charged to the slot that serves.
+    #[inline]
+    pub(crate) fn resident_tokens(&self) -> u32 {
+        unpack(self.entry.tokens.load(Relaxed)).1
+    }
+}
+
+impl Drop for Closed<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.entry.free(self.ticket.generation());
+        // Release: the next owner of the bit sees the free state.
+        self.word.fetch_and(!(1 << (self.ticket.index() % 64)), Release);
+    }
+}
+
+impl Parties {
+    #[inline]
+    pub(crate) fn new(slot: u16, prefill: Option<u16>, policy: u16, notify: bool) -> Self {
+        let prefill = prefill.map_or(0, |slot| u64::from(slot) + 1);
+        Parties(u64::from(slot) | prefill << 16 | u64::from(policy) << 32 | u64::from(notify) << 48)
+    }
+
+    /// The slot that serves: regular or decode.
+    #[inline]
+    pub(crate) fn slot(self) -> u16 {
+        self.0 as u16
+    }
+
+    /// The slot that computes the prompt, if it is another one.
+    #[inline]
+    pub(crate) fn prefill(self) -> Option<u16> {
+        ((self.0 >> 16) as u16).checked_sub(1)
+    }
+
+    /// The slot that computes the prompt.
+    #[inline]
+    pub(crate) fn worked(self) -> u16 {
+        self.prefill().unwrap_or(self.slot())
+    }
+
+    /// Index of the policy that decided.
+    #[inline]
+    pub(crate) fn policy(self) -> u16 {
+        (self.0 >> 32) as u16
+    }
+
+    /// Whether that policy listens to events.
+    #[inline]
+    pub(crate) fn notify(self) -> bool {
+        self.0 >> 48 & 1 == 1
+    }
+
+    /// Whether there is one worker only, and nobody listens.
+    #[inline]
+    pub(crate) fn is_simple(self) -> bool {
+        self.0 & (0xffff << 16 | 1 << 48) == 0
     }
 }
 

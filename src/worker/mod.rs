@@ -17,6 +17,7 @@ use std::{fmt, num::NonZeroU64};
 /// Never reused: a worker registered into a slot that another one left gets a new generation, so an
 /// old id is unknown rather than somebody else's. Never 0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[repr(transparent)]
 pub struct WorkerId(NonZeroU64);
 
 impl WorkerId {
@@ -50,6 +51,16 @@ impl WorkerId {
     /// An id from [`WorkerId::to_raw`]. A number that never was an id is simply unknown to the pool.
     pub fn from_raw(raw: u64) -> Self {
         WorkerId(NonZeroU64::new(raw).unwrap_or(Self::NOBODY))
+    }
+
+    /// Ids from numbers, where they lie; `None` if one of them is 0.
+    pub fn from_raw_slice(raw: &[u64]) -> Option<&[WorkerId]> {
+        if raw.contains(&0) {
+            return None;
+        }
+        // SAFETY: `WorkerId` is a transparent `NonZeroU64`, which has the layout of `u64` and takes
+        // every value but 0, and no element is 0.
+        Some(unsafe { &*(std::ptr::from_ref(raw) as *const [WorkerId]) })
     }
 }
 

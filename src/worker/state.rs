@@ -32,6 +32,9 @@ pub struct WorkerState {
     recovered: AtomicU32,
     /// What the health machine said last, as [`Standing`].
     standing: AtomicU32,
+    /// When the last load report was taken, plus one; 0 = there is none. A copy of the report's own
+    /// time, so that choosing among workers without a fresh report touches no further line.
+    reported: AtomicU64,
     cold: Cold,
 }
 
@@ -102,6 +105,7 @@ impl WorkerState {
             streak: AtomicU32::new(0),
             recovered: AtomicU32::new(0),
             standing: AtomicU32::new(0),
+            reported: AtomicU64::new(0),
             cold: Cold {
                 outcomes: Default::default(),
                 predicted_cached: AtomicU64::new(0),
@@ -308,9 +312,18 @@ impl WorkerState {
     /// hosts whose own worker type embeds a row.
     pub fn store_report(&self, report: &LoadReport) {
         self.cold.report.write(Some(report));
+        self.reported.store(report.at.saturating_add(1), Relaxed);
+    }
+
+    /// Whether a report was taken at most `max_age` nanoseconds ago.
+    #[inline]
+    pub(crate) fn is_reported(&self, now: u64, max_age: u64) -> bool {
+        let at = self.reported.load(Relaxed);
+        at != 0 && now.saturating_sub(at - 1) <= max_age
     }
 
     fn forget_report(&self) {
+        self.reported.store(0, Relaxed);
         self.cold.report.write(None);
     }
 

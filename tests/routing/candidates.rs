@@ -7,7 +7,7 @@ use pointsman::{Random, Request, Role, Router, RoutingError, Selection, WorkerId
 use proptest::{prelude::*, sample::subsequence};
 
 use crate::support::{
-    self, POLICIES, Probe, add, add_many, add_weighted, assert_shares, pick, refusal, shares,
+    self, POLICIES, add, add_many, add_weighted, assert_shares, pick, refusal, shares,
 };
 
 /// Workers of unequal weights, and those of them that a law must not see, neighbours all.
@@ -313,7 +313,7 @@ proptest! {
 
     #[test]
     fn every_way_of_choosing_agrees_with_a_naive_list((members, demand) in scene()) {
-        let (router, probe) = Probe::router(support::config("random"));
+        let router = support::router("random");
         let ids: Vec<WorkerId> = members.iter().enumerate().map(|(i, member)| {
             let spec = WorkerSpec::new(format!("w{i}")).role(member.role).weight(member.weight);
             add(&router, if member.label { spec.label("k", "v") } else { spec })
@@ -359,7 +359,7 @@ proptest! {
         let admitted: Vec<usize> = eligibles.iter().copied().filter(wanted).collect();
         let free: Vec<usize> = admitted.iter().copied().filter(|&i| !members[i].full).collect();
 
-        let found = probe.ask(&router, &request, look);
+        let found = router.with_candidates(Role::Regular, &request, 0, |candidates, _| look(candidates));
         let expected: BTreeSet<WorkerId> = free.iter().map(|&i| ids[i]).collect();
         let all: BTreeSet<WorkerId> = found.all.iter().map(|&(id, ..)| id).collect();
         prop_assert_eq!(&all, &expected);

@@ -458,15 +458,101 @@ fn one_that_panics_leaves_nothing_charged() {
     }
     let ticket = router.select_pair(&Request::none()).unwrap().into_ticket();
     policy.on_first_token.store(true, Relaxed);
-    panics(&|| drop(router.first_token(ticket, None)));
+    panics(&|| {
+        let _ = router.first_token(ticket, None);
+    });
     let metrics = router.metrics();
     let load = |role| metrics.workers.iter().find(|w| w.info.role == role).unwrap().in_flight;
     assert_eq!((load(Role::Prefill), load(Role::Decode)), (0, 1), "released all the same");
     policy.on_complete.store(true, Relaxed);
-    panics(&|| drop(router.complete(ticket, Outcome::Success, USAGE)));
+    panics(&|| {
+        let _ = router.complete(ticket, Outcome::Success, USAGE);
+    });
     assert_idle(&router);
     let selection = router.select(&Request::none()).unwrap();
     let ticket = selection.into_ticket();
-    panics(&|| drop(router.complete(ticket, Outcome::Success, USAGE)));
+    panics(&|| {
+        let _ = router.complete(ticket, Outcome::Success, USAGE);
+    });
     assert_idle(&router);
+}
+
+/// Removes the worker that it has just chosen, the first few times.
+struct Saboteur {
+    router: Mutex<Option<Router>>,
+    left: AtomicUsize,
+    told: AtomicUsize,
+    on_dispatch: bool,
+}
+
+impl Saboteur {
+    fn strike(&self, worker: WorkerId) {
+        let router = self.router.lock().unwrap().clone();
+        if let Some(router) = router {
+            if self.left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)).is_ok() {
+                router.remove_worker(worker).unwrap();
+            }
+        }
+    }
+}
+
+impl RoutingPolicy for Saboteur {
+    fn name(&self) -> &str {
+        "saboteur"
+    }
+
+    fn select_single(
+        &self,
+        candidates: &Candidates<'_>,
+        _request: &RequestView<'_>,
+    ) -> Result<Decision, RoutingError> {
+        let first = candidates.iter().next().ok_or_else(|| candidates.none())?;
+        if !self.on_dispatch {
+            self.strike(first.id());
+        }
+        Ok(Decision::new(first.id(), Reason::Custom))
+    }
+
+    fn on_dispatch(&self, dispatch: &Dispatch<'_>) {
+        self.told.fetch_add(1, Relaxed);
+        if self.on_dispatch {
+            self.strike(dispatch.decision.worker);
+        }
+    }
+
+    fn on_request_complete(&self, _event: &Completion) {
+        self.told.fetch_sub(1, Relaxed);
+    }
+
+    fn wants_events(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn a_worker_removed_under_a_request_s_feet_is_replaced_by_another() {
+    for on_dispatch in [false, true] {
+        let policy = Arc::new(Saboteur {
+            router: Mutex::new(None),
+            left: AtomicUsize::new(3),
+            told: AtomicUsize::new(0),
+            on_dispatch,
+        });
+        let router = router_of(support::config("random"), Arc::clone(&policy) as Arc<_>);
+        let workers = add_many(&router, Role::Regular, 5);
+        *policy.router.lock().unwrap() = Some(router.clone());
+        let selection = router.select(&Request::none()).unwrap();
+        assert_eq!(selection.worker(), workers[3], "three were removed");
+        assert_eq!(policy.told.load(Relaxed), 1, "each dispatch but the last has ended");
+        assert_eq!(support::in_flight(&router, workers[3]), 1);
+        assert_eq!(router.metrics().tickets.open, 1);
+        // The last ones go, too: then there is nobody.
+        drop(selection);
+        policy.left.store(2, Relaxed);
+        let error = refusal(router.select(&Request::none()));
+        assert!(matches!(error, RoutingError::NoHealthyWorkers { workers: 0, .. }), "{error}");
+        assert_eq!(policy.told.load(Relaxed), 0);
+        assert_idle(&router);
+        *policy.router.lock().unwrap() = None;
+    }
 }

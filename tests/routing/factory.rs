@@ -8,7 +8,7 @@ use pointsman::{
 };
 use serde_json::Value;
 
-use crate::support::{self, POLICIES, Probe, add_many, pick};
+use crate::support::{self, First, POLICIES, add_many, pick};
 
 #[test]
 fn every_built_in_policy_is_created_under_its_name() {
@@ -22,7 +22,7 @@ fn every_built_in_policy_is_created_under_its_name() {
 #[test]
 fn an_unknown_policy_is_refused_with_the_known_ones_listed() {
     let mut factory = PolicyFactory::with_builtins();
-    factory.register("mine", |_| Ok(Arc::new(Probe::default()))).unwrap();
+    factory.register("mine", |_| Ok(Arc::new(First))).unwrap();
     let Err(error) = factory.build(&PolicyConfig::named("yours")) else { panic!("built") };
     let known = "random, round_robin, power_of_two, cache_aware, mine".to_owned();
     let unknown = PolicyError::Unknown { name: "yours".into(), known };
@@ -33,7 +33,7 @@ fn an_unknown_policy_is_refused_with_the_known_ones_listed() {
 #[test]
 fn a_taken_name_is_refused() {
     let mut factory = PolicyFactory::with_builtins();
-    let mut register = |name: &str| factory.register(name, |_| Ok(Arc::new(Probe::default())));
+    let mut register = |name: &str| factory.register(name, |_| Ok(Arc::new(First)));
     for name in ["random", "round_robin", "power_of_two", "cache_aware"] {
         assert_eq!(register(name), Err(PolicyError::Duplicate { name: name.into() }));
     }
@@ -44,7 +44,7 @@ fn a_taken_name_is_refused() {
 #[test]
 fn a_policy_registered_with_one_factory_is_unknown_to_another() {
     let mut factory = PolicyFactory::with_builtins();
-    factory.register("mine", |_| Ok(Arc::new(Probe::default()))).unwrap();
+    factory.register("mine", |_| Ok(Arc::new(First))).unwrap();
     assert!(factory.build(&PolicyConfig::named("mine")).is_ok());
     assert!(PolicyFactory::create(&PolicyConfig::named("mine")).is_err());
 }

@@ -357,9 +357,9 @@ fn an_outcome_told_while_the_pool_is_busy_is_not_forgotten() {
     let inside = std::sync::Arc::clone(&slot);
     let builder = Router::builder().config(support::config("random")).policy("slow", move |_| {
         if let Some((router, worker)) = &*inside.lock().unwrap() {
-            serve(router, *worker, FAILED, 0);
+            serve(router, *worker, FAILED, 100 * SECOND);
         }
-        Ok(std::sync::Arc::new(support::Probe::default()))
+        Ok(std::sync::Arc::new(support::First))
     });
     let router = builder.unwrap().build().unwrap();
     let workers = add_many(&router, Role::Regular, 2);
@@ -368,5 +368,6 @@ fn an_outcome_told_while_the_pool_is_busy_is_not_forgotten() {
     *slot.lock().unwrap() = Some((router.clone(), workers[0]));
     router.set_policy(&pointsman::PolicyConfig::named("slow")).unwrap();
     *slot.lock().unwrap() = None;
-    assert!(!is_eligible(&router, workers[0], 0));
+    assert!(!is_eligible(&router, workers[0], 110 * SECOND - 1), "from the failure's own time on");
+    assert!(is_eligible(&router, workers[0], 110 * SECOND));
 }

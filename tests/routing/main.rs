@@ -2,6 +2,7 @@
 //! is linked once.
 
 #![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -13,11 +14,13 @@ mod custom_policy;
 mod factory;
 mod health;
 mod health_model;
+mod observers;
 mod pairs;
 mod policy_switch;
 mod pool;
 mod power_of_two;
 mod random;
 mod round_robin;
+mod threshold;
 mod tickets;
 mod tickets_model;

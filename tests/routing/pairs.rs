@@ -30,6 +30,8 @@ fn pairs_stay_within_their_group_and_loners_pair_with_any() {
             ids.push((worker(&router, Role::Prefill, &format!("p{i}"), group), group));
             ids.push((worker(&router, Role::Decode, &format!("d{i}"), group), group));
         }
+        // One more, so that two rotations do not run in step.
+        ids.push((worker(&router, Role::Decode, "d4", Some("a")), Some("a")));
         let group = |id: WorkerId| ids.iter().find(|&&(other, _)| other == id).unwrap().1;
         let mut seen = BTreeSet::new();
         let mut held = Vec::new();

@@ -144,7 +144,7 @@ fn too_many_policies_with_open_requests_are_refused_until_those_end() {
     pick(&router, &Request::none()).unwrap();
     held.push(router.select(&Request::none()).unwrap());
     assert_eq!(open(current as usize), Some(2), "the old policy is still in charge");
-    held.remove(5);
+    drop(held.remove(5));
     switch(&router);
     held.clear();
     assert_idle(&router);
@@ -160,7 +160,7 @@ fn a_switch_that_fails_half_way_changes_nothing() {
         held.push(router.select(&Request::none()).unwrap());
     }
     // One place is free, where two policies are asked for.
-    held.remove(0);
+    drop(held.remove(0));
     let (numbered, random) = (PolicyConfig::named("numbered"), PolicyConfig::named("random"));
     let error = router.set_policies(&random, Some(&numbered), None).unwrap_err();
     assert!(matches!(error, ConfigError::TooManyPolicies(_)));
@@ -290,4 +290,71 @@ fn a_new_policy_is_told_of_the_workers_that_are_there() {
     assert_eq!(count.load(Relaxed), 7);
     router.remove_worker(workers[0]).unwrap();
     assert_eq!(count.load(Relaxed), 6);
+}
+
+/// Has its own policy replaced, and replaced again, while it decides.
+struct Restless {
+    router: Mutex<Option<Router>>,
+    open: AtomicU32,
+}
+
+impl RoutingPolicy for Restless {
+    fn name(&self) -> &str {
+        "restless"
+    }
+
+    fn select_single(
+        &self,
+        candidates: &Candidates<'_>,
+        _request: &RequestView<'_>,
+    ) -> Result<Decision, RoutingError> {
+        if let Some(router) = self.router.lock().unwrap().take() {
+            (0..5).for_each(|_| switch(&router));
+        }
+        let first = candidates.iter().next().ok_or_else(|| candidates.none())?;
+        Ok(Decision { work_tokens: 77, ..Decision::new(first.id(), Reason::Custom) })
+    }
+
+    fn on_dispatch(&self, _dispatch: &Dispatch<'_>) {
+        self.open.fetch_add(1, Relaxed);
+    }
+
+    fn on_request_complete(&self, _event: &Completion) {
+        self.open.fetch_sub(1, Relaxed);
+    }
+
+    fn wants_events(&self) -> bool {
+        true
+    }
+}
+
+#[test]
+fn switches_in_the_middle_of_a_decision_leave_its_request_with_its_policy() {
+    let restless = Arc::new(Restless { router: Mutex::new(None), open: AtomicU32::new(0) });
+    let known = Arc::downgrade(&restless);
+    let made = AtomicU32::new(0);
+    let place = Mutex::new(Some(Arc::clone(&restless)));
+    let builder = Router::builder().config(support::config("random"));
+    let builder = builder.policy("restless", move |_| Ok(place.lock().unwrap().take().unwrap()));
+    let builder = builder.unwrap().policy("numbered", move |_| {
+        let number = made.fetch_add(1, Relaxed);
+        Ok(Arc::new(Numbered { number, open: AtomicU32::new(0) }))
+    });
+    let router = builder.unwrap().build().unwrap();
+    add_many(&router, Role::Regular, 1);
+    router.set_policy(&PolicyConfig::named("restless")).unwrap();
+    *restless.router.lock().unwrap() = Some(router.clone());
+
+    let selection = router.select(&Request::none()).unwrap();
+    assert_eq!(router.policy(), "numbered");
+    assert_eq!(restless.open.load(Relaxed), 1, "dispatched once");
+    switch(&router);
+    selection.first_token(None).unwrap();
+    selection.complete(Outcome::Success, Usage::default()).unwrap();
+    assert_eq!(restless.open.load(Relaxed), 0);
+    drop(restless);
+    assert!(known.upgrade().is_some());
+    router.tick(1);
+    assert!(known.upgrade().is_none());
+    assert_idle(&router);
 }

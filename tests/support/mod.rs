@@ -1,7 +1,7 @@
 //! Shared by the tests: routers, workers, and the law of large numbers.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use pointsman::{
     Candidates, Decision, Outcome, PolicyConfig, Reason, Request, RequestView, Role, Router,
@@ -108,7 +108,7 @@ pub fn assert_shares(observed: &[u64], proportions: &[f64]) {
         return;
     }
     let spread = 2.0 / (9.0 * freedom);
-    let z = ((chi / freedom as f64).cbrt() - (1.0 - spread)) / f64::sqrt(spread);
+    let z = ((chi / freedom).cbrt() - (1.0 - spread)) / f64::sqrt(spread);
     assert!(z < 5.0, "{observed:?} should be as {proportions:?}: z = {z:.1}");
 }
 
@@ -132,47 +132,18 @@ pub fn assert_idle(router: &Router) {
     }
 }
 
-/// The ids of a result, for errors that carry counts.
+/// The error that a request must end in.
 #[track_caller]
 pub fn refusal<T: std::fmt::Debug>(result: Result<T, RoutingError>) -> RoutingError {
     result.expect_err("an error")
 }
 
-type Question = Box<dyn FnOnce(&Candidates<'_>) + Send>;
+/// A policy that takes the first candidate.
+pub struct First;
 
-/// A policy that answers a test's questions about the candidates; else it takes the first.
-#[derive(Default)]
-pub struct Probe {
-    question: Mutex<Option<Question>>,
-}
-
-impl Probe {
-    pub fn router(config: RouterConfig) -> (Router, Arc<Probe>) {
-        let probe = Arc::new(Probe::default());
-        (router_of(config, Arc::clone(&probe) as Arc<dyn RoutingPolicy>), probe)
-    }
-
-    /// What `question` finds among the candidates for a request.
-    pub fn ask<T: Send + 'static>(
-        &self,
-        router: &Router,
-        request: &Request<'_>,
-        question: impl FnOnce(&Candidates<'_>) -> T + Send + 'static,
-    ) -> T {
-        let answer = Arc::new(Mutex::new(None));
-        let place = Arc::clone(&answer);
-        *self.question.lock().unwrap() =
-            Some(Box::new(move |candidates| *place.lock().unwrap() = Some(question(candidates))));
-        let result = router.select(request);
-        assert!(result.is_err(), "a question is no selection");
-        let found = answer.lock().unwrap().take();
-        found.expect("an answer")
-    }
-}
-
-impl RoutingPolicy for Probe {
+impl RoutingPolicy for First {
     fn name(&self) -> &str {
-        "own"
+        "first"
     }
 
     fn select_single(
@@ -180,10 +151,6 @@ impl RoutingPolicy for Probe {
         candidates: &Candidates<'_>,
         _request: &RequestView<'_>,
     ) -> Result<Decision, RoutingError> {
-        if let Some(question) = self.question.lock().unwrap().take() {
-            question(candidates);
-            return Err(candidates.none());
-        }
         let first = candidates.iter().next().ok_or_else(|| candidates.none())?;
         Ok(Decision::new(first.id(), Reason::Custom))
     }

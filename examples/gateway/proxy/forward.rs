@@ -50,9 +50,9 @@ async fn single(shared: &Shared, inbound: &Inbound, body: Bytes, in_flight: InFl
         if !failed.is_empty() {
             shared.metrics.retried();
         }
-        let timeout = shared.config.first_byte_timeout;
-        match inbound.begin(&shared.client, &selection.url(), body.clone(), timeout).await {
-            Ok(begun) => return relay::response(begun, Duty::Single(selection), in_flight),
+        let (url, timeout) = (selection.url(), shared.config.first_byte_timeout);
+        match inbound.begin(&shared.client, &url, body.clone(), timeout).await {
+            Ok(begun) => return relay::response(begun, &url, Duty::Single(selection), in_flight),
             Err(Failed { outcome, response }) => {
                 failed.push(selection.worker());
                 let _ = selection.complete(outcome, Usage::default());

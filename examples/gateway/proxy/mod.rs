@@ -9,6 +9,7 @@
 //! | `usage` | token counts read from the answer |
 //! | `prompt` | what the router is shown of a request |
 //! | `probe` | health and load reports |
+//! | `scrape` | an engine's `/metrics` read |
 //! | `admin` | `/workers`, `/policy`, `/metrics` |
 //! | `metrics` | the gateway's own figures |
 
@@ -20,6 +21,7 @@ mod pair;
 mod probe;
 mod prompt;
 mod relay;
+pub(crate) mod scrape;
 mod usage;
 
 use std::net::SocketAddr;

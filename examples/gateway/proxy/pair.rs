@@ -43,9 +43,10 @@ pub(crate) async fn forward(
         if !failed.is_empty() {
             shared.metrics.retried();
         }
-        match serve(shared, inbound, &original, &pair).await {
+        let decode = pair.decode().url();
+        match serve(shared, inbound, &original, &pair, &decode).await {
             Ok((begun, cached)) => {
-                return relay::response(begun, Duty::Pair(pair, cached), in_flight);
+                return relay::response(begun, &decode, Duty::Pair(pair, cached), in_flight);
             }
             Err((role, Failed { outcome, response })) => {
                 let blamed = if role == Role::Prefill { pair.prefill() } else { pair.decode() };
@@ -66,9 +67,9 @@ async fn serve(
     inbound: &Inbound,
     original: &Map<String, Value>,
     pair: &PairSelection,
+    decode: &str,
 ) -> Result<(Begun, Option<u32>), (Role, Failed)> {
-    let (prefill, decode) = (pair.prefill().url(), pair.decode().url());
-    let timeout = shared.config.first_byte_timeout;
+    let (prefill, timeout) = (pair.prefill().url(), shared.config.first_byte_timeout);
     let request = to_bytes(&prefill_request(original));
     let computed = async {
         let begun = inbound.begin(&shared.client, &prefill, request, timeout).await?;
@@ -83,7 +84,7 @@ async fn serve(
     if let Some(params) = answer.get("kv_transfer_params") {
         request.insert("kv_transfer_params".to_owned(), params.clone());
     }
-    let begun = inbound.begin(&shared.client, &decode, to_bytes(&request), timeout).await;
+    let begun = inbound.begin(&shared.client, decode, to_bytes(&request), timeout).await;
     begun.map(|begun| (begun, cached)).map_err(|failure| (Role::Decode, failure))
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A worker that does not answer `/health` is marked down; one that answers again is left to the
 //! library's own judgement. One whose process has started anew has lost its cache, so it is registered
-//! anew and the router forgets what it believed to be there. Load comes from `/metrics` in vLLM's names.
+//! anew and the router forgets what it believed to be there. Load comes from `/metrics`.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -14,6 +14,7 @@ use pointsman::{LoadReport, WorkerId, WorkerSpec, WorkerStatus};
 use tokio::time::MissedTickBehavior;
 
 use super::Shared;
+use super::scrape::Scrape;
 use crate::http::{AnyError, call};
 
 /// What the last probe of a worker saw.
@@ -46,34 +47,38 @@ async fn probe(shared: &Shared, worker: &WorkerStatus, before: Seen, limit: Dura
     let (id, url) = (worker.info.id, &worker.info.url);
     let limit = limit.max(Duration::from_millis(500));
     let answers = tokio::time::timeout(limit, ask(shared, url)).await;
-    let Ok(Ok(metrics)) = answers else {
+    let Ok(Ok(scrape)) = answers else {
         let _ = shared.router.set_health(id, Some(false));
         return Seen { down: true, ..before };
     };
-    let started = value(&metrics, "process_start_time_seconds");
+    let started = scrape.started;
     // One that was down before anybody could ask it counts as new, too: what it holds is unknown.
     let known = before.started.is_some() || before.down;
     let restarted = known && started.is_some() && started != before.started;
     // Errors mean that somebody has removed the worker meanwhile: nothing is left to do.
     if restarted {
-        let _ = register_anew(shared, worker, kv_tokens(&metrics));
+        let _ = register_anew(shared, worker, scrape.kv_total_tokens);
     } else if before.down {
         let _ = shared.router.set_health(id, None);
     }
     if !restarted {
-        report_load(shared, id, &metrics);
+        report_load(shared, id, &scrape);
     }
     Seen { down: false, started: started.or(before.started) }
 }
 
 /// `/metrics` of a worker whose `/health` is good. Engines without metrics are fine too.
-async fn ask(shared: &Shared, url: &str) -> Result<String, AnyError> {
+async fn ask(shared: &Shared, url: &str) -> Result<Scrape, AnyError> {
     let (status, _) = call(&shared.client, Method::GET, &format!("{url}/health"), "").await?;
     if status != 200 {
         return Err(format!("/health answered {status}").into());
     }
     let (status, text) = call(&shared.client, Method::GET, &format!("{url}/metrics"), "").await?;
-    Ok(if status == 200 { String::from_utf8_lossy(&text).into_owned() } else { String::new() })
+    Ok(if status == 200 {
+        Scrape::parse(&String::from_utf8_lossy(&text))
+    } else {
+        Scrape::default()
+    })
 }
 
 fn register_anew(
@@ -98,18 +103,14 @@ fn register_anew(
     Ok(())
 }
 
-fn report_load(shared: &Shared, id: WorkerId, metrics: &str) {
-    let running = value(metrics, "vllm:num_requests_running");
-    let waiting = value(metrics, "vllm:num_requests_waiting");
-    let (Some(running), Some(waiting)) = (running, waiting) else { return };
-    let usage = value(metrics, "vllm:kv_cache_usage_perc")
-        .or_else(|| value(metrics, "vllm:gpu_cache_usage_perc"));
-    let total = kv_tokens(metrics);
+/// Missing figures are not reported as zero: the library then goes by what is in flight.
+fn report_load(shared: &Shared, id: WorkerId, scrape: &Scrape) {
+    let (Some(running), Some(waiting)) = (scrape.running, scrape.waiting) else { return };
     let report = LoadReport {
-        running: running as u32,
-        waiting: waiting as u32,
-        kv_used_tokens: usage.zip(total).map(|(usage, total)| (usage * total as f64) as u64),
-        kv_total_tokens: total,
+        running,
+        waiting,
+        kv_used_tokens: scrape.kv_used_tokens,
+        kv_total_tokens: scrape.kv_total_tokens,
         at: shared.started.elapsed().as_nanos() as u64,
     };
     let _ = shared.router.report_load(id, report);
@@ -118,29 +119,5 @@ fn report_load(shared: &Shared, id: WorkerId, metrics: &str) {
 /// The worker's KV cache in tokens, if it answers and says so.
 pub(crate) async fn kv_capacity(shared: &Shared, url: &str) -> Option<u64> {
     let answer = tokio::time::timeout(Duration::from_secs(1), ask(shared, url)).await;
-    kv_tokens(&answer.ok()?.ok()?)
-}
-
-/// The sum over all samples of a metric: an engine with several ranks reports one for each.
-fn value(metrics: &str, name: &str) -> Option<f64> {
-    samples(metrics, name)
-        .filter_map(|sample| sample.rsplit(' ').next()?.parse::<f64>().ok())
-        .reduce(|sum, value| sum + value)
-}
-
-/// The KV cache's size, from the labels of vLLM's configuration metric.
-fn kv_tokens(metrics: &str) -> Option<u64> {
-    let line = samples(metrics, "vllm:cache_config_info").next()?;
-    let label = |name: &str| -> Option<u64> {
-        line.split_once(&format!("{name}=\""))?.1.split('"').next()?.parse().ok()
-    };
-    label("num_gpu_blocks")?.checked_mul(label("block_size")?)
-}
-
-/// What follows the name in every sample of the metric.
-fn samples<'a>(metrics: &'a str, name: &'a str) -> impl Iterator<Item = &'a str> {
-    metrics
-        .lines()
-        .filter_map(move |line| line.strip_prefix(name))
-        .filter(|rest| rest.starts_with(['{', ' ']))
+    answer.ok()?.ok()?.kv_total_tokens
 }

@@ -30,13 +30,6 @@ pub(crate) enum Duty {
 }
 
 impl Duty {
-    fn worker_url(&self) -> String {
-        match self {
-            Duty::Single(selection) => selection.url(),
-            Duty::Pair(pair, _) => pair.decode().url(),
-        }
-    }
-
     fn reason(&self) -> Reason {
         match self {
             Duty::Single(selection) => selection.reason(),
@@ -81,7 +74,7 @@ struct Relay {
 }
 
 /// The response to the client: the worker's, with two headers that say who it was and why.
-pub(crate) fn response(begun: Begun, duty: Duty, in_flight: InFlight) -> Response {
+pub(crate) fn response(begun: Begun, worker: &str, duty: Duty, in_flight: InFlight) -> Response {
     let events = begun
         .headers
         .get(header::CONTENT_TYPE)
@@ -91,7 +84,7 @@ pub(crate) fn response(begun: Begun, duty: Duty, in_flight: InFlight) -> Respons
     }
     in_flight.first_byte();
     let mut headers = begun.headers;
-    if let Ok(url) = HeaderValue::from_str(&duty.worker_url()) {
+    if let Ok(url) = HeaderValue::from_str(worker) {
         headers.insert(WORKER_HEADER, url);
     }
     headers.insert(REASON_HEADER, HeaderValue::from_static(duty.reason().as_str()));

@@ -15,8 +15,9 @@ use crate::scenario::Scenario;
 const TIMELINE_CELLS: usize = 150;
 /// Points of a distribution between two markers.
 const CURVE_MARKERS: usize = 24;
-/// Bands of a timeline.
-const TIMELINE_POLICIES: usize = 4;
+/// Bands of a timeline; the first policy of a run that has none of them.
+const TIMELINE_POLICIES: [Policy; 4] =
+    [Policy::LeastWork, Policy::Smg, Policy::LlmD, Policy::PowerOfTwo];
 
 /// Everything measured on one trace.
 pub(crate) struct Study<'a> {
@@ -163,10 +164,14 @@ impl Study<'_> {
     }
 
     fn timeline(&self) -> Result<String> {
-        let mut runs = self.at_reference();
-        runs.sort_by(|a, b| a.summary.mean.total_cmp(&b.summary.mean));
-        runs.retain(|run| !run.timeline.is_empty());
-        let chosen = spread_out(&runs, TIMELINE_POLICIES);
+        let runs = self.at_reference();
+        let has_timeline = |run: &&&Measured| !run.timeline.is_empty();
+        let of = |policy| runs.iter().find(|run| run.cell.policy == policy);
+        let preferred = TIMELINE_POLICIES.into_iter().filter_map(of).filter(has_timeline);
+        let chosen: Vec<&Measured> = match preferred.clone().next() {
+            Some(_) => preferred.copied().collect(),
+            None => runs.iter().filter(has_timeline).take(1).copied().collect(),
+        };
         let end = |run: &&Measured| run.timeline[0].last().map_or(0.0, |sample| sample.0);
         let seconds = chosen.iter().map(end).fold(1.0, f64::max);
         let bands: Vec<Strips> = chosen
@@ -217,14 +222,6 @@ fn ticks(runs: &[&Measured], value: impl Fn(&Scenario) -> f64) -> Vec<f64> {
     ticks.sort_by(f64::total_cmp);
     ticks.dedup();
     ticks
-}
-
-/// `count` of `runs` from the first to the last.
-fn spread_out<'a>(runs: &[&'a Measured], count: usize) -> Vec<&'a Measured> {
-    let last = runs.len().saturating_sub(1);
-    let mut picks: Vec<usize> = (0..count).map(|index| index * last / (count - 1)).collect();
-    picks.dedup();
-    picks.into_iter().filter_map(|index| runs.get(index).copied()).collect()
 }
 
 /// The mean of a sampled line in each of the timeline's cells.

@@ -172,6 +172,8 @@ pub(crate) fn lines(x: &Axis, y: &Axis, lines: &[Line]) -> Result<String> {
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, (WIDTH, HEIGHT)).into_drawing_area();
+        // A page in dark colours would swallow the ink.
+        root.fill(&WHITE)?;
         let (chart, legend) = root.split_horizontally(WIDTH - LEGEND_WIDTH);
         let all = || lines.iter().flat_map(|line| &line.points);
         let x_scale = x.scale(all().map(|point| point.0));
@@ -275,6 +277,7 @@ pub(crate) fn strips(bands: &[Strips], seconds: f64, most: f64) -> Result<String
     let mut svg = String::new();
     {
         let root = SVGBackend::with_string(&mut svg, (WIDTH, height as u32)).into_drawing_area();
+        root.fill(&WHITE)?;
         let mut top = 0;
         for strips in bands {
             draw_band(&root, strips, top, most).map_err(|error| anyhow!("{error}"))?;

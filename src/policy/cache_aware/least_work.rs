@@ -331,10 +331,15 @@ impl RoutingPolicy for LeastWorkPolicy {
     }
 
     fn on_request_complete(&self, event: &Completion) {
+        let slot = event.prefill.slot();
         if event.first_token_seen {
+            // Engines that stream tell what was cached at the very end.
+            if let Some(cached) = event.usage.cached_tokens.filter(|_| !event.cached_known) {
+                let step = self.config.reliability_step;
+                self.estimates.sample_reliability(slot, event.matched_tokens, cached, step);
+            }
             return;
         }
-        let slot = event.prefill.slot();
         if event.outcome != Outcome::Success {
             self.estimates.cancel(slot, event.work_tokens);
             return;

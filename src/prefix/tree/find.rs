@@ -1,6 +1,6 @@
 //! Lookup: down the path by galloping, then up again to list who holds how much.
 
-use super::matches::{Matches, Visit};
+use super::matches::{MAX_HOLDERS, Matches, Visit};
 use super::record::Record;
 use super::table::{Found, META, Meta, NODE_WORDS, RECORDS, RUN};
 use super::wide::group_of;
@@ -14,8 +14,31 @@ const STEADY: usize = 4;
 const FAN: usize = 8;
 /// Runs whose headers are fetched ahead.
 pub(super) const AHEAD: usize = 6;
-/// Holders that a run has room for.
-pub(super) const INLINE: usize = NODE_WORDS - RECORDS;
+
+/// Resident holders of one node that are not listed yet; no more than a list has room for.
+pub(super) struct Unlisted {
+    records: [Record; MAX_HOLDERS],
+    pub(super) count: usize,
+}
+
+impl Unlisted {
+    #[inline]
+    fn new() -> Unlisted {
+        Unlisted { records: [Record(0); MAX_HOLDERS], count: 0 }
+    }
+
+    fn as_slice(&self) -> &[Record] {
+        &self.records[..self.count]
+    }
+
+    #[inline]
+    fn push(&mut self, record: Record) {
+        if let Some(place) = self.records.get_mut(self.count) {
+            *place = record;
+            self.count += 1;
+        }
+    }
+}
 
 /// Most steps of one bisection.
 const MAX_DEPTH: u32 = 48;
@@ -165,70 +188,66 @@ impl PrefixTree {
                 self.list_between(blocks, found, rest, matches);
             }
         }
-        self.each_unlisted(blocks, &visit, matches, &mut |matches, record| {
+        let mut found = Unlisted::new();
+        self.unlisted(blocks, &visit, matches, &mut found);
+        for &record in found.as_slice() {
             let blocks = record.length().min(usize::from(visit.node.same));
             matches.list(record.slot(), visit.start + blocks as u32);
-        });
+        }
     }
 
     fn has_unlisted(&self, blocks: &[u64], visit: &Visit, matches: &mut Matches) -> bool {
-        let mut any = false;
-        self.each_unlisted(blocks, visit, matches, &mut |_, _| any = true);
-        any
+        let mut found = Unlisted::new();
+        self.unlisted(blocks, visit, matches, &mut found);
+        found.count > 0
     }
 
-    /// Hands over the resident holders of a node that are not listed yet.
+    /// Collects the resident holders of a node that are not listed yet.
     #[inline]
-    fn each_unlisted(
-        &self,
-        blocks: &[u64],
-        visit: &Visit,
-        matches: &mut Matches,
-        take: &mut dyn FnMut(&mut Matches, Record),
-    ) {
-        let block = blocks[visit.start as usize];
+    fn unlisted(&self, blocks: &[u64], visit: &Visit, matches: &mut Matches, found: &mut Unlisted) {
         let mut node = visit.node;
-        let mut records = self.records(&node);
+        self.collect(&node, RECORDS, matches, found);
         let mut meta = self.meta(&node);
         if !self.table.is_unchanged(&node) {
             // Somebody wrote to the set since the visit: once more, and else do without.
+            found.count = 0;
             let Some(again) = self.probe_at(blocks, visit.start as usize) else { return };
             node = again.node;
-            records = self.records(&node);
+            self.collect(&node, RECORDS, matches, found);
             meta = self.meta(&node);
             if !self.table.is_unchanged(&node) {
+                found.count = 0;
                 return;
             }
         }
-        for record in records {
-            if !record.exists() {
-                break;
-            }
-            self.take_unlisted(record, matches, take);
-        }
         if meta.is_wide() {
-            self.each_extra(&node, meta, block, matches, take);
+            self.collect_extra(&node, meta, blocks[visit.start as usize], matches, found);
         }
     }
 
+    /// Collects resident, unlisted holders from the words of one node. The caller checks that
+    /// the node is unchanged and takes back what was collected where it is not.
     #[inline]
-    pub(super) fn take_unlisted(
+    pub(super) fn collect(
         &self,
-        record: Record,
-        matches: &mut Matches,
-        take: &mut dyn FnMut(&mut Matches, Record),
+        node: &Found,
+        first: usize,
+        matches: &Matches,
+        found: &mut Unlisted,
     ) {
-        if record.exists() && !matches.is_listed(record.slot()) && self.slots.is_resident(record) {
-            take(matches, record);
+        let words = self.table.words(node);
+        for word in &words[first..] {
+            let record = Record(word.load(Ordering::Relaxed));
+            if !record.exists() {
+                if first == RECORDS {
+                    return;
+                }
+                continue;
+            }
+            if !matches.is_listed(record.slot()) && self.slots.is_resident(record) {
+                found.push(record);
+            }
         }
-    }
-
-    #[inline]
-    fn records(&self, node: &Found) -> [Record; INLINE] {
-        let way = usize::from(node.way);
-        std::array::from_fn(|index| {
-            Record(self.table.word(node.set, way, RECORDS + index).load(Ordering::Relaxed))
-        })
     }
 
     #[inline]
@@ -271,8 +290,8 @@ impl PrefixTree {
     /// The word and content of the slot's record among a node's own.
     #[inline]
     pub(super) fn inline_record(&self, node: &Found, slot: u16) -> Option<(usize, Record)> {
-        for word in RECORDS..NODE_WORDS {
-            let value = self.table.word(node.set, usize::from(node.way), word);
+        let words = self.table.words(node);
+        for (word, value) in words.iter().enumerate().skip(RECORDS) {
             let record = Record(value.load(Ordering::Relaxed));
             if !record.exists() {
                 return None;
@@ -285,4 +304,4 @@ impl PrefixTree {
     }
 }
 
-const _: () = assert!(META < RECORDS && wide::PER_GROUP > INLINE);
+const _: () = assert!(META < RECORDS && wide::PER_GROUP > NODE_WORDS - RECORDS);

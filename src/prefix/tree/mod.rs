@@ -33,7 +33,7 @@
 //! All memory is taken once, at creation. A key has two sets that it may lie in; it goes to the
 //! first as long as that has room to spare, then to the emptier one, and where both are full it
 //! replaces the node of the 28 that was used longest ago. That is LRU over a sample: bounded work,
-//! no cliff, nothing to sweep. Recency marks count 256ths of a turnover of the whole table and then
+//! no cliff, nothing to sweep. Recency marks count 32nds of a turnover of the whole table and then
 //! depth, so that among nodes of one age the tail of a path goes before its head.
 //!
 //! # Residency
@@ -47,7 +47,7 @@
 //! resident at some node is resident in all nodes above it, and a long path is galloped over: every
 //! 8, then 16, 32, ... blocks. Between two visited nodes a worker that only the upper one lists is
 //! searched for by bisection. For the same reason a path whose deepest node was touched within
-//! the last 256th of a turnover needs no touch.
+//! the last 32nd of a turnover needs no touch.
 //!
 //! # Many holders
 //!
@@ -64,6 +64,8 @@
 
 mod find;
 mod line;
+#[cfg(all(test, pointsman_loom))]
+mod loom;
 mod matches;
 mod record;
 mod remember;
@@ -84,7 +86,7 @@ use stats::Counters;
 use table::{Home, Kind, RUN, Table};
 
 /// Recency marks count this many steps per turnover of the table.
-const STEPS_PER_TURNOVER: u64 = 256;
+const STEPS_PER_TURNOVER: u64 = 32;
 /// Bits of a recency mark that hold the depth.
 const DEPTH_BITS: u32 = 4;
 

@@ -154,7 +154,7 @@ impl Table {
     }
 
     /// Looks at headers only and fetches the lines that [`read`](Self::read) will want.
-    #[inline]
+    #[inline(always)]
     pub(super) fn locate(&self, home: Home) -> Located {
         let [first, second] = home.sets;
         let mut located = self.locate_in(first, home);
@@ -169,7 +169,7 @@ impl Table {
         located
     }
 
-    #[inline]
+    #[inline(always)]
     fn locate_in(&self, set: u32, home: Home) -> Located {
         let version = self.version(set).load(Ordering::Acquire);
         Located { home, set, version, ways: self.tagged(set, home.tag) }
@@ -226,11 +226,7 @@ impl Table {
                 continue;
             }
             let length = Meta(self.word(set, way, META).load(Ordering::Relaxed)).length();
-            let limit = length.min(path.len());
-            let mut same = usize::from(limit > 0);
-            while same < limit && hashes.0[same].load(Ordering::Relaxed) == path[same] {
-                same += 1;
-            }
+            let same = agreeing(hashes, path).min(length);
             return Some(Found {
                 set,
                 way: way as u8,
@@ -256,7 +252,7 @@ impl Table {
     }
 
     /// A bit per way whose tag is `tag`, where [`way_of`] expects it.
-    #[inline]
+    #[inline(always)]
     fn tagged(&self, set: u32, tag: u16) -> u64 {
         const HIGH: u64 = 0x8000_8000_8000_8000;
         let wanted = u64::from(tag).wrapping_mul(HIGH >> 15);
@@ -407,10 +403,33 @@ impl Table {
         &self.lines[set as usize * SET_LINES + 1 + NODE_LINES * way + line]
     }
 
+    /// All words of a node.
+    #[inline]
+    pub(super) fn words(&self, node: &Found) -> [&AtomicU64; NODE_WORDS] {
+        let way = usize::from(node.way);
+        let lines = [self.line(node.set, way, 0), self.line(node.set, way, 1)];
+        std::array::from_fn(|word| &lines[word / WORDS].0[word % WORDS])
+    }
+
     #[inline]
     pub(super) fn word(&self, set: u32, way: usize, word: usize) -> &AtomicU64 {
         &self.line(set, way, word / WORDS).0[word % WORDS]
     }
+}
+
+/// How many of a run's hashes agree with the beginning of `path`.
+#[inline]
+fn agreeing(hashes: &Line, path: &[u64]) -> usize {
+    let Some(path) = path.first_chunk::<RUN>() else {
+        let pairs = hashes.0.iter().zip(path);
+        return pairs.take_while(|(hash, block)| hash.load(Ordering::Relaxed) == **block).count();
+    };
+    // No branch per block: where a path leaves a run is hard to foretell.
+    let mut equal = 0;
+    for (index, (hash, block)) in hashes.0.iter().zip(path).enumerate() {
+        equal |= u32::from(hash.load(Ordering::Relaxed) == *block) << index;
+    }
+    equal.trailing_ones() as usize
 }
 
 /// What an insert did.

@@ -1,6 +1,7 @@
 //! Extra nodes: the holders that a run has no room for, fifteen slots to a node.
 
 use super::PrefixTree;
+use super::find::Unlisted;
 use super::matches::Matches;
 use super::record::Record;
 use super::stats::Tally;
@@ -21,16 +22,16 @@ impl PrefixTree {
         self.table.home(key ^ (key >> 31), Kind::Extra)
     }
 
-    /// Hands over resident, unlisted holders from a run's extra nodes: of all groups or, where
+    /// Collects resident, unlisted holders from a run's extra nodes: of all groups or, where
     /// there are many, of some that differ from block to block.
     #[inline(never)]
-    pub(super) fn each_extra(
+    pub(super) fn collect_extra(
         &self,
         node: &Found,
         meta: Meta,
         block: u64,
         matches: &mut Matches,
-        take: &mut dyn FnMut(&mut Matches, Record),
+        found: &mut Unlisted,
     ) {
         let groups = self.slots.used().div_ceil(PER_GROUP);
         let first = if groups <= MAX_GROUPS_READ {
@@ -39,34 +40,23 @@ impl PrefixTree {
             matches.complete = false;
             (block >> 32) as usize % groups
         };
-        let wanted = (first..first + groups.min(MAX_GROUPS_READ))
-            .map(|group| group % groups)
-            .filter(|&group| meta.has_group(group));
         let mut located = [None; MAX_GROUPS_READ];
-        for (place, group) in located.iter_mut().zip(wanted.clone()) {
-            let home = self.group_home(node, meta, block, group);
-            self.table.prefetch(&home);
-            *place = Some(home);
+        for (step, place) in located.iter_mut().enumerate().take(groups) {
+            let group = if first + step < groups { first + step } else { first + step - groups };
+            if meta.has_group(group) {
+                let home = self.group_home(node, meta, block, group);
+                self.table.prefetch(&home);
+                *place = Some(home);
+            }
         }
         for home in located.into_iter().flatten() {
             if let Some(extra) = self.table.read(&self.table.locate(home), &[]) {
-                self.each_of_group(&extra, matches, take);
+                let before = found.count;
+                self.collect(&extra, 1, matches, found);
+                if !self.table.is_unchanged(&extra) {
+                    found.count = before;
+                }
             }
-        }
-    }
-
-    fn each_of_group(
-        &self,
-        extra: &Found,
-        matches: &mut Matches,
-        take: &mut dyn FnMut(&mut Matches, Record),
-    ) {
-        let records: [Record; PER_GROUP] = std::array::from_fn(|index| {
-            let value = self.table.word(extra.set, usize::from(extra.way), 1 + index);
-            Record(value.load(Ordering::Relaxed))
-        });
-        if self.table.is_unchanged(extra) {
-            records.into_iter().for_each(|record| self.take_unlisted(record, matches, take));
         }
     }
 

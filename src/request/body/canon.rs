@@ -5,13 +5,12 @@
 use super::MAX_DEPTH;
 use super::events::Shape;
 use super::keyed::{Domain, Keyed};
+use super::nest::Nest;
 
-/// The containers that are open inside the value, outermost first.
+/// The containers that are open inside the value.
 pub(super) struct Canon<'k> {
     keyed: Keyed<'k>,
-    depth: usize,
-    /// Bit `n` is set where the container at depth `n + 1` is an object.
-    objects: u128,
+    nest: Nest,
     /// Per level: the sum over the object's entries, or the chain over the array's elements.
     inside: [u64; MAX_DEPTH],
     /// Per level: digest of the object's current key.
@@ -20,48 +19,47 @@ pub(super) struct Canon<'k> {
 
 impl<'k> Canon<'k> {
     pub(super) fn new(keyed: Keyed<'k>) -> Self {
-        Canon { keyed, depth: 0, objects: 0, inside: [0; MAX_DEPTH], keys: [0; MAX_DEPTH] }
+        Canon { keyed, nest: Nest::new(), inside: [0; MAX_DEPTH], keys: [0; MAX_DEPTH] }
     }
 
     /// Whether a container is open, so that what comes next belongs to it.
+    #[inline]
     pub(super) fn is_open(&self) -> bool {
-        self.depth > 0
+        self.nest.depth() > 0
     }
 
+    /// Opens a container. Both readers bound the depth, so there is room for it.
     pub(super) fn begin(&mut self, shape: Shape) {
-        debug_assert!(self.depth < MAX_DEPTH, "both readers bound the depth");
-        let bit = 1 << self.depth;
-        match shape {
-            Shape::Object => self.objects |= bit,
-            Shape::Array => self.objects &= !bit,
+        let level = self.nest.depth();
+        if self.nest.open(shape) {
+            self.inside[level] = 0;
         }
-        self.inside[self.depth] = 0;
-        self.depth += 1;
     }
 
+    /// Takes the digest of the innermost object's next key.
     pub(super) fn key(&mut self, digest: u64) {
-        self.keys[self.depth - 1] = digest;
+        self.keys[self.nest.depth() - 1] = digest;
     }
 
     /// Adds the digest of a complete value to the innermost container; gives it back if none is
     /// open, because it is then the whole value.
     pub(super) fn add(&mut self, value: u64) -> Option<u64> {
-        let Some(level) = self.depth.checked_sub(1) else { return Some(value) };
+        let Some(shape) = self.nest.innermost() else { return Some(value) };
+        let level = self.nest.depth() - 1;
         let inside = self.inside[level];
-        self.inside[level] = if self.objects >> level & 1 == 1 {
-            inside.wrapping_add(self.keyed.pair(Domain::Entry, self.keys[level], value))
-        } else {
-            self.keyed.pair(Domain::Element, inside, value)
+        self.inside[level] = match shape {
+            Shape::Object => {
+                inside.wrapping_add(self.keyed.pair(Domain::Entry, self.keys[level], value))
+            }
+            Shape::Array => self.keyed.pair(Domain::Element, inside, value),
         };
         None
     }
 
     /// Closes the innermost container; gives the digest of the whole value if it was the outermost.
     pub(super) fn end(&mut self) -> Option<u64> {
-        let level = self.depth.checked_sub(1)?;
-        let is_object = self.objects >> level & 1 == 1;
-        let shape = if is_object { Shape::Object } else { Shape::Array };
-        self.depth = level;
-        self.add(self.keyed.container(shape, self.inside[level]))
+        let shape = self.nest.innermost()?;
+        self.nest.close();
+        self.add(self.keyed.container(shape, self.inside[self.nest.depth()]))
     }
 }

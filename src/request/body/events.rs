@@ -35,6 +35,9 @@ pub(super) enum Role {
 /// Least room for a piece of a string.
 pub(super) const MIN_ROOM: usize = 192;
 
+/// Longest string that [`Events::short`] takes.
+pub(super) const MAX_SHORT: usize = 32;
+
 /// Hears a JSON value as a flat run of events.
 ///
 /// A string's unescaped bytes are written straight to where the listener wants them, in pieces cut
@@ -49,6 +52,11 @@ pub(super) trait Events {
     fn room(&mut self, role: Role) -> &mut [u8];
     /// So many bytes of the room were written.
     fn wrote(&mut self, role: Role, bytes: usize);
+    /// The whole of the string under way, with no escape in it, is the first `length` bytes of
+    /// `block`. The same as writing them, in fewer steps.
+    fn short(&mut self, role: Role, block: &[u8; MAX_SHORT], length: usize) {
+        self.write(role, &block[..length]);
+    }
     /// The key is complete.
     fn key_end(&mut self);
     /// The string value is complete.

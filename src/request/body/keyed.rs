@@ -21,10 +21,11 @@ pub(super) enum Domain {
     Array = 0x26,
     Seed = 0x27,
     Namespace = 0x28,
+    Field = 0x29,
 }
 
 /// Longest string that is digested in one step.
-pub(super) const SHORT: usize = 24;
+pub(super) const SHORT: usize = 240;
 
 /// Digests under one key.
 #[derive(Clone, Copy)]
@@ -35,19 +36,18 @@ impl<'k> Keyed<'k> {
         Digest::new(self.0, domain as u8)
     }
 
-    /// Digest of a string of at most [`SHORT`] bytes, given in words with zeros behind it.
-    pub(super) fn short(
-        self,
-        domain: Domain,
-        [first, second, third]: [u64; 3],
-        length: usize,
-    ) -> u64 {
-        let tag = (length as u64) << 8 | domain as u64;
-        scramble(self.0.digest_words([first, second, third, tag]))
+    /// Digest of a block of at most [`SHORT`] bytes, padded with zeros to a multiple of 16, of which
+    /// `length` says how they are meant.
+    #[inline]
+    pub(super) fn block(self, domain: Domain, length: u64, block: &[u8]) -> u64 {
+        scramble(self.0.digest_block(length << 8 | domain as u64, block))
     }
 
     pub(super) fn pair(self, domain: Domain, first: u64, second: u64) -> u64 {
-        scramble(self.0.digest_words([first, second, 0, domain as u64]))
+        let mut block = [0; 16];
+        block[..8].copy_from_slice(&first.to_le_bytes());
+        block[8..].copy_from_slice(&second.to_le_bytes());
+        self.block(domain, 0, &block)
     }
 
     pub(super) fn number(self, number: Num) -> u64 {

@@ -1,13 +1,13 @@
 //! The raw-bytes front end: a push parser for RFC 8259 that turns the chunks of a body into
 //! [`Events`] as they come, in one pass, without a buffer for strings and without recursion.
 //!
-//! What is open is one bit per level (object or array), so nesting costs no stack. Strings leave as
-//! slices of the chunk up to the next escape; see [`super::text`] for their inside.
+//! Strings are unescaped straight into the room that the listener gives; see [`super::text`].
 
-use super::MAX_DEPTH;
 use super::error::{BodyError, BodyErrorKind};
-use super::events::{Events, Literal, Role, Shape};
+use super::events::{Events, Literal, MAX_SHORT, Num, Role, Shape};
+use super::nest::Nest;
 use super::number::{Number, Step};
+use super::scan::{self, REACH, Specials};
 use super::text::{Ended, TextReader};
 use super::utf8::{Joint, Pending};
 
@@ -42,9 +42,7 @@ enum State {
 
 pub(super) struct Lexer {
     state: State,
-    /// Bit `n` is set where the container at depth `n + 1` is an object.
-    objects: u128,
-    depth: usize,
+    nest: Nest,
     /// Offset in the body of the first byte of the slice under way.
     offset: u64,
     pending: Pending,
@@ -54,14 +52,11 @@ pub(super) struct Lexer {
     literal: (Literal, usize),
 }
 
-const _: () = assert!(MAX_DEPTH < u128::BITS as usize);
-
 impl Lexer {
     pub(super) const fn new() -> Self {
         Lexer {
             state: State::Value,
-            objects: 0,
-            depth: 0,
+            nest: Nest::new(),
             offset: 0,
             pending: Pending::new(),
             text: TextReader::new(),
@@ -105,7 +100,7 @@ impl Lexer {
 
     /// Tells whether the body may end here.
     pub(super) fn finish(&mut self, events: &mut impl Events) -> Result<(), BodyError> {
-        if self.state == State::InNumber && self.depth == 0 && self.number.complete() {
+        if self.state == State::InNumber && self.nest.depth() == 0 && self.number.complete() {
             self.end_number(0, events)?;
         }
         if self.state == State::Done && self.pending.length() == 0 {
@@ -120,59 +115,129 @@ impl Lexer {
 
     /// Reads bytes that are known to be whole UTF-8 sequences.
     fn read(&mut self, bytes: &[u8], events: &mut impl Events) -> Result<(), BodyError> {
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY: this processor has AVX2.
+            return unsafe { self.read_avx2(bytes, events) };
+        }
+        self.read_with(bytes, events, scan::specials)
+    }
+
+    /// # Safety
+    /// Needs AVX2.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    unsafe fn read_avx2(
+        &mut self,
+        bytes: &[u8],
+        events: &mut impl Events,
+    ) -> Result<(), BodyError> {
+        // SAFETY: the caller vouches for AVX2.
+        self.read_with(bytes, events, |block| unsafe { scan::avx2::specials(block) })
+    }
+
+    /// The same in a given form of the search for special bytes.
+    #[inline(always)]
+    pub(super) fn read_with(
+        &mut self,
+        bytes: &[u8],
+        events: &mut impl Events,
+        specials: impl Specials,
+    ) -> Result<(), BodyError> {
         let mut at = 0;
         while at < bytes.len() {
             at = match self.state {
-                State::InKey | State::InText => self.read_string(bytes, at, events)?,
+                State::InKey | State::InText => self.read_string(bytes, at, events, specials)?,
                 State::InNumber => self.read_number(bytes, at, events)?,
                 State::InLiteral => self.read_literal(bytes[at], at, events)?,
                 _ if matches!(bytes[at], b' ' | b'\n' | b'\r' | b'\t') => at + 1,
-                _ => self.read_mark(bytes, at, events)?,
+                _ => self.read_mark(bytes, at, events, specials)?,
             };
         }
         self.offset += bytes.len() as u64;
         Ok(())
     }
 
-    /// Reads one byte outside of strings, numbers, literals and white space, and with it the quote
+    /// Reads one byte outside of strings, numbers, literals and white space, and with it the key
     /// that mostly follows.
+    #[inline(always)]
     fn read_mark(
         &mut self,
         bytes: &[u8],
         at: usize,
         events: &mut impl Events,
+        specials: impl Specials,
     ) -> Result<usize, BodyError> {
         let next = at + 1;
         match (self.state, bytes[at]) {
+            (State::Value | State::FirstValue, b'"') => {
+                events.text_begin();
+                return Ok(self.begin_string(bytes, next, Role::Text, events, specials));
+            }
+            (State::FirstKey | State::Key, b'"') => {
+                events.key_begin();
+                return Ok(self.begin_string(bytes, next, Role::Key, events, specials));
+            }
+            (State::Value | State::FirstValue, b'0'..=b'9') => {
+                let next = self.read_plain_numbers(bytes, at, events);
+                if next > at {
+                    return Ok(next);
+                }
+                self.begin_value(bytes[at], at, events)?;
+            }
             (State::FirstValue, b']') | (State::FirstKey, b'}') => self.close(events),
-            (State::Value | State::FirstValue, byte) => {
-                self.begin_value(byte, at, events)?;
-                return Ok(self.maybe_key(bytes, next, events));
-            }
-            (State::FirstKey | State::Key, b'"') => return Ok(self.maybe_key(bytes, at, events)),
+            (State::Value | State::FirstValue, byte) => self.begin_value(byte, at, events)?,
             (State::Colon, b':') => self.state = State::Value,
-            (State::After, b',') if self.in_object() => {
-                self.state = State::Key;
-                return Ok(self.maybe_key(bytes, next, events));
-            }
+            (State::After, b',') if self.is_in(Shape::Object) => self.state = State::Key,
             (State::After, b',') => self.state = State::Value,
-            (State::After, b'}') if self.in_object() => self.close(events),
-            (State::After, b']') if !self.in_object() => self.close(events),
+            (State::After, b'}') if self.is_in(Shape::Object) => self.close(events),
+            (State::After, b']') if self.is_in(Shape::Array) => self.close(events),
             (State::Done, _) => return Err(self.error(at, BodyErrorKind::TrailingData)),
             _ => return Err(self.error(at, BodyErrorKind::UnexpectedByte)),
         }
         Ok(next)
     }
 
-    /// Begins a key if one may come and its quote is here.
-    fn maybe_key(&mut self, bytes: &[u8], at: usize, events: &mut impl Events) -> usize {
-        let may_come = matches!(self.state, State::FirstKey | State::Key);
-        if !may_come || bytes.get(at) != Some(&b'"') {
+    /// Begins a string behind its quote, and ends it if it is short.
+    #[inline(always)]
+    fn begin_string(
+        &mut self,
+        bytes: &[u8],
+        at: usize,
+        role: Role,
+        events: &mut impl Events,
+        specials: impl Specials,
+    ) -> usize {
+        self.state = if role == Role::Key { State::InKey } else { State::InText };
+        let Some(block) = bytes[at..].first_chunk::<REACH>() else { return at };
+        let length = specials(block).trailing_zeros() as usize;
+        match block.first_chunk::<MAX_SHORT>() {
+            Some(short) if length <= MAX_SHORT && block[length] == b'"' => {
+                events.short(role, short, length);
+                self.end_string(bytes, at + length + 1, role, events)
+            }
+            _ => at,
+        }
+    }
+
+    /// Ends a string whose quote is behind us, and takes the colon that follows a key.
+    #[inline(always)]
+    fn end_string(
+        &mut self,
+        bytes: &[u8],
+        at: usize,
+        role: Role,
+        events: &mut impl Events,
+    ) -> usize {
+        if role == Role::Text {
+            events.text_end();
+            self.state = self.after_value();
             return at;
         }
-        self.state = State::InKey;
-        events.key_begin();
-        at + 1
+        events.key_end();
+        let is_colon = bytes.get(at) == Some(&b':');
+        self.state = if is_colon { State::Value } else { State::Colon };
+        at + usize::from(is_colon)
     }
 
     fn begin_value(
@@ -182,18 +247,12 @@ impl Lexer {
         events: &mut impl Events,
     ) -> Result<(), BodyError> {
         self.state = match byte {
-            b'"' => {
-                events.text_begin();
-                State::InText
-            }
             b'{' => {
-                self.open(Shape::Object, at)?;
-                events.begin(Shape::Object);
+                self.open(Shape::Object, at, events)?;
                 State::FirstKey
             }
             b'[' => {
-                self.open(Shape::Array, at)?;
-                events.begin(Shape::Array);
+                self.open(Shape::Array, at, events)?;
                 State::FirstValue
             }
             b't' => self.begin_literal(Literal::True),
@@ -208,32 +267,49 @@ impl Lexer {
         Ok(())
     }
 
+    /// Reads plain numbers, in an array as many as follow each other, up to where a closer look is
+    /// needed.
+    fn read_plain_numbers(
+        &mut self,
+        bytes: &[u8],
+        mut at: usize,
+        events: &mut impl Events,
+    ) -> usize {
+        while let Some((value, length)) = Number::read_plain(&bytes[at..]) {
+            if events.wants_number() {
+                events.number(Num::Unsigned(value));
+            } else {
+                events.number_skipped();
+            }
+            at += length;
+            if !self.is_in(Shape::Array) || bytes[at] != b',' {
+                self.state = self.after_value();
+                break;
+            }
+            self.state = State::Value;
+            at += 1;
+        }
+        at
+    }
+
     fn begin_literal(&mut self, literal: Literal) -> State {
         self.literal = (literal, 1);
         State::InLiteral
     }
 
+    #[inline(always)]
     fn read_string(
         &mut self,
         bytes: &[u8],
         at: usize,
         events: &mut impl Events,
+        specials: impl Specials,
     ) -> Result<usize, BodyError> {
         let role = if self.state == State::InKey { Role::Key } else { Role::Text };
-        match (self.text.read(bytes, at, role, events), role) {
-            (Ok(Ended::Chunk), _) => Ok(bytes.len()),
-            (Ok(Ended::Quote(next)), Role::Key) => {
-                events.key_end();
-                let is_colon = bytes.get(next) == Some(&b':');
-                self.state = if is_colon { State::Value } else { State::Colon };
-                Ok(next + usize::from(is_colon))
-            }
-            (Ok(Ended::Quote(next)), Role::Text) => {
-                self.state = self.after_value();
-                events.text_end();
-                Ok(next)
-            }
-            (Err((at, kind)), _) => Err(self.error(at, kind)),
+        match self.text.read(bytes, at, role, events, specials) {
+            Ok(Ended::Chunk) => Ok(bytes.len()),
+            Ok(Ended::Quote(next)) => Ok(self.end_string(bytes, next, role, events)),
+            Err((at, kind)) => Err(self.error(at, kind)),
         }
     }
 
@@ -289,30 +365,25 @@ impl Lexer {
         Ok(at + 1)
     }
 
-    fn in_object(&self) -> bool {
-        self.depth > 0 && self.objects >> (self.depth - 1) & 1 == 1
+    fn is_in(&self, shape: Shape) -> bool {
+        self.nest.innermost() == Some(shape)
     }
 
-    fn open(&mut self, shape: Shape, at: usize) -> Result<(), BodyError> {
-        if self.depth == MAX_DEPTH {
+    fn open(&mut self, shape: Shape, at: usize, events: &mut impl Events) -> Result<(), BodyError> {
+        if !self.nest.open(shape) {
             return Err(self.error(at, BodyErrorKind::TooDeep));
         }
-        let bit = 1 << self.depth;
-        match shape {
-            Shape::Object => self.objects |= bit,
-            Shape::Array => self.objects &= !bit,
-        }
-        self.depth += 1;
+        events.begin(shape);
         Ok(())
     }
 
     fn close(&mut self, events: &mut impl Events) {
-        self.depth -= 1;
+        self.nest.close();
         self.state = self.after_value();
         events.end();
     }
 
     fn after_value(&self) -> State {
-        if self.depth == 0 { State::Done } else { State::After }
+        if self.nest.depth() == 0 { State::Done } else { State::After }
     }
 }

@@ -53,6 +53,25 @@ impl Number {
         }
     }
 
+    /// Reads a number of few digits and nothing else that ends within `bytes`, and where it ends.
+    #[inline]
+    pub(super) fn read_plain(bytes: &[u8]) -> Option<(u64, usize)> {
+        let mut value = 0;
+        for (length, &byte) in bytes.iter().enumerate().take(PLAIN_DIGITS as usize) {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                let is_whole = length > 0 && !matches!(byte, b'.' | b'e' | b'E');
+                return is_whole.then_some((value, length));
+            }
+            if length == 1 && value == 0 {
+                // No digit may follow a leading zero.
+                return None;
+            }
+            value = value * 10 + u64::from(digit);
+        }
+        None
+    }
+
     /// Begins a number with a byte of which [`Number::starts`] is true.
     pub(super) fn begin(&mut self, byte: u8) {
         self.stage = match byte {

@@ -68,10 +68,10 @@ impl Outcome {
     }
 
     pub(super) fn finish<'b>(
-        self,
+        &self,
         keyed: Keyed<'_>,
         options: &BodyOptions,
-        prompt: Prompt<'_, 'b>,
+        prompt: &mut Prompt<'_, 'b>,
     ) -> BodyFingerprint<'b> {
         let namespace = options.namespace.unwrap_or_else(|| self.namespace_digest(keyed));
         let fingerprint = match self.no_prefix {

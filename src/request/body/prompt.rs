@@ -22,6 +22,9 @@ const TOKENS: usize = 64;
 /// and hashes them where they lie.
 const STAGE: usize = 4096;
 
+/// Filler written at once.
+const FILLER: usize = 1024;
+
 #[expect(clippy::large_enum_variant, reason = "a box would allocate; there is one per reader")]
 enum Stage<'k, 'b> {
     Idle(&'b mut [u64]),
@@ -122,30 +125,49 @@ impl<'k, 'b> Prompt<'k, 'b> {
 
     /// A mark and `weight` bytes of filler, at least one digest's worth.
     pub(super) fn record(&mut self, mark: u8, digest: u64, weight: u64) {
-        self.mark(mark);
-        let mut filler = [0; 256];
-        for eight in filler.chunks_exact_mut(8) {
-            eight.copy_from_slice(&digest.to_le_bytes());
+        let digest = digest.to_le_bytes();
+        let room = self.room();
+        room[0] = mark;
+        room[1..9].copy_from_slice(&digest);
+        self.wrote(9);
+        if weight > 8 {
+            self.fill(digest, weight - 8);
         }
-        let mut left = weight.max(8);
-        while left > 0 {
-            let now = left.min(filler.len() as u64);
-            self.write(&filler[..now as usize]);
-            left -= now;
+    }
+
+    fn fill(&mut self, digest: [u8; 8], mut bytes: u64) {
+        let mut filler = [0; FILLER];
+        filler.chunks_exact_mut(8).for_each(|eight| eight.copy_from_slice(&digest));
+        while bytes > FILLER as u64 {
+            // A short body may say that it holds much media: no work for what is not hashed.
+            if self.skip(bytes) {
+                return;
+            }
+            self.write(&filler);
+            bytes -= FILLER as u64;
+        }
+        self.write(&filler[..bytes as usize]);
+    }
+
+    fn skip(&mut self, bytes: u64) -> bool {
+        self.hash_blocks();
+        match &mut self.stage {
+            Stage::Running(Unit::Text, fingerprinter) => fingerprinter.skip(bytes),
+            _ => true,
         }
     }
 
     /// The fingerprint, or nothing if the prompt has not begun. `shaping` digests what is rendered
-    /// before the prompt, in about `preamble` bytes.
+    /// before the prompt, in about `preamble` bytes. Nothing may follow.
     pub(super) fn finish(
-        mut self,
+        &mut self,
         preamble: u64,
         namespace: u64,
         shaping: u64,
     ) -> Option<Fingerprint<'b>> {
         self.flush();
         self.push(self.filled);
-        match self.stage {
+        match core::mem::replace(&mut self.stage, Stage::Idle(&mut [])) {
             Stage::Idle(_) => None,
             Stage::Running(_, fingerprinter) => {
                 Some(fingerprinter.finish_behind(preamble, namespace, shaping))

@@ -26,34 +26,31 @@ pub(super) struct Run {
 const LANES: usize = 64;
 
 /// Source bytes that a step may touch: the block, a copy that begins at its end, an escape there.
-const REACH: usize = 2 * LANES + 8;
+pub(super) const REACH: usize = 2 * LANES + 8;
 
 /// Room for one step: the block, and a copy that begins at its end.
 const STEP_ROOM: usize = 3 * LANES;
 
 const _: () = assert!(STEP_ROOM <= super::events::MIN_ROOM);
 
+/// Finds the special bytes of a block: a quote, a backslash or a control character. One bit per
+/// byte. There is one form per instruction set; whatever calls it is inlined into a function that
+/// is compiled for that set.
+pub(super) trait Specials: Fn(&[u8; REACH]) -> u64 + Copy {}
+
+impl<F: Fn(&[u8; REACH]) -> u64 + Copy> Specials for F {}
+
 /// Unescapes from `source` to `target`; what is left behind the written bytes has no meaning.
 /// Advances unless the source is empty or the target shorter than a step.
-#[inline]
-pub(super) fn unescape(source: &[u8], target: &mut [u8]) -> Run {
-    #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("avx2") {
-        // SAFETY: this processor has AVX2.
-        return unsafe { avx2::unescape(source, target) };
-    }
-    steps(source, target, specials)
-}
-
 #[inline(always)]
-fn steps(source: &[u8], target: &mut [u8], specials: impl Fn(&[u8; REACH]) -> u64) -> Run {
+pub(super) fn unescape(source: &[u8], target: &mut [u8], specials: impl Specials) -> Run {
     let mut run = Run { read: 0, written: 0, stop: Stop::Edge };
     while run.stop == Stop::Edge && run.read < source.len() {
         let Some(to) = target[run.written..].first_chunk_mut::<STEP_ROOM>() else { break };
         let rest = &source[run.read..];
         let step = match rest.first_chunk::<REACH>() {
             Some(from) => step(from, to, specials(from)),
-            None => last_step(rest, to, &specials),
+            None => last_step(rest, to, specials),
         };
         run.read += step.read;
         run.written += step.written;
@@ -100,11 +97,7 @@ fn step(source: &[u8; REACH], target: &mut [u8; STEP_ROOM], mut marks: u64) -> R
 
 /// A step near the end of the source, on a copy of the rest with control characters behind it.
 #[inline(always)]
-fn last_step(
-    rest: &[u8],
-    target: &mut [u8; STEP_ROOM],
-    specials: impl Fn(&[u8; REACH]) -> u64,
-) -> Run {
+fn last_step(rest: &[u8], target: &mut [u8; STEP_ROOM], specials: impl Specials) -> Run {
     let mut padded = [0; REACH];
     padded[..rest.len()].copy_from_slice(rest);
     let mut run = step(&padded, target, specials(&padded));
@@ -129,20 +122,30 @@ const SHORT: [u8; 256] = {
 };
 
 /// The short escape that `byte` is behind a backslash.
+#[inline]
 pub(super) fn short_escape(byte: u8) -> Option<u8> {
     Some(SHORT[usize::from(byte)]).filter(|&plain| plain != 0)
 }
 
 /// Resolves the escape whose backslash is behind us, if it is whole and stands for one character:
 /// the bytes read and written.
-#[inline]
+#[inline(always)]
 fn escape(source: &[u8], target: &mut [u8]) -> Option<(usize, usize)> {
     let kind = *source.first()?;
     if let Some(plain) = short_escape(kind) {
         *target.first_mut()? = plain;
         return Some((1, 1));
     }
-    let digits = source.get(1..5).filter(|_| kind == b'u')?;
+    unicode_escape(source, target)
+}
+
+/// The same for `u` and four digits.
+#[inline(never)]
+fn unicode_escape(source: &[u8], target: &mut [u8]) -> Option<(usize, usize)> {
+    let (&kind, digits) = source.get(..5)?.split_first()?;
+    if kind != b'u' {
+        return None;
+    }
     let mut code = 0;
     for &digit in digits {
         code = code << 4 | char::from(digit).to_digit(16)?;
@@ -152,9 +155,9 @@ fn escape(source: &[u8], target: &mut [u8]) -> Option<(usize, usize)> {
     Some((5, character.encode_utf8(target).len()))
 }
 
-/// One bit per byte of the block, set where the byte is a quote, a backslash or a control character.
+/// The form that every processor of this architecture has.
 #[inline(always)]
-fn specials(source: &[u8; REACH]) -> u64 {
+pub(super) fn specials(source: &[u8; REACH]) -> u64 {
     #[cfg(target_arch = "x86_64")]
     return sse2::specials(source);
     #[cfg(not(target_arch = "x86_64"))]
@@ -194,27 +197,19 @@ mod portable {
 
 /// Twice as wide, where the processor has it.
 #[cfg(target_arch = "x86_64")]
-mod avx2 {
+pub(super) mod avx2 {
     use core::arch::x86_64::{
         __m256i, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8,
         _mm256_or_si256, _mm256_set1_epi8,
     };
 
-    use super::{LANES, REACH, Run, steps};
-
-    /// # Safety
-    /// Needs AVX2.
-    #[target_feature(enable = "avx2,bmi1,bmi2")]
-    pub(super) unsafe fn unescape(source: &[u8], target: &mut [u8]) -> Run {
-        // SAFETY: the caller vouches for AVX2.
-        steps(source, target, |source| unsafe { specials(source) })
-    }
+    use super::{LANES, REACH};
 
     /// # Safety
     /// Needs AVX2.
     #[inline]
     #[target_feature(enable = "avx2")]
-    pub(super) unsafe fn specials(source: &[u8; REACH]) -> u64 {
+    pub(in super::super) unsafe fn specials(source: &[u8; REACH]) -> u64 {
         const { assert!(LANES == 64 && REACH >= LANES) };
         let start = source.as_ptr().cast::<__m256i>();
         // SAFETY: the caller vouches for AVX2; the loads are unaligned ones and read bytes 0 to 63
@@ -284,7 +279,9 @@ mod sse2 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{BodyOptions, lexer::Lexer, meaning::Meaning};
     use super::{LANES, REACH, Stop, portable, specials, unescape};
+    use crate::prefix::HashKey;
 
     #[cfg(target_arch = "x86_64")]
     fn avx2(source: &[u8; REACH]) -> u64 {
@@ -324,8 +321,37 @@ mod tests {
     fn a_full_target_stops_between_characters() {
         let mut target = [0; 300];
         let source = br"\u20ac".repeat(400);
-        let run = unescape(&source, &mut target);
+        let run = unescape(&source, &mut target, specials);
         assert_eq!((run.written / 3 * 6, run.stop), (run.read, Stop::Edge));
         assert_eq!(&target[..run.written], "€".repeat(run.written / 3).as_bytes());
+    }
+
+    #[test]
+    fn a_body_reads_the_same_with_every_form() {
+        let text = "plain text, \\n escapes \\u20ac and \\\"quotes\\\" ".repeat(40);
+        let body = format!(r#"{{"tools":["{text}"],"messages":[{{"content":"{text}"}}]}}"#);
+        let key = HashKey::from_bytes([5; 32]);
+        let read = |form: &dyn Fn(&mut Lexer, &[u8], &mut Meaning<'_, '_>)| {
+            let mut out = [0; 64];
+            let mut lexer = Lexer::new();
+            let mut meaning = Meaning::new(&key, BodyOptions::default(), &mut out);
+            body.as_bytes().chunks(200).for_each(|chunk| form(&mut lexer, chunk, &mut meaning));
+            assert_eq!(lexer.finish(&mut meaning), Ok(()));
+            meaning.finish().fingerprint.map(|print| print.blocks().to_vec())
+        };
+        let fast = read(&|lexer, bytes, meaning| lexer.push(bytes, meaning).unwrap());
+        assert!(fast.as_ref().is_some_and(|blocks| blocks.len() > 20));
+        assert_eq!(
+            fast,
+            read(&|lexer, bytes, meaning| {
+                lexer.read_with(bytes, meaning, specials).unwrap();
+            })
+        );
+        assert_eq!(
+            fast,
+            read(&|lexer, bytes, meaning| {
+                lexer.read_with(bytes, meaning, portable::specials).unwrap();
+            })
+        );
     }
 }

@@ -1,6 +1,6 @@
 //! A string that is digested: short ones are held until they end, so that they can be compared.
 
-use super::events::MIN_ROOM;
+use super::events::{MAX_SHORT, MIN_ROOM};
 use super::keyed::{self, Domain, Keyed, SHORT};
 use crate::prefix::Digest;
 
@@ -9,6 +9,9 @@ const STEP: usize = 256;
 
 /// Longest string that is certainly held whole; every known name is shorter.
 const HELD: usize = STEP;
+
+/// Length of a string that fits a register.
+const TINY: usize = 16;
 
 /// A key or a digested string under way.
 pub(super) struct Small<'k> {
@@ -47,6 +50,14 @@ impl<'k> Small<'k> {
         self.filled += bytes;
     }
 
+    /// Takes the whole string at once: the first `length` bytes of `block`.
+    #[inline]
+    pub(super) fn set(&mut self, block: &[u8; MAX_SHORT], length: usize) {
+        self.bytes[..MAX_SHORT].copy_from_slice(block);
+        self.length = length;
+        self.filled = length;
+    }
+
     #[cold]
     fn spill(&mut self, keyed: Keyed<'k>) {
         let digest = self.digest.get_or_insert_with(|| keyed.stream(self.domain));
@@ -66,24 +77,39 @@ impl<'k> Small<'k> {
     }
 
     pub(super) fn digest(&mut self, keyed: Keyed<'k>) -> u64 {
+        if let Some(block) = self.tiny() {
+            return keyed.block(self.domain, self.length(), &block);
+        }
         if self.length <= SHORT {
-            return keyed.short(self.domain, self.words(), self.length);
+            self.bytes[self.filled..][..16].fill(0);
+            let padded = &self.bytes[..self.length.next_multiple_of(16)];
+            return keyed.block(self.domain, self.length(), padded);
         }
         let mut digest = self.digest.take().unwrap_or_else(|| keyed.stream(self.domain));
         digest.push(&self.bytes[..self.filled]);
         keyed::end(digest)
     }
 
-    /// A short string as words, with zeros behind it.
+    /// A string of at most 16 bytes, with zeros behind it.
     #[inline]
-    fn words(&self) -> [u64; 3] {
-        let word = |start: usize| {
-            let mut bytes = [0; 8];
-            bytes.copy_from_slice(&self.bytes[start..start + 8]);
-            // What lies behind the string is left from an earlier one.
-            let unused = 8 - self.length.saturating_sub(start).min(8);
-            u64::from_le_bytes(bytes) & u64::MAX.checked_shr(8 * unused as u32).unwrap_or(0)
-        };
-        [word(0), word(8), word(16)]
+    fn tiny(&self) -> Option<[u8; TINY]> {
+        if self.length > TINY {
+            return None;
+        }
+        let block = self.bytes.first_chunk::<TINY>()?;
+        // What lies behind the string is left from an earlier one. In a register, because the bytes
+        // were stored just now in other pieces than they would be loaded in.
+        let unused = 8 * (TINY - self.length) as u32;
+        let kept = u128::MAX.checked_shr(unused).unwrap_or(0);
+        Some((u128::from_le_bytes(*block) & kept).to_le_bytes())
+    }
+
+    /// Digest of a field by its name and its value in one step, if both are tiny.
+    #[inline]
+    pub(super) fn tiny_field(name: &Self, value: &Self, keyed: Keyed<'k>) -> Option<u64> {
+        let mut block = [0; 2 * TINY];
+        block[..TINY].copy_from_slice(&name.tiny()?);
+        block[TINY..].copy_from_slice(&value.tiny()?);
+        Some(keyed.block(Domain::Field, value.length() << 8 | name.length(), &block))
     }
 }

@@ -2,7 +2,7 @@
 
 use super::error::BodyErrorKind;
 use super::events::{Events, Role};
-use super::scan::{self, Stop};
+use super::scan::{self, Specials, Stop};
 
 /// Where the string is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,13 +46,14 @@ impl TextReader {
 
     /// Reads the string on from `bytes[at..]` into the room that `events` has for it. An error
     /// carries the offset of the byte that shows it.
-    #[inline]
+    #[inline(always)]
     pub(super) fn read(
         &mut self,
         bytes: &[u8],
         mut at: usize,
         role: Role,
         events: &mut impl Events,
+        specials: impl Specials,
     ) -> Result<Ended, Fault> {
         while at < bytes.len() {
             if self.inside != Inside::Plain {
@@ -61,7 +62,7 @@ impl TextReader {
                 at += 1;
                 continue;
             }
-            let run = scan::unescape(&bytes[at..], events.room(role));
+            let run = scan::unescape(&bytes[at..], events.room(role), specials);
             events.wrote(role, run.written);
             at += run.read;
             match run.stop {

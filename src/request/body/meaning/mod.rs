@@ -6,7 +6,7 @@
 mod uses;
 
 use super::canon::Canon;
-use super::events::{Events, Literal, Num, Role, Shape};
+use super::events::{Events, Literal, MAX_SHORT, Num, Role, Shape};
 use super::fields::{self, Field};
 use super::keyed::{Domain, Keyed};
 use super::outcome::{Fields, Outcome};
@@ -91,8 +91,9 @@ impl<'k, 'b> Meaning<'k, 'b> {
         }
     }
 
-    pub(super) fn finish(self) -> BodyFingerprint<'b> {
-        self.outcome.finish(self.keyed, &self.options, self.prompt)
+    /// What the body says. Nothing may follow.
+    pub(super) fn finish(&mut self) -> BodyFingerprint<'b> {
+        self.outcome.finish(self.keyed, &self.options, &mut self.prompt)
     }
 
     fn enter(&mut self, place: Place) {
@@ -154,9 +155,17 @@ impl<'k, 'b> Meaning<'k, 'b> {
 
     /// Takes the digest of a complete value that has a meaning where it stands.
     fn deliver(&mut self, digest: u64) {
-        let weight = core::mem::take(&mut self.weight);
-        let strings = core::mem::take(&mut self.strings);
-        let entry = self.keyed.pair(Domain::Entry, self.label(), digest);
+        if self.place == Place::Parts {
+            self.prompt.record(PART_MARK, digest, self.weight);
+        } else {
+            let entry = self.keyed.pair(Domain::Entry, self.label(), digest);
+            self.deliver_entry(entry);
+        }
+    }
+
+    /// Takes the digest of a complete field.
+    fn deliver_entry(&mut self, entry: u64) {
+        let (weight, strings) = (self.weight, self.strings);
         match (self.place, self.field) {
             (Place::Top, Field::Namespace) => self.outcome.namespace.add(entry, 0),
             (Place::Top, Field::Media(media)) => {
@@ -168,7 +177,6 @@ impl<'k, 'b> Meaning<'k, 'b> {
             (Place::Message, _) => self.message.add(entry, weight),
             (Place::Part, Field::Media(_)) => self.part.add(entry, 0),
             (Place::Part, _) => self.part.add(entry, weight),
-            (Place::Parts, _) => self.prompt.record(PART_MARK, digest, weight),
             _ => {}
         }
     }
@@ -178,6 +186,18 @@ impl<'k, 'b> Meaning<'k, 'b> {
         if let Some(whole) = self.canon.add(digest) {
             self.deliver(whole);
         }
+    }
+
+    /// Adds the digested string that has just ended.
+    fn end_digested(&mut self) {
+        if !self.canon.is_open() {
+            let field = Small::tiny_field(&self.name, &self.value, self.keyed);
+            if let Some(entry) = field {
+                return self.deliver_entry(entry);
+            }
+        }
+        let digest = self.value.digest(self.keyed);
+        self.add(digest);
     }
 
     /// What happens with a value that holds no other one.
@@ -194,10 +214,14 @@ impl<'k, 'b> Meaning<'k, 'b> {
     /// The record that a string in place of an array of messages ends with: that of a message
     /// with this content and the role `user`, which is how engines read it.
     fn end_only_message(&mut self) {
-        let role = self.keyed.short(Domain::Name, word(b"role"), 4);
-        let user = self.keyed.short(Domain::Text, word(b"user"), 4);
         self.message = Fields::default();
-        self.message.add(self.keyed.pair(Domain::Entry, role, user), 8);
+        let mut block = [0; MAX_SHORT];
+        block[..4].copy_from_slice(b"role");
+        self.name.set(&block, 4);
+        block[..4].copy_from_slice(b"user");
+        self.value.set(&block, 4);
+        let field = Small::tiny_field(&self.name, &self.value, self.keyed);
+        self.message.add(field.unwrap_or(0), 8);
         self.end_message();
     }
 }
@@ -223,6 +247,19 @@ impl Events for Meaning<'_, '_> {
         }
     }
 
+    #[inline]
+    fn short(&mut self, role: Role, block: &[u8; MAX_SHORT], length: usize) {
+        match (role, self.text) {
+            (Role::Key, _) => self.name.set(block, length),
+            (Role::Text, Use::Digest) => self.value.set(block, length),
+            (Role::Text, Use::Prompt) => {
+                self.prompt.room()[..MAX_SHORT].copy_from_slice(block);
+                self.prompt.wrote(length);
+            }
+            (Role::Text, _) => {}
+        }
+    }
+
     fn key_begin(&mut self) {
         self.name.clear();
     }
@@ -236,7 +273,7 @@ impl Events for Meaning<'_, '_> {
             self.canon.key(self.name.digest(self.keyed));
             return;
         }
-        self.weight = self.name.length();
+        (self.weight, self.strings) = (self.name.length(), 0);
         self.label = None;
         let name = self.name.held();
         self.field = match self.place {
@@ -259,8 +296,7 @@ impl Events for Meaning<'_, '_> {
                 if opaque || !fields::is_plain_type(self.value.held()) {
                     self.strings += 1;
                     self.weight += self.value.length();
-                    let digest = self.value.digest(self.keyed);
-                    self.add(digest);
+                    self.end_digested();
                 }
             }
             Use::Prompt if self.place == Place::Top && self.outcome.templated => {
@@ -337,9 +373,4 @@ impl Events for Meaning<'_, '_> {
             self.deliver(whole);
         }
     }
-}
-
-/// Four bytes as [`Keyed::short`] wants them.
-fn word(bytes: &[u8; 4]) -> [u64; 3] {
-    [u32::from_le_bytes(*bytes).into(), 0, 0]
 }

@@ -130,7 +130,7 @@ impl Meaning<'_, '_> {
             self.prompt.mark(PART_MARK);
         }
         self.parts += 1;
-        self.weight = 0;
+        (self.weight, self.strings) = (0, 0);
         match kind {
             Kind::Object => Use::Enter(Place::Part),
             Kind::Text => self.use_as_text(),

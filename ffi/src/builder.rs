@@ -1,0 +1,351 @@
+//! Routers that a document alone cannot describe: with policies and a log of the host's own.
+
+use std::ffi::{c_char, c_void};
+use std::mem::MaybeUninit;
+use std::sync::Arc;
+
+use pointsman_core::{PolicyFactory, Router, RouterConfig};
+
+use crate::argument::{self, Place};
+use crate::log::{
+    DecisionLog, Log, POINTSMAN_LOG_DEBUG, pointsman_decision_callback, pointsman_log_callback,
+};
+use crate::policy::{Registration, in_callback, pointsman_policy};
+use crate::router::{
+    Handle, borrow, hand_out, handle, pointsman_router, read_config, read_policy, take,
+};
+use crate::status::{Failure, pointsman_status};
+
+/// Collects what a router shall be. Used by one thread at a time; makes any number of routers.
+///
+/// Lifetime: from pointsman_builder_new to pointsman_builder_free, which may come before the routers
+/// are freed.
+#[allow(non_camel_case_types)]
+pub struct pointsman_builder {
+    magic: u64,
+    config: RouterConfig,
+    policies: Vec<Arc<Registration>>,
+    log: Log,
+    decision_log: Option<DecisionLog>,
+}
+
+handle!(pointsman_builder, "builder", b"PMbuildr");
+
+export! {
+    /// Makes a builder with every setting at its default.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT.
+    fn pointsman_builder_new(builder: *mut *mut pointsman_builder) -> pointsman_status => new;
+
+    /// Frees a builder; NULL is allowed.
+    fn pointsman_builder_free(builder: *mut pointsman_builder) => free;
+
+    /// Replaces all settings by those of a configuration document; see pointsman_router_new.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_INVALID_CONFIG.
+    fn pointsman_builder_set_config(
+        builder: *mut pointsman_builder,
+        config: *const c_char,
+        config_length: usize,
+    ) -> pointsman_status => set_config;
+
+    /// Sets the policy, as pointsman_router_set_policy does later. Its name is looked up when the
+    /// router is built.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_INVALID_CONFIG.
+    fn pointsman_builder_set_policy(
+        builder: *mut pointsman_builder,
+        policy: *const c_char,
+        policy_length: usize,
+    ) -> pointsman_status => set_policy;
+
+    /// Sets the bytes that the prefix tree may hold; never exceeded. Default 64 MiB.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT. The range is checked when the router is built.
+    fn pointsman_builder_set_tree_budget(
+        builder: *mut pointsman_builder,
+        bytes: u64,
+    ) -> pointsman_status => set_tree_budget;
+
+    /// Sets how many workers (at most 1,024, the default) and how many open tickets (default 65,536)
+    /// the router has room for; 0 leaves a number as it is.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT. The range is checked when the router is built.
+    fn pointsman_builder_set_limits(
+        builder: *mut pointsman_builder,
+        max_workers: u32,
+        max_tickets: u32,
+    ) -> pointsman_status => set_limits;
+
+    /// Sets the 32-byte key of the router's hashes. Only routers that exchange fingerprints, or must
+    /// agree with each other, need the same key; by default each draws its own. Keep it secret.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT.
+    fn pointsman_builder_set_hash_key(
+        builder: *mut pointsman_builder,
+        key: *const u8,
+        key_length: usize,
+    ) -> pointsman_status => set_hash_key;
+
+    /// Makes every random draw repeatable as long as one thread calls: for tests and simulations.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT.
+    fn pointsman_builder_set_seed(
+        builder: *mut pointsman_builder,
+        seed: u64,
+    ) -> pointsman_status => set_seed;
+
+    /// Registers a policy of the host's own under a name that configuration can use. The struct is
+    /// copied.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT (also if it has no select callback),
+    /// POINTSMAN_ALREADY_EXISTS.
+    fn pointsman_builder_add_policy(
+        builder: *mut pointsman_builder,
+        name: *const c_char,
+        name_length: usize,
+        policy: *const pointsman_policy,
+    ) -> pointsman_status => add_policy;
+
+    /// Sets where the routers built from here on may write messages up to this level, one of the
+    /// POINTSMAN_LOG_ constants; a NULL callback or level 0 keeps them silent, which is the default.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT.
+    fn pointsman_builder_set_log(
+        builder: *mut pointsman_builder,
+        level: i32,
+        callback: pointsman_log_callback,
+        user_data: *mut c_void,
+    ) -> pointsman_status => set_log;
+
+    /// Hands one in every decisions, chosen at random, to a callback; a NULL callback stops it.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT, also if every is 0.
+    fn pointsman_builder_set_decision_log(
+        builder: *mut pointsman_builder,
+        every: u32,
+        callback: pointsman_decision_callback,
+        user_data: *mut c_void,
+    ) -> pointsman_status => set_decision_log;
+
+    /// Builds a router. The builder can be used again.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_INVALID_CONFIG, POINTSMAN_POLICY_FAILED (the
+    /// policy's create callback refused), POINTSMAN_IN_CALLBACK.
+    fn pointsman_builder_build(
+        builder: *const pointsman_builder,
+        router: *mut *mut pointsman_router,
+    ) -> pointsman_status => build;
+}
+
+/// # Safety
+/// See the export.
+unsafe fn new(builder: *mut *mut pointsman_builder) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let place = unsafe { Place::new(builder, "builder") }?;
+    place.write(Box::into_raw(Box::new(pointsman_builder {
+        magic: pointsman_builder::MAGIC,
+        config: RouterConfig::default(),
+        policies: Vec::new(),
+        log: Log::NONE,
+        decision_log: None,
+    })));
+    Ok(())
+}
+
+/// # Safety
+/// See the export.
+unsafe fn free(builder: *mut pointsman_builder) {
+    // SAFETY: the caller's promise.
+    drop(unsafe { take(builder) });
+}
+
+/// # Safety
+/// The builder is NULL or alive, and used by nobody else during the call.
+unsafe fn borrow_mut<'a>(
+    builder: *mut pointsman_builder,
+) -> Result<&'a mut pointsman_builder, Failure> {
+    // SAFETY: the caller's promise.
+    unsafe { borrow(builder.cast_const()) }?;
+    // SAFETY: as above; `borrow` has checked the pointer.
+    Ok(unsafe { &mut *builder })
+}
+
+/// # Safety
+/// See the export.
+unsafe fn set_config(
+    builder: *mut pointsman_builder,
+    config: *const c_char,
+    config_length: usize,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let (builder, config) =
+        unsafe { (borrow_mut(builder)?, argument::text(config, config_length, "config")?) };
+    builder.config = read_config(config)?;
+    Ok(())
+}
+
+/// # Safety
+/// See the export.
+unsafe fn set_policy(
+    builder: *mut pointsman_builder,
+    policy: *const c_char,
+    policy_length: usize,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let (builder, policy) =
+        unsafe { (borrow_mut(builder)?, argument::text(policy, policy_length, "policy")?) };
+    builder.config.policy =
+        read_policy(policy)?.ok_or(Failure::argument("policy", "is NULL or empty"))?;
+    Ok(())
+}
+
+/// # Safety
+/// See the export.
+unsafe fn set_tree_budget(builder: *mut pointsman_builder, bytes: u64) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let builder = unsafe { borrow_mut(builder) }?;
+    builder.config.tree.budget_bytes = usize::try_from(bytes)
+        .map_err(|_| Failure::argument("bytes", "is more than this machine can address"))?;
+    Ok(())
+}
+
+/// # Safety
+/// See the export.
+unsafe fn set_limits(
+    builder: *mut pointsman_builder,
+    max_workers: u32,
+    max_tickets: u32,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let config = &mut unsafe { borrow_mut(builder) }?.config;
+    if max_workers != 0 {
+        config.max_workers = max_workers as usize;
+    }
+    if max_tickets != 0 {
+        config.max_tickets = max_tickets as usize;
+    }
+    Ok(())
+}
+
+/// # Safety
+/// See the export.
+unsafe fn set_hash_key(
+    builder: *mut pointsman_builder,
+    key: *const u8,
+    key_length: usize,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let (builder, key) =
+        unsafe { (borrow_mut(builder)?, argument::slice(key, key_length, "key")?) };
+    if key.len() != 32 {
+        return Err(Failure::argument("key", "is not 32 bytes long"));
+    }
+    builder.config.tree.hash_key = Some(key.iter().map(|byte| format!("{byte:02x}")).collect());
+    Ok(())
+}
+
+/// # Safety
+/// See the export.
+unsafe fn set_seed(builder: *mut pointsman_builder, seed: u64) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    unsafe { borrow_mut(builder) }?.config.seed = Some(seed);
+    Ok(())
+}
+
+/// # Safety
+/// See the export.
+unsafe fn add_policy(
+    builder: *mut pointsman_builder,
+    name: *const c_char,
+    name_length: usize,
+    policy: *const pointsman_policy,
+) -> Result<(), Failure> {
+    let mut scratch = MaybeUninit::uninit();
+    // SAFETY: the caller's promise.
+    let (builder, name, policy) = unsafe {
+        (
+            borrow_mut(builder)?,
+            argument::text(name, name_length, "name")?,
+            argument::input(policy, "policy", &mut scratch)?,
+        )
+    };
+    if name.is_empty() {
+        return Err(Failure::argument("name", "is NULL or empty"));
+    }
+    if policy.select.is_none() {
+        return Err(Failure::argument("policy", "has no select callback"));
+    }
+    if !Registration::knows(policy.flags) {
+        return Err(Failure::argument("policy.flags", "has bits of no known meaning"));
+    }
+    // A factory of its own checks the name against the built-in ones and those added before.
+    let mut factory = PolicyFactory::with_builtins();
+    for taken in builder.policies.iter().map(|known| known.name.as_str()).chain([name]) {
+        factory.register(taken, |_| Err(pointsman_core::PolicyError::Failed(String::new())))?;
+    }
+    builder.policies.push(Arc::new(Registration::new(name, *policy)));
+    Ok(())
+}
+
+/// # Safety
+/// See the export.
+unsafe fn set_log(
+    builder: *mut pointsman_builder,
+    level: i32,
+    callback: pointsman_log_callback,
+    user_data: *mut c_void,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let builder = unsafe { borrow_mut(builder) }?;
+    if !(0..=POINTSMAN_LOG_DEBUG).contains(&level) {
+        return Err(Failure::argument("level", "is none of the POINTSMAN_LOG_ levels"));
+    }
+    builder.log = match callback {
+        Some(_) => Log { callback, user_data, level },
+        None => Log::NONE,
+    };
+    Ok(())
+}
+
+/// # Safety
+/// See the export.
+unsafe fn set_decision_log(
+    builder: *mut pointsman_builder,
+    every: u32,
+    callback: pointsman_decision_callback,
+    user_data: *mut c_void,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let builder = unsafe { borrow_mut(builder) }?;
+    if every == 0 {
+        return Err(Failure::argument("every", "is 0"));
+    }
+    builder.decision_log = callback.map(|callback| DecisionLog { every, callback, user_data });
+    Ok(())
+}
+
+/// # Safety
+/// See the export.
+unsafe fn build(
+    builder: *const pointsman_builder,
+    router: *mut *mut pointsman_router,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let (builder, place) = unsafe { (borrow(builder)?, Place::new(router, "router")?) };
+    if in_callback() {
+        return Err(Failure::InCallback);
+    }
+    let mut factory = PolicyFactory::with_builtins();
+    for registration in &builder.policies {
+        let made_by = Arc::clone(registration);
+        factory.register(registration.name.as_str(), move |options| made_by.create(options))?;
+    }
+    let mut core = Router::builder().config(builder.config.clone()).factory(factory);
+    if let Some(log) = builder.decision_log {
+        core = core.decision_log(log.every, move |record| log.write(record));
+    }
+    let built = core.build()?;
+    place.write(hand_out(built, builder.log));
+    Ok(())
+}

@@ -1,0 +1,28 @@
+//! The C interface of pointsman. Nothing of routing is decided here: every function checks its
+//! arguments, calls the router, and translates the answer.
+//!
+//! The header `include/pointsman.h` is generated from these files, one section for each; its
+//! comments are the comments here, written for C readers.
+//!
+//! - [`boundary`]: the macro that makes every export, and with it the panic boundary.
+//! - [`status`]: status codes, and errors as codes and messages.
+//! - [`argument`]: pointers, strings, arrays and sized structs, checked once.
+//! - [`version`], [`router`], [`builder`], [`worker`], [`request`], [`route`], [`fingerprint`],
+//!   [`metrics`], [`policy`], [`log`]: the interface itself.
+
+#[macro_use]
+mod boundary;
+#[macro_use]
+mod argument;
+pub mod builder;
+pub mod fingerprint;
+pub mod log;
+pub mod metrics;
+pub mod policy;
+pub mod request;
+pub mod route;
+pub mod router;
+pub mod status;
+mod unwind;
+pub mod version;
+pub mod worker;

@@ -1,0 +1,154 @@
+//! Where the library may say what it does.
+
+use std::ffi::{c_char, c_void};
+use std::fmt;
+
+use pointsman_core::DecisionRecord;
+
+use crate::policy::Inside;
+use crate::status::Text;
+
+/// The library failed by a bug of its own.
+pub const POINTSMAN_LOG_ERROR: i32 = 1;
+/// A request found no worker.
+pub const POINTSMAN_LOG_WARNING: i32 = 2;
+/// Workers came, went or were changed; a policy was switched.
+pub const POINTSMAN_LOG_INFO: i32 = 3;
+/// Every decision, as the line of pointsman_selection_print.
+pub const POINTSMAN_LOG_DEBUG: i32 = 4;
+
+/// Receives messages. Called on the thread that caused the message, before the call that caused it
+/// returns, possibly by several threads at once; no lock is held. message is UTF-8, NUL-terminated,
+/// at most 1,023 bytes without a line end, and valid during the call only.
+///
+/// It must return, not throw, and must not call functions of the library that change the router
+/// (they answer POINTSMAN_IN_CALLBACK).
+#[allow(non_camel_case_types)]
+pub type pointsman_log_callback = Option<
+    unsafe extern "C" fn(user_data: *mut c_void, level: i32, message: *const c_char, length: usize),
+>;
+
+/// One decision, for the decision log. Belongs to the library and is valid during the call.
+#[allow(non_camel_case_types)]
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct pointsman_decision_record {
+    /// sizeof this struct in the library.
+    pub size: u32,
+    /// The role that a worker was chosen for: one of the POINTSMAN_ROLE_ constants.
+    pub role: u32,
+    /// When, by the router's clock or as told.
+    pub now: u64,
+    /// The request's ticket.
+    pub ticket: u64,
+    /// Who was chosen.
+    pub worker: u64,
+    /// The best of those not chosen; 0 where the policy did not compare.
+    pub runner_up: u64,
+    /// What the policy minimised.
+    pub score: f64,
+    /// The same for the runner-up.
+    pub runner_up_score: f64,
+    /// Why: one of the POINTSMAN_REASON_ constants.
+    pub reason: u32,
+    /// Leading tokens of the prompt that the worker is believed to hold.
+    pub matched_tokens: u32,
+    /// Tokens of the prompt.
+    pub total_tokens: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+/// Receives decisions, on the thread that asked, before pointsman_select returns. It must return, not
+/// throw, and must not call functions of the library that change the router.
+#[allow(non_camel_case_types)]
+pub type pointsman_decision_callback =
+    Option<unsafe extern "C" fn(user_data: *mut c_void, record: *const pointsman_decision_record)>;
+
+/// A host's decision log.
+#[derive(Clone, Copy)]
+pub(crate) struct DecisionLog {
+    pub(crate) every: u32,
+    pub(crate) callback: unsafe extern "C" fn(*mut c_void, *const pointsman_decision_record),
+    pub(crate) user_data: *mut c_void,
+}
+
+// SAFETY: whoever registers a callback promises that any thread may call it with its user data.
+unsafe impl Send for DecisionLog {}
+// SAFETY: as above.
+unsafe impl Sync for DecisionLog {}
+
+impl DecisionLog {
+    pub(crate) fn write(&self, record: &DecisionRecord) {
+        let (runner_up, runner_up_score) =
+            record.runner_up.map_or((0, 0.0), |other| (other.worker.to_raw(), other.score));
+        let raw = pointsman_decision_record {
+            size: size_of::<pointsman_decision_record>() as u32,
+            role: record.role.index() as u32,
+            now: record.now,
+            ticket: record.ticket.to_raw(),
+            worker: record.worker.to_raw(),
+            runner_up,
+            score: record.score,
+            runner_up_score,
+            reason: record.reason as u32,
+            matched_tokens: record.matched_tokens,
+            total_tokens: record.total_tokens,
+            reserved: 0,
+        };
+        let _inside = Inside::enter();
+        // SAFETY: the host's promise at registration; the record is valid during the call.
+        unsafe { (self.callback)(self.user_data, &raw) };
+    }
+}
+
+/// A host's log.
+#[derive(Clone, Copy)]
+pub(crate) struct Log {
+    pub(crate) callback: pointsman_log_callback,
+    pub(crate) user_data: *mut c_void,
+    /// The most talkative level that the host wants; 0 wants nothing.
+    pub(crate) level: i32,
+}
+
+// SAFETY: whoever registers a callback promises that any thread may call it with its user data.
+unsafe impl Send for Log {}
+// SAFETY: as above.
+unsafe impl Sync for Log {}
+
+impl Log {
+    pub(crate) const NONE: Log = Log { callback: None, user_data: std::ptr::null_mut(), level: 0 };
+
+    #[inline(always)]
+    pub(crate) fn wants(&self, level: i32) -> bool {
+        level <= self.level
+    }
+
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn write(&self, level: i32, message: fmt::Arguments<'_>) {
+        let Some(callback) = self.callback else { return };
+        let mut text = Text::<1024>::new();
+        text.set(message);
+        let _inside = Inside::enter();
+        // SAFETY: the host's promise at registration; the text is valid and NUL-terminated.
+        unsafe { callback(self.user_data, level, text.as_ptr(), text.as_bytes().len()) };
+    }
+}
+
+/// Writes to a log if it wants the level; formats nothing otherwise.
+macro_rules! write {
+    ($log:expr, $level:ident, $($message:tt)*) => {
+        if $log.wants($crate::log::level::$level) {
+            $log.write($crate::log::level::$level, format_args!($($message)*));
+        }
+    };
+}
+pub(crate) use write;
+
+/// The levels under short names, for [`write!`].
+pub(crate) mod level {
+    pub(crate) use super::{
+        POINTSMAN_LOG_DEBUG as DEBUG, POINTSMAN_LOG_INFO as INFO, POINTSMAN_LOG_WARNING as WARNING,
+    };
+}

@@ -1,0 +1,481 @@
+//! Routing: select, first token, progress, complete.
+
+use std::ffi::c_char;
+use std::fmt::Write as _;
+use std::mem::MaybeUninit;
+
+use pointsman_core::{
+    Chosen, Outcome, Reason, Role, RoutingError, RunnerUp, Ticket, Usage, WorkerId,
+};
+
+use crate::argument::{self, Output};
+use crate::log;
+use crate::request::{self, pointsman_request};
+use crate::router::{borrow, pointsman_router, time};
+use crate::status::{Failure, pointsman_status};
+use crate::worker::known;
+
+/// No index.
+pub const POINTSMAN_NONE: u32 = 0xffff_ffff;
+/// A number of tokens that is not known.
+pub const POINTSMAN_UNKNOWN: u32 = 0xffff_ffff;
+
+/// A random draw.
+pub const POINTSMAN_REASON_RANDOM: u32 = 0;
+/// Its turn.
+pub const POINTSMAN_REASON_ROUND_ROBIN: u32 = 1;
+/// The less loaded of two random candidates.
+pub const POINTSMAN_REASON_POWER_OF_TWO: u32 = 2;
+/// It holds the longest part of the prompt.
+pub const POINTSMAN_REASON_PREFIX_MATCH: u32 = 3;
+/// Least loaded, as no worker holds enough of the prompt.
+pub const POINTSMAN_REASON_LEAST_LOADED: u32 = 4;
+/// Least loaded, as the loads are out of balance.
+pub const POINTSMAN_REASON_IMBALANCED: u32 = 5;
+/// Least work to wait for and to cause.
+pub const POINTSMAN_REASON_LEAST_WORK: u32 = 6;
+/// The rendezvous worker of the routing key.
+pub const POINTSMAN_REASON_ROUTING_KEY: u32 = 7;
+/// The only candidate.
+pub const POINTSMAN_REASON_ONLY_CANDIDATE: u32 = 8;
+/// Least resident KV tokens, for decode.
+pub const POINTSMAN_REASON_LEAST_RESIDENT: u32 = 9;
+/// A reason of the host's own policy.
+pub const POINTSMAN_REASON_CUSTOM: u32 = 10;
+
+/// The worker answered in full.
+pub const POINTSMAN_OUTCOME_SUCCESS: u32 = 0;
+/// The client went away.
+pub const POINTSMAN_OUTCOME_CLIENT_CANCELLED: u32 = 1;
+/// The request was the client's fault (4xx).
+pub const POINTSMAN_OUTCOME_CLIENT_ERROR: u32 = 2;
+/// The worker failed: refused or broke the connection, or answered 5xx. Counts against its health.
+pub const POINTSMAN_OUTCOME_WORKER_ERROR: u32 = 3;
+/// The worker did not answer in time. Counts against its health.
+pub const POINTSMAN_OUTCOME_TIMEOUT: u32 = 4;
+/// The worker asked for a pause (429, 503): its weight is lowered for retry_after nanoseconds.
+pub const POINTSMAN_OUTCOME_OVERLOADED: u32 = 5;
+/// Nobody completed the ticket in time. Told by the library, never to it.
+pub const POINTSMAN_OUTCOME_EXPIRED: u32 = 6;
+
+/// The chosen worker, why it was chosen, and the ticket: the duty to call pointsman_complete once.
+#[allow(non_camel_case_types)]
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct pointsman_selection {
+    /// Set by POINTSMAN_SELECTION_INIT.
+    pub size: u32,
+    /// One of the POINTSMAN_REASON_ constants.
+    pub reason: u32,
+    /// The ticket; 0 if the table was full: the request is not tracked, and completing it is
+    /// harmless.
+    pub ticket: u64,
+    /// The worker's id.
+    pub worker: u64,
+    /// The host's own number, given at registration.
+    pub user_data: u64,
+    /// The best of those not chosen, where the policy compared; else 0.
+    pub runner_up: u64,
+    /// What the policy minimised, in its own unit; 0 where it compared nothing.
+    pub score: f64,
+    /// The same for the runner-up.
+    pub runner_up_score: f64,
+    /// Leading tokens of the prompt that the worker is believed to hold.
+    pub matched_tokens: u32,
+    /// Tokens of the prompt; estimated where only bytes are known.
+    pub total_tokens: u32,
+}
+
+/// How a request ended.
+#[allow(non_camel_case_types)]
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct pointsman_completion {
+    /// Set by POINTSMAN_COMPLETION_INIT.
+    pub size: u32,
+    /// One of the POINTSMAN_OUTCOME_ constants; success by default.
+    pub outcome: u32,
+    /// Nanoseconds until an overloaded worker takes its full share again.
+    pub retry_after: u64,
+    /// Tokens of the prompt as the worker reports them; POINTSMAN_UNKNOWN by default.
+    pub prompt_tokens: u32,
+    /// Of these, found in its cache; POINTSMAN_UNKNOWN by default.
+    pub cached_tokens: u32,
+    /// Tokens generated; POINTSMAN_UNKNOWN by default.
+    pub completion_tokens: u32,
+    /// Whose outcome it is, in a pair: POINTSMAN_ROLE_PREFILL or POINTSMAN_ROLE_DECODE; by default
+    /// (POINTSMAN_ROLE_REGULAR) the prefill worker's until the first token, then the decode worker's.
+    pub blamed_role: u32,
+    /// When it ended; POINTSMAN_NOW by default.
+    pub now: u64,
+}
+
+sized!(pointsman_selection, pointsman_completion);
+
+export! {
+    /// Names the worker for a request and charges it. O(1) for policies that do not read the prompt;
+    /// else each byte of the prompt is read once. Uses at most 48 KiB of stack.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NO_WORKER, POINTSMAN_ALL_BUSY,
+    /// POINTSMAN_BAD_FINGERPRINT, POINTSMAN_POLICY_FAILED. Nothing is charged then.
+    fn pointsman_select(
+        router: *const pointsman_router,
+        request: *const pointsman_request,
+        selection: *mut pointsman_selection,
+    ) -> pointsman_status => select;
+
+    /// Names a prefill and a decode worker for a request, as one decision under one ticket, which
+    /// both selections carry.
+    ///
+    /// Errors: as pointsman_select, and POINTSMAN_NO_PAIR.
+    fn pointsman_select_pair(
+        router: *const pointsman_router,
+        request: *const pointsman_request,
+        prefill: *mut pointsman_selection,
+        decode: *mut pointsman_selection,
+    ) -> pointsman_status => select_pair;
+
+    /// The prompt is computed; cached_tokens of it came from the worker's cache (POINTSMAN_UNKNOWN if
+    /// it does not say). A pair's prefill worker gets its load back. Optional for single workers.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_ALREADY_CLOSED,
+    /// POINTSMAN_ALREADY_REPORTED.
+    fn pointsman_first_token(
+        router: *const pointsman_router,
+        ticket: u64,
+        cached_tokens: u32,
+        now: u64,
+    ) -> pointsman_status => first_token;
+
+    /// The request is alive: its deadline starts afresh. Only needed by requests that may run longer
+    /// than the deadline, one hour by default.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_ALREADY_CLOSED.
+    fn pointsman_progress(
+        router: *const pointsman_router,
+        ticket: u64,
+        now: u64,
+    ) -> pointsman_status => progress;
+
+    /// The request is over: its load is given back. completion NULL is a success of which nothing
+    /// else is known. To be called once for each ticket; a second or late call is an error that harms
+    /// nothing, and ticket 0 is no error.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_ALREADY_CLOSED.
+    fn pointsman_complete(
+        router: *const pointsman_router,
+        ticket: u64,
+        completion: *const pointsman_completion,
+    ) -> pointsman_status => complete;
+
+    /// Writes a selection as one line of JSON and a final NUL into buffer: the record of the
+    /// decision, for the host's log. length may be NULL; it gets the length without the NUL. router
+    /// may be NULL; the URLs are left out then.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_BUFFER_TOO_SMALL, where length is written
+    /// nevertheless.
+    fn pointsman_selection_print(
+        router: *const pointsman_router,
+        selection: *const pointsman_selection,
+        buffer: *mut c_char,
+        capacity: usize,
+        length: *mut usize,
+    ) -> pointsman_status => print;
+
+    /// A reason's name, as in metrics; "unknown" for a number that is none. Never NULL; static.
+    fn pointsman_reason_string(reason: u32) -> *const c_char => reason_string;
+
+    /// An outcome's name, as in metrics; "unknown" for a number that is none. Never NULL; static.
+    fn pointsman_outcome_string(outcome: u32) -> *const c_char => outcome_string;
+}
+
+/// # Safety
+/// See the export.
+#[inline(always)]
+unsafe fn select(
+    router: *const pointsman_router,
+    request: *const pointsman_request,
+    selection: *mut pointsman_selection,
+) -> Result<(), Failure> {
+    let (mut scratch, mut labels) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+    // SAFETY: the caller's promise.
+    let (handle, output, raw) = unsafe {
+        (
+            borrow(router)?,
+            Output::new(selection, "selection")?,
+            argument::input(request, "request", &mut scratch)?,
+        )
+    };
+    // SAFETY: the caller's promise.
+    let request = unsafe { request::read(raw, &mut labels) }?;
+    let selected = match handle.router.select_at(&request, time(&handle.router, raw.now)) {
+        Ok(selected) => selected,
+        Err(error) => return Err(refused(handle, error)),
+    };
+    let chosen = pointsman_selection {
+        size: size_of::<pointsman_selection>() as u32,
+        reason: selected.reason() as u32,
+        ticket: 0,
+        worker: selected.worker().to_raw(),
+        user_data: selected.user_data(),
+        runner_up: selected.runner_up().map_or(0, |other| other.worker.to_raw()),
+        score: selected.score(),
+        runner_up_score: selected.runner_up().map_or(0.0, |other| other.score),
+        matched_tokens: selected.matched_tokens(),
+        total_tokens: selected.total_tokens(),
+    };
+    let chosen = pointsman_selection { ticket: selected.into_ticket().to_raw(), ..chosen };
+    output.write(chosen);
+    if handle.log.wants(log::level::DEBUG) {
+        note(handle, "selected", &chosen);
+    }
+    Ok(())
+}
+
+/// # Safety
+/// See the export.
+unsafe fn select_pair(
+    router: *const pointsman_router,
+    request: *const pointsman_request,
+    prefill: *mut pointsman_selection,
+    decode: *mut pointsman_selection,
+) -> Result<(), Failure> {
+    let (mut scratch, mut labels) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+    // SAFETY: the caller's promise.
+    let (handle, prefill, decode, raw) = unsafe {
+        (
+            borrow(router)?,
+            Output::new(prefill, "prefill")?,
+            Output::new(decode, "decode")?,
+            argument::input(request, "request", &mut scratch)?,
+        )
+    };
+    // SAFETY: the caller's promise.
+    let request = unsafe { request::read(raw, &mut labels) }?;
+    let pair = match handle.router.select_pair_at(&request, time(&handle.router, raw.now)) {
+        Ok(pair) => pair,
+        Err(error) => return Err(refused(handle, error)),
+    };
+    let ticket = pair.ticket().to_raw();
+    let (first, second) = (of_chosen(&pair.prefill(), ticket), of_chosen(&pair.decode(), ticket));
+    let _ = pair.into_ticket();
+    prefill.write(first);
+    decode.write(second);
+    if handle.log.wants(log::level::DEBUG) {
+        note(handle, "prefill", &first);
+        note(handle, "decode", &second);
+    }
+    Ok(())
+}
+
+fn of_chosen(chosen: &Chosen<'_>, ticket: u64) -> pointsman_selection {
+    let (runner_up, runner_up_score) =
+        chosen.runner_up().map_or((0, 0.0), |RunnerUp { worker, score }| (worker.to_raw(), score));
+    pointsman_selection {
+        size: size_of::<pointsman_selection>() as u32,
+        reason: chosen.reason() as u32,
+        ticket,
+        worker: chosen.worker().to_raw(),
+        user_data: chosen.user_data(),
+        runner_up,
+        score: chosen.score(),
+        runner_up_score,
+        matched_tokens: chosen.matched_tokens(),
+        total_tokens: chosen.total_tokens(),
+    }
+}
+
+#[cold]
+fn refused(handle: &pointsman_router, error: RoutingError) -> Failure {
+    log::write!(handle.log, WARNING, "{error}");
+    error.into()
+}
+
+#[cold]
+fn note(handle: &pointsman_router, what: &str, chosen: &pointsman_selection) {
+    let line = line_of(Some(handle), chosen);
+    log::write!(handle.log, DEBUG, "{what} {line}");
+}
+
+/// # Safety
+/// See the export.
+unsafe fn first_token(
+    router: *const pointsman_router,
+    ticket: u64,
+    cached_tokens: u32,
+    now: u64,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let router = &unsafe { borrow(router) }?.router;
+    let cached = known(cached_tokens);
+    Ok(router.first_token_at(Ticket::from_raw(ticket), cached, time(router, now))?)
+}
+
+/// # Safety
+/// See the export.
+unsafe fn progress(router: *const pointsman_router, ticket: u64, now: u64) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let router = &unsafe { borrow(router) }?.router;
+    Ok(router.progress_at(Ticket::from_raw(ticket), time(router, now))?)
+}
+
+/// # Safety
+/// See the export.
+#[inline(always)]
+unsafe fn complete(
+    router: *const pointsman_router,
+    ticket: u64,
+    completion: *const pointsman_completion,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let router = &unsafe { borrow(router) }?.router;
+    let ticket = Ticket::from_raw(ticket);
+    if completion.is_null() {
+        let now = router.now();
+        return Ok(router.complete_at(ticket, Outcome::Success, Usage::default(), now)?);
+    }
+    let mut scratch = MaybeUninit::uninit();
+    // SAFETY: the caller's promise.
+    let end = unsafe { argument::input(completion, "completion", &mut scratch) }?;
+    let outcome = match end.outcome {
+        POINTSMAN_OUTCOME_SUCCESS => Outcome::Success,
+        _ => outcome_of(end)?,
+    };
+    let usage = Usage {
+        prompt_tokens: known(end.prompt_tokens),
+        cached_tokens: known(end.cached_tokens),
+        completion_tokens: known(end.completion_tokens),
+    };
+    let now = time(router, end.now);
+    let blamed = match end.blamed_role {
+        0 => return Ok(router.complete_at(ticket, outcome, usage, now)?),
+        role => crate::worker::role_of(role, "completion.blamed_role")?,
+    };
+    Ok(router.complete_blaming(ticket, blamed, outcome, usage, now)?)
+}
+
+fn outcome_of(end: &pointsman_completion) -> Result<Outcome, Failure> {
+    Ok(match end.outcome {
+        POINTSMAN_OUTCOME_CLIENT_CANCELLED => Outcome::ClientCancelled,
+        POINTSMAN_OUTCOME_CLIENT_ERROR => Outcome::ClientError,
+        POINTSMAN_OUTCOME_WORKER_ERROR => Outcome::WorkerError,
+        POINTSMAN_OUTCOME_TIMEOUT => Outcome::Timeout,
+        POINTSMAN_OUTCOME_OVERLOADED => Outcome::Overloaded { retry_after: end.retry_after },
+        _ => {
+            let problem = "is no outcome that a host can tell";
+            return Err(Failure::argument("completion.outcome", problem));
+        }
+    })
+}
+
+/// # Safety
+/// See the export.
+unsafe fn print(
+    router: *const pointsman_router,
+    selection: *const pointsman_selection,
+    buffer: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> Result<(), Failure> {
+    let mut scratch = MaybeUninit::uninit();
+    // SAFETY: the caller's promise.
+    let (handle, chosen) = unsafe {
+        (
+            if router.is_null() { None } else { Some(borrow(router)?) },
+            argument::input(selection, "selection", &mut scratch)?,
+        )
+    };
+    // SAFETY: the caller's promise.
+    unsafe { argument::copy_text(line_of(handle, chosen).as_bytes(), buffer, capacity, length) }
+}
+
+/// The record of a decision. Ids are strings, as JSON's numbers may not hold 64 bits.
+fn line_of(handle: Option<&pointsman_router>, chosen: &pointsman_selection) -> String {
+    let url = |worker: u64| {
+        let info = handle?.router.worker(WorkerId::from_raw(worker))?;
+        serde_json::to_string(&info.url).ok()
+    };
+    // Infinities and NaN, which only a host's own policy can bring about, are no JSON.
+    let number = |score: f64| if score.is_finite() { score } else { 0.0 };
+    let mut line = format!("{{\"ticket\":\"{}\",\"worker\":\"{}\"", chosen.ticket, chosen.worker);
+    // Writing to a string does not fail.
+    if let Some(url) = url(chosen.worker) {
+        let _ = write!(line, ",\"url\":{url}");
+    }
+    let reason = Reason::ALL.get(chosen.reason as usize).map_or("unknown", |r| r.as_str());
+    let _ = write!(
+        line,
+        ",\"user_data\":\"{}\",\"reason\":\"{reason}\",\"matched_tokens\":{},\"total_tokens\":{},\
+         \"score\":{}",
+        chosen.user_data,
+        chosen.matched_tokens,
+        chosen.total_tokens,
+        number(chosen.score),
+    );
+    if chosen.runner_up != 0 {
+        let _ = write!(line, ",\"runner_up\":\"{}\"", chosen.runner_up);
+        if let Some(url) = url(chosen.runner_up) {
+            let _ = write!(line, ",\"runner_up_url\":{url}");
+        }
+        let _ = write!(line, ",\"runner_up_score\":{}", number(chosen.runner_up_score));
+    }
+    line.push('}');
+    line
+}
+
+fn reason_string(reason: u32) -> *const c_char {
+    name_of(&REASONS, reason)
+}
+
+fn outcome_string(outcome: u32) -> *const c_char {
+    name_of(&OUTCOMES, outcome)
+}
+
+fn name_of(names: &[&'static std::ffi::CStr], number: u32) -> *const c_char {
+    names.get(number as usize).map_or(c"unknown", |name| name).as_ptr()
+}
+
+const REASONS: [&std::ffi::CStr; Reason::COUNT] = [
+    c"random",
+    c"round_robin",
+    c"power_of_two",
+    c"prefix_match",
+    c"least_loaded",
+    c"imbalanced",
+    c"least_work",
+    c"routing_key",
+    c"only_candidate",
+    c"least_resident",
+    c"custom",
+];
+
+const OUTCOMES: [&std::ffi::CStr; Outcome::NAMES.len()] = [
+    c"success",
+    c"client_cancelled",
+    c"client_error",
+    c"worker_error",
+    c"timeout",
+    c"overloaded",
+    c"expired",
+];
+
+/// The numbers here and in the core must not drift apart.
+const _: () = {
+    assert!(POINTSMAN_REASON_CUSTOM == Reason::Custom as u32);
+    assert!(crate::worker::POINTSMAN_ROLE_DECODE == Role::Decode as u32);
+};
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_the_core() {
+        for reason in Reason::ALL {
+            assert_eq!(REASONS[reason as usize].to_str(), Ok(reason.as_str()));
+        }
+        for (name, core) in OUTCOMES.iter().zip(Outcome::NAMES) {
+            assert_eq!(name.to_str(), Ok(core));
+        }
+    }
+}

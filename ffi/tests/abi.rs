@@ -1,0 +1,4 @@
+//! What the binary interface consists of, held against committed lists.
+
+#[test]
+fn a() {}

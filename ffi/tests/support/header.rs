@@ -1,0 +1,260 @@
+//! Generates the C header from the sources of this crate: one section per module, made by cbindgen.
+//!
+//! cbindgen does not look into macros, so the exports are unfolded first, from the same tokens that
+//! the macro gets.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use quote::{ToTokens, quote};
+use syn::parse::{Parse, ParseStream};
+
+/// The sections of the header, in the order of reading.
+const SECTIONS: [(&str, &str); 10] = [
+    ("version", "Version"),
+    ("status", "Errors"),
+    ("router", "Router"),
+    ("worker", "Workers"),
+    ("request", "Request"),
+    ("route", "Routing"),
+    ("fingerprint", "Fingerprints"),
+    ("metrics", "Metrics"),
+    ("log", "Log"),
+    ("policy", "Policies of the host's own"),
+];
+/// Sections whose types the sections above do not use.
+const LAST: (&str, &str) = ("builder", "Builder");
+
+/// Fields whose INIT value is not zero.
+const DEFAULTS: [(&str, &str, &str); 14] = [
+    ("pointsman_label", "key_length", "POINTSMAN_NUL_TERMINATED"),
+    ("pointsman_label", "value_length", "POINTSMAN_NUL_TERMINATED"),
+    ("pointsman_worker_spec", "url_length", "POINTSMAN_NUL_TERMINATED"),
+    ("pointsman_worker_spec", "group_length", "POINTSMAN_NUL_TERMINATED"),
+    ("pointsman_worker_spec", "weight", "1.0"),
+    ("pointsman_load", "kv_used_tokens", "UINT64_MAX"),
+    ("pointsman_load", "kv_total_tokens", "UINT64_MAX"),
+    ("pointsman_request", "cache_namespace_length", "POINTSMAN_NUL_TERMINATED"),
+    ("pointsman_request", "routing_key_length", "POINTSMAN_NUL_TERMINATED"),
+    ("pointsman_request", "expected_output_tokens", "POINTSMAN_UNKNOWN"),
+    ("pointsman_completion", "prompt_tokens", "POINTSMAN_UNKNOWN"),
+    ("pointsman_completion", "cached_tokens", "POINTSMAN_UNKNOWN"),
+    ("pointsman_completion", "completion_tokens", "POINTSMAN_UNKNOWN"),
+    ("pointsman_body", "max_tokens", "POINTSMAN_UNKNOWN"),
+];
+
+/// One module's part of the interface.
+struct Section {
+    items: Vec<syn::Item>,
+    structs: Vec<syn::ItemStruct>,
+    functions: Vec<String>,
+}
+
+/// One line of an `export!`.
+struct Export {
+    attributes: Vec<syn::Attribute>,
+    signature: syn::Signature,
+}
+
+impl Parse for Export {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let attributes = input.call(syn::Attribute::parse_outer)?;
+        let signature = input.parse()?;
+        input.parse::<syn::Token![=>]>()?;
+        input.parse::<syn::Path>()?;
+        input.parse::<syn::Token![;]>()?;
+        Ok(Export { attributes, signature })
+    }
+}
+
+struct Exports(Vec<Export>);
+
+impl Parse for Exports {
+    fn parse(input: ParseStream<'_>) -> syn::Result<Self> {
+        let mut exports = Vec::new();
+        while !input.is_empty() {
+            exports.push(input.parse()?);
+        }
+        Ok(Exports(exports))
+    }
+}
+
+fn sections() -> impl Iterator<Item = (&'static str, &'static str)> {
+    SECTIONS.into_iter().chain([LAST])
+}
+
+fn read(module: &str) -> Section {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(format!("{module}.rs"));
+    let source = std::fs::read_to_string(&path).unwrap();
+    let file = syn::parse_file(&source).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let mut section = Section { items: Vec::new(), structs: Vec::new(), functions: Vec::new() };
+    for item in file.items {
+        match &item {
+            syn::Item::Macro(call) if call.mac.path.is_ident("export") => {
+                let Exports(exports) = call.mac.parse_body().unwrap();
+                for Export { attributes, signature } in exports {
+                    section.functions.push(signature.ident.to_string());
+                    section.items.push(syn::parse_quote! {
+                        #(#attributes)*
+                        #[unsafe(no_mangle)]
+                        pub unsafe extern "C" #signature {}
+                    });
+                }
+            }
+            syn::Item::Struct(it) if it.ident.to_string().starts_with("pointsman_") => {
+                let is_c = it.attrs.iter().any(|a| a.path().is_ident("repr"));
+                if is_c {
+                    section.structs.push(it.clone());
+                }
+                section.items.push(item);
+            }
+            syn::Item::Type(it) if it.ident.to_string().starts_with("pointsman_") => {
+                section.items.push(item);
+            }
+            syn::Item::Const(it)
+                if it.ident.to_string().starts_with("POINTSMAN_")
+                    && it.ident != "POINTSMAN_NUL_TERMINATED" =>
+            {
+                section.items.push(item);
+            }
+            _ => {}
+        }
+    }
+    section
+}
+
+/// The names of all exported functions.
+pub fn functions() -> Vec<String> {
+    sections().flat_map(|(module, _)| read(module).functions).collect()
+}
+
+/// The names of all structs that cross the boundary, with their fields.
+pub fn structs() -> Vec<(String, Vec<String>)> {
+    let of = |it: &syn::ItemStruct| {
+        let fields = it.fields.iter().filter_map(|f| f.ident.as_ref()).map(ToString::to_string);
+        (it.ident.to_string(), fields.collect())
+    };
+    sections()
+        .flat_map(|(module, _)| read(module).structs.iter().map(of).collect::<Vec<_>>())
+        .collect()
+}
+
+fn type_name(item: &syn::Item) -> Option<String> {
+    match item {
+        syn::Item::Struct(it) => Some(it.ident.to_string()),
+        syn::Item::Type(it) => Some(it.ident.to_string()),
+        _ => None,
+    }
+}
+
+fn bindings(section: &Section) -> String {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let source = directory.join(format!("header_{}.rs", std::process::id()));
+    let items = &section.items;
+    std::fs::write(&source, quote!(#(#items)*).to_string()).unwrap();
+    let mut config = cbindgen::Config {
+        language: cbindgen::Language::C,
+        no_includes: true,
+        style: cbindgen::Style::Both,
+        usize_is_size_t: true,
+        documentation_style: cbindgen::DocumentationStyle::C99,
+        line_length: 100,
+        tab_width: 4,
+        ..Default::default()
+    };
+    // Also what no function of this section mentions.
+    config.export.include = items.iter().filter_map(type_name).collect();
+    let mut text = Vec::new();
+    cbindgen::Builder::new()
+        .with_config(config)
+        .with_src(&source)
+        .generate()
+        .unwrap()
+        .write(&mut text);
+    std::fs::remove_file(&source).unwrap();
+    String::from_utf8(text).unwrap()
+}
+
+/// The macro that sets up a struct: every field in order, so that no compiler warns.
+fn init_macro(it: &syn::ItemStruct) -> String {
+    let name = it.ident.to_string();
+    let fields = it.fields.iter().map(|field| {
+        let field_name = field.ident.as_ref().map(ToString::to_string).unwrap_or_default();
+        if field_name == "size" {
+            return format!("(uint32_t)sizeof({name})");
+        }
+        let default = DEFAULTS.iter().find(|(of, which, _)| *of == name && *which == field_name);
+        let kind = field.ty.to_token_stream().to_string();
+        match default {
+            Some((_, _, value)) => (*value).to_owned(),
+            None if kind.starts_with('*') || kind.starts_with("Option") => "NULL".to_owned(),
+            None if kind == "f64" => "0.0".to_owned(),
+            None => "0".to_owned(),
+        }
+    });
+    let mut text = format!("#define {}_INIT", name.to_uppercase());
+    let mut line = String::from(" \\\n    {");
+    let fields: Vec<String> = fields.collect();
+    for (i, field) in fields.iter().enumerate() {
+        let piece = if i + 1 < fields.len() { format!("{field}, ") } else { field.clone() };
+        if line.trim_start_matches(" \\\n").len() + piece.len() > 92 {
+            text.push_str(line.trim_end());
+            line = String::from(" \\\n     ");
+        }
+        line.push_str(&piece);
+    }
+    text.push_str(&line);
+    text.push_str("}\n");
+    text
+}
+
+/// Structs that only the library fills, so that nobody sets them up.
+const LIBRARY_ONLY: [&str; 5] = [
+    "pointsman_candidates",
+    "pointsman_request_view",
+    "pointsman_event",
+    "pointsman_decision",
+    "pointsman_decision_record",
+];
+
+/// The whole header.
+pub fn generate() -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    let numbers: Vec<u32> = version.split('.').map(|part| part.parse().unwrap()).collect();
+    let mut header = include_str!("preamble.h")
+        .replace("@VERSION@", version)
+        .replace("@MAJOR@", &numbers[0].to_string())
+        .replace("@MINOR@", &numbers[1].to_string())
+        .replace("@PATCH@", &numbers[2].to_string());
+    for (module, title) in sections() {
+        let section = read(module);
+        let _ = write!(header, "\n/* ---- {title} {}*/\n\n", "-".repeat(88 - title.len()) + " ");
+        header.push_str(tidy(&bindings(&section)).trim());
+        header.push('\n');
+        for it in &section.structs {
+            if !LIBRARY_ONLY.contains(&it.ident.to_string().as_str()) {
+                header.push('\n');
+                header.push_str(&init_macro(it));
+            }
+        }
+    }
+    header.push_str("\n#ifdef __cplusplus\n}\n#endif\n\n#endif\n");
+    header
+}
+
+/// One blank line at most, no space at line ends, types by one name only.
+fn tidy(text: &str) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for line in text.lines().map(str::trim_end) {
+        if line.is_empty() && lines.last().is_none_or(String::is_empty) {
+            continue;
+        }
+        let defines = line.starts_with("typedef struct");
+        lines.push(if defines {
+            line.to_owned()
+        } else {
+            line.replace("struct pointsman", "pointsman")
+        });
+    }
+    lines.join("\n") + "\n"
+}

@@ -1,0 +1,53 @@
+/*
+ * pointsman @VERSION@: names the LLM worker that should serve a request, inside the host's process.
+ *
+ * Generated from the library's sources by its tests; do not edit.
+ *
+ * Conventions
+ *   Functions return a status; they write their outputs only if it is POINTSMAN_OK. The one exception
+ *   is the length that comes with POINTSMAN_BUFFER_TOO_SMALL. pointsman_last_error tells more.
+ *   NULL is refused unless a function's comment allows it.
+ *   Structs begin with their size, and are set up by their INIT macro, so that later versions can
+ *   append fields. Never copy an INIT macro's fields by hand.
+ *   Text comes with its length in bytes, or with POINTSMAN_NUL_TERMINATED instead. It is UTF-8
+ *   unless said otherwise.
+ *   Whatever is passed in is borrowed until the call returns. Whatever is kept is copied.
+ *   Unless said otherwise, any function may be called by any number of threads at once.
+ *
+ *     pointsman_router *router;
+ *     pointsman_router_new(NULL, 0, &router);
+ *     pointsman_worker_spec spec = POINTSMAN_WORKER_SPEC_INIT;
+ *     spec.url = "http://10.0.0.7:8000";
+ *     pointsman_worker_add(router, &spec, POINTSMAN_NOW, NULL);
+ *
+ *     pointsman_request request = POINTSMAN_REQUEST_INIT;
+ *     request.prompt_kind = POINTSMAN_PROMPT_TEXT;
+ *     request.prompt = text;
+ *     request.prompt_length = text_length;
+ *     pointsman_selection chosen = POINTSMAN_SELECTION_INIT;
+ *     if (pointsman_select(router, &request, &chosen) == POINTSMAN_OK) {
+ *         ... send it to chosen.worker, and when the answer is complete ...
+ *         pointsman_complete(router, chosen.ticket, NULL);
+ *     }
+ */
+#ifndef POINTSMAN_H
+#define POINTSMAN_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The version of this header; pointsman_version_number is the library's. */
+#define POINTSMAN_VERSION "@VERSION@"
+#define POINTSMAN_VERSION_MAJOR @MAJOR@
+#define POINTSMAN_VERSION_MINOR @MINOR@
+#define POINTSMAN_VERSION_PATCH @PATCH@
+#define POINTSMAN_VERSION_NUMBER \
+    ((uint32_t)(POINTSMAN_VERSION_MAJOR * 65536 + POINTSMAN_VERSION_MINOR * 256 + \
+                POINTSMAN_VERSION_PATCH))
+
+/* The length that stands for "up to the terminating NUL" wherever text is passed. */
+#define POINTSMAN_NUL_TERMINATED ((size_t)-1)
+
+#ifdef __cplusplus
+extern "C" {
+#endif

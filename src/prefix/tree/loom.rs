@@ -1,0 +1,130 @@
+//! Exhaustive interleavings of the protocols that the tree rests on, at a table of two sets of
+//! two nodes. Run with `RUSTFLAGS="--cfg pointsman_loom" cargo test --release --lib loom`.
+
+use loom::sync::Arc;
+use loom::thread;
+
+use super::record::Record;
+use super::slots::Slots;
+use super::table::{Kind, META, Meta, NODE_WORDS, RUN, Table};
+
+fn model(test: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(2);
+    builder.check(test);
+}
+
+/// A node whose every hash tells which key it belongs to.
+fn node(key: u64) -> [u64; NODE_WORDS] {
+    let mut words = [key; NODE_WORDS];
+    words[META] = Meta::new(0, RUN).0;
+    words
+}
+
+fn insert(table: &Table, key: u64) -> bool {
+    let home = table.home(key, Kind::Run);
+    table.insert(&home, 0x1f, 0x1f, |_| node(key)).is_some()
+}
+
+/// What a reader takes from a node belongs together, whoever replaces it meanwhile.
+#[test]
+fn loom_a_node_is_read_whole_or_not_at_all() {
+    model(|| {
+        let table = Arc::new(Table::new(2));
+        // Four nodes fill the table, so that the fifth replaces one.
+        (1..=4).for_each(|key| assert!(insert(&table, key)));
+        let writer = {
+            let table = table.clone();
+            thread::spawn(move || insert(&table, 5))
+        };
+        for key in [1, 5] {
+            let located = table.locate(table.home(key, Kind::Run));
+            if let Some(found) = table.read(&located, &[key; RUN]) {
+                assert_eq!((found.same, found.length), (RUN as u8, RUN as u8));
+            }
+        }
+        assert!(writer.join().unwrap());
+    });
+}
+
+/// Two writers of one set: one gives way, neither mixes its words with the other's.
+#[test]
+fn loom_writers_exclude_each_other() {
+    model(|| {
+        let table = Arc::new(Table::new(2));
+        let writer = {
+            let table = table.clone();
+            thread::spawn(move || insert(&table, 1))
+        };
+        let own = insert(&table, 2);
+        let other = writer.join().unwrap();
+        assert!(own || other);
+        for (key, written) in [(1, other), (2, own)] {
+            let found = table.probe(&table.home(key, Kind::Run), &[key; RUN]);
+            assert_eq!(found.map(|found| found.same), written.then_some(RUN as u8));
+        }
+    });
+}
+
+/// A refresh of a mark outside the lock never damages a tag.
+#[test]
+fn loom_touch_and_insert_keep_each_others_lanes() {
+    model(|| {
+        let table = Arc::new(Table::new(2));
+        assert!(insert(&table, 1));
+        let toucher = {
+            let table = table.clone();
+            thread::spawn(move || {
+                if let Some(found) = table.probe(&table.home(1, Kind::Run), &[1; RUN]) {
+                    table.touch(&found, 0x2f);
+                }
+            })
+        };
+        let inserted = insert(&table, 2);
+        toucher.join().unwrap();
+        assert!(table.probe(&table.home(1, Kind::Run), &[1; RUN]).is_some());
+        assert_eq!(table.probe(&table.home(2, Kind::Run), &[2; RUN]).is_some(), inserted);
+    });
+}
+
+/// An insert decided under an old registration leaves no record that the new one honours.
+#[test]
+fn loom_a_late_insert_is_refused_or_born_dead() {
+    loom::model(|| {
+        let slots = Arc::new(Slots::new(1));
+        let old = slots.register(0, None);
+        let inserter = {
+            let slots = slots.clone();
+            thread::spawn(move || {
+                let old = old.filter(|&old| slots.is_current(0, old))?;
+                let stamp = slots.advance(0, 3);
+                slots.is_current(0, old).then(|| Record::new(0, 3, stamp))
+            })
+        };
+        let new = slots.register(0, None);
+        let late = inserter.join().unwrap();
+        assert!(new.is_some_and(|new| slots.is_current(0, new)));
+        assert!(!late.is_some_and(|record| slots.is_resident(record)));
+    });
+}
+
+/// A removal that is over before a lookup begins hides everything.
+#[test]
+fn loom_nothing_is_resident_after_removal() {
+    loom::model(|| {
+        let slots = Arc::new(Slots::new(1));
+        let registration = slots.register(0, None);
+        let inserter = {
+            let slots = slots.clone();
+            thread::spawn(move || {
+                let stamp = slots.advance(0, 1);
+                let registration = registration.filter(|&r| slots.is_current(0, r));
+                registration.map(|_| Record::new(0, 1, stamp))
+            })
+        };
+        slots.unregister(0);
+        let record = inserter.join().unwrap();
+        assert!(!record.is_some_and(|record| slots.is_resident(record)));
+        assert_eq!(slots.registered(), 0);
+    });
+}

@@ -1,0 +1,210 @@
+//! Once warm, select and complete neither allocate nor free, by any policy and in any form.
+
+#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
+
+#[allow(dead_code)]
+#[path = "support/counting.rs"]
+mod counting;
+#[allow(dead_code)]
+mod support;
+
+use pointsman::{Outcome, Request, Role, Router, Usage, WorkerId, WorkerSpec};
+
+use counting::counted;
+use support::{POLICIES, add, policy};
+
+#[global_allocator]
+static ALLOCATOR: counting::Counting = counting::Counting;
+
+const ROUNDS: usize = 200;
+
+fn router(name: &str, workers: usize) -> Router {
+    let router = support::router(name);
+    for role in Role::ALL {
+        for i in 0..workers {
+            let spec = WorkerSpec::new(format!("http://{role}-{i}")).role(role);
+            let spec = spec.label("zone", if i % 2 == 0 { "a" } else { "b" });
+            // Unequal weights and limits, so that the costlier tables are in use.
+            add(&router, spec.weight(1.0 + (i % 3) as f64).max_in_flight(100));
+        }
+    }
+    router
+}
+
+/// Prompts that share beginnings, and some that share nothing.
+fn prompts() -> Vec<String> {
+    let shared = "You are a helpful assistant. ".repeat(100);
+    let lengths = [0, 10, 1_000, 10_000, 150_000];
+    let text = |i: usize| format!("{shared}{i} ").repeat(1 + lengths[i % 5] / 3_000);
+    let own = |i: usize| format!("{i:08}").repeat(1 + lengths[i % 5] / 8);
+    (0..30).map(text).chain((0..30).map(own)).collect()
+}
+
+const BODY: &[u8] = br#"{"model": "m", "stream": true, "messages": [
+    {"role": "system", "content": "You are a helpful assistant.\nBe brief."},
+    {"role": "user", "content": [{"type": "text", "text": "caf\u00e9?"}]}]}"#;
+
+const USAGE: Usage =
+    Usage { prompt_tokens: Some(700), cached_tokens: Some(300), completion_tokens: Some(9) };
+
+/// One request, in one of the ways in which hosts end them.
+fn single(router: &Router, request: &Request<'_>, way: usize) {
+    let Ok(selection) = router.select(request) else { return };
+    let _ = (selection.worker(), selection.user_data(), selection.reason(), selection.runner_up());
+    match way % 5 {
+        0 => drop(selection),
+        1 => selection.complete(Outcome::Success, Usage::default()).unwrap(),
+        2 => {
+            selection.first_token(Some(3)).unwrap();
+            selection.progress().unwrap();
+            selection.complete(Outcome::Success, USAGE).unwrap();
+        }
+        3 => {
+            let ticket = selection.into_ticket();
+            router.first_token(ticket, None).unwrap();
+            router.complete(ticket, Outcome::ClientError, USAGE).unwrap();
+            assert!(router.complete(ticket, Outcome::Success, USAGE).is_err());
+        }
+        // One failure, and a success right after it: nobody is ejected.
+        _ => {
+            let worker = selection.worker();
+            selection.complete(Outcome::WorkerError, USAGE).unwrap();
+            let again = router.select(&Request::none().allow(&[worker])).unwrap();
+            again.complete(Outcome::Success, USAGE).unwrap();
+        }
+    }
+}
+
+fn pair(router: &Router, request: &Request<'_>, way: usize) {
+    let Ok(pair) = router.select_pair(request) else { return };
+    let _ = (pair.prefill().worker(), pair.decode().worker());
+    match way % 3 {
+        0 => drop(pair),
+        1 => {
+            pair.first_token(Some(5)).unwrap();
+            pair.complete(Outcome::Success, USAGE).unwrap();
+        }
+        _ => {
+            let ticket = pair.into_ticket();
+            router.progress(ticket).unwrap();
+            router.complete(ticket, Outcome::Success, USAGE).unwrap();
+        }
+    }
+}
+
+/// Runs every round twice, to be warm and to be counted.
+#[track_caller]
+fn assert_none(told: &str, mut round: impl FnMut(usize)) {
+    (0..ROUNDS).for_each(&mut round);
+    let found = counted(|| (0..ROUNDS).for_each(&mut round));
+    assert_eq!(found, (0, 0), "allocations and frees: {told}");
+}
+
+#[test]
+fn plain_requests_of_every_kind() {
+    let prompts = prompts();
+    let tokens: Vec<u32> = (0..20_000).collect();
+    for name in POLICIES {
+        for workers in [1, 9, 200] {
+            let router = router(name, workers);
+            assert_none(&format!("{name}, {workers} workers"), |i| {
+                let text = &prompts[i % prompts.len()];
+                let kinds = [
+                    Request::none(),
+                    Request::text(text),
+                    Request::tokens(&tokens[i % 100..i * 90 % 20_000 + 100]),
+                    Request::json(BODY),
+                    Request::text(text).namespace("a model").routing_key("a session"),
+                    Request::none().routing_key("a session").expected_output_tokens(900),
+                ];
+                single(&router, &kinds[i % kinds.len()], i / kinds.len());
+                pair(&router, &kinds[i % kinds.len()], i / kinds.len());
+            });
+            support::assert_idle(&router);
+        }
+    }
+}
+
+#[test]
+fn fingerprints_in_a_buffer_of_the_host_s() {
+    let prompts = prompts();
+    for name in POLICIES {
+        let router = router(name, 9);
+        assert_none(name, |i| {
+            let mut buffer = [0; 256];
+            let request = Request::text(&prompts[i % prompts.len()]);
+            let fingerprint = router.fingerprint(&request, &mut buffer).unwrap();
+            single(&router, &Request::fingerprint(fingerprint), i);
+            pair(&router, &Request::fingerprint(fingerprint), i);
+        });
+    }
+}
+
+#[test]
+fn restricted_requests_and_refused_ones() {
+    for name in POLICIES {
+        let router = router(name, 40);
+        let all: Vec<WorkerId> = router.workers().iter().map(|status| status.info.id).collect();
+        let most = &all[..all.len() - 3];
+        let words = [0b1011, 0, u64::MAX];
+        assert_none(name, |i| {
+            let kinds = [
+                Request::none().exclude(&all[..i % all.len()]),
+                Request::none().exclude(most),
+                Request::none().allow(&all[i % all.len()..]),
+                Request::none().allow_slots(&words),
+                Request::none().labels(&[("zone", "b")]),
+                // Nobody is left.
+                Request::none().exclude(&all),
+                Request::none().allow(&[]),
+            ];
+            single(&router, &kinds[i % kinds.len()], i / kinds.len());
+            pair(&router, &kinds[i % kinds.len()], i / kinds.len());
+        });
+    }
+}
+
+#[test]
+fn a_full_ticket_table() {
+    for name in POLICIES {
+        let mut config = support::config(name);
+        config.max_tickets = 64;
+        let router = Router::new(config).unwrap();
+        Role::ALL.iter().for_each(|&role| drop(support::add_many(&router, role, 4)));
+        let held: Vec<_> = (0..64).map(|_| router.select(&Request::none()).unwrap()).collect();
+        assert_none(name, |i| {
+            let selection = router.select(&Request::none()).unwrap();
+            assert!(!selection.ticket().is_tracked());
+            drop(selection);
+            pair(&router, &Request::none(), i % 2);
+        });
+        drop(held);
+    }
+}
+
+#[test]
+fn right_after_a_switch_of_policies() {
+    let router = router("random", 9);
+    let mut held = Vec::new();
+    for name in POLICIES {
+        held.push(router.select(&Request::none()).unwrap().into_ticket());
+        router.set_policy(&policy(name)).unwrap();
+        assert_none(name, |i| single(&router, &Request::text("the prompt"), i));
+    }
+    // Completions reach policies that were replaced long ago.
+    let found = counted(|| {
+        for &ticket in &held {
+            router.first_token(ticket, None).unwrap();
+            router.complete(ticket, Outcome::Success, USAGE).unwrap();
+        }
+    });
+    assert_eq!(found, (0, 0));
+}
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(counted(|| drop(Box::new(5))), (1, 1));
+    let mut list = Vec::with_capacity(1);
+    assert_eq!(counted(|| list.extend([1, 2, 3])), (1, 1), "growing is both");
+}

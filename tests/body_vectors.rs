@@ -1,0 +1,42 @@
+//! The fingerprints of bodies are those of `data/body_reference.py`, whatever the format of the JSON.
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
+use pointsman::prefix::HashKey;
+use pointsman::request::body::{BodyOptions, read_body, read_value};
+use serde::Deserialize;
+use serde_json::Value;
+
+#[derive(Deserialize)]
+struct Vector {
+    key: String,
+    body: Value,
+    wire: String,
+}
+
+fn unhex(hex: &str) -> Vec<u8> {
+    let pairs = hex.as_bytes().chunks(2);
+    pairs.map(|pair| u8::from_str_radix(std::str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
+#[test]
+fn fingerprints_are_those_of_the_reference() {
+    let vectors: Vec<Vector> = serde_json::from_str(include_str!("data/bodies.json")).unwrap();
+    assert!(vectors.len() > 20);
+    for vector in vectors {
+        let key = HashKey::from_bytes(unhex(&vector.key).try_into().unwrap());
+        let options = BodyOptions::default();
+        let (compact, pretty) = (vector.body.to_string(), format!("{:#}", vector.body));
+        let mut out = [[0; 256]; 3];
+        let [first, second, third] = &mut out;
+        for read in [
+            read_body(&key, options, compact.as_bytes(), first).unwrap(),
+            read_body(&key, options, pretty.as_bytes(), second).unwrap(),
+            read_value(&key, options, &vector.body, third).unwrap(),
+        ] {
+            let print = read.fingerprint.unwrap();
+            let mut wire = vec![0; print.encoded_len()];
+            print.encode(&mut wire).unwrap();
+            assert_eq!(wire, unhex(&vector.wire), "{compact}");
+        }
+    }
+}
