@@ -1,12 +1,15 @@
 //! Random draws that many threads make at once without waiting for each other.
 //!
 //! SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators", OOPSLA 2014):
-//! the state advances by a constant, so one relaxed `fetch_add` claims a number, and a bijective
-//! mix makes it look random. Each stripe has a state of its own.
+//! the state advances by a constant, and a bijective mix makes it look random. Each stripe has a
+//! state of its own, which a load and a store advance: a locked exchange would cost as much as all
+//! the rest. Threads that share a stripe can therefore undo each other's steps. That repeats numbers
+//! of the stripe's past, which are as uniform as new ones; and as each thread mixes in a mark of its
+//! own, two threads that find the same state still draw different numbers.
 
 use rand::TryRng;
 
-use crate::stripe::Striped;
+use crate::stripe::{self, Striped};
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
@@ -46,11 +49,15 @@ impl Random {
     /// A uniform 64-bit number.
     #[inline]
     pub fn next(&self) -> u64 {
-        let state = match &self.states {
-            Source::Striped(states) => states.mine(),
-            Source::Seeded(state) => state,
-        };
-        mix(state.fetch_add(GAMMA, Relaxed).wrapping_add(GAMMA))
+        match &self.states {
+            Source::Striped(states) => {
+                let state = states.mine();
+                let next = state.load(Relaxed).wrapping_add(GAMMA);
+                state.store(next, Relaxed);
+                mix(next ^ stripe::thread_mark())
+            }
+            Source::Seeded(state) => mix(state.fetch_add(GAMMA, Relaxed).wrapping_add(GAMMA)),
+        }
     }
 
     /// A uniform number below `bound`; 0 if `bound` is 0. The bias is below `bound / 2^64`.

@@ -14,13 +14,19 @@ thread_local! {
     static MARK: u8 = const { 0 };
 }
 
+/// A number that no other living thread has.
+#[inline]
+pub(crate) fn thread_mark() -> u64 {
+    MARK.with(|mark| std::ptr::from_ref(mark) as u64)
+}
+
 /// The calling thread's stripe, below [`STRIPES`].
 ///
 /// Thread stacks, and with them thread-local blocks, lie whole pages apart; Fibonacci hashing of
 /// the page number spreads such arithmetic sequences evenly.
 #[inline]
 pub(crate) fn current() -> usize {
-    let page = MARK.with(|mark| std::ptr::from_ref(mark) as usize) as u64 >> 12;
+    let page = thread_mark() >> 12;
     (page.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - STRIPES.trailing_zeros())) as usize
 }
 

@@ -31,6 +31,7 @@ use std::sync::Arc;
 use self::builder::RouterBuilder;
 use self::config::{RouterConfig, SplitConfig};
 use self::core::{Core, Handle};
+use self::explain::DecisionLog;
 use self::finish::Ending;
 use self::route::{Pair, Single};
 use self::selection::{PairSelection, Selection};
@@ -188,12 +189,21 @@ impl Router {
         let handle = self.shared.handles.mine();
         match &self.core().log {
             None => self.core().route::<Single>(handle, request, now),
-            Some(log) => {
-                let selection = self.core().route::<Single>(handle, request, now)?;
-                log.offer(Role::Regular, &selection.chosen(), selection.ticket(), now);
-                Ok(selection)
-            }
+            Some(log) => self.select_logged(log, request, now),
         }
+    }
+
+    #[cold]
+    fn select_logged(
+        &self,
+        log: &DecisionLog,
+        request: &Request<'_>,
+        now: u64,
+    ) -> Result<Selection, RoutingError> {
+        let handle = self.shared.handles.mine();
+        let selection = self.core().route::<Single>(handle, request, now)?;
+        log.offer(Role::Regular, &selection.chosen(), selection.ticket(), now);
+        Ok(selection)
     }
 
     /// Names a prefill and a decode worker for a request, as one decision under one ticket.

@@ -38,7 +38,7 @@ const ATTEMPTS: usize = 8;
 const MAX_BLOCKS: usize = 4096;
 
 /// Whether a request goes to one worker or to a pair: what is decided, and by which method.
-pub(super) trait Mode {
+pub(super) trait Mode: Copy {
     /// What is decided.
     type Choice: Copy;
     /// What the host gets.
@@ -69,9 +69,11 @@ pub(super) trait Mode {
 }
 
 /// One worker does it all.
+#[derive(Clone, Copy)]
 pub(super) enum Single {}
 
 /// A prefill and a decode worker.
+#[derive(Clone, Copy)]
 pub(super) enum Pair {}
 
 impl Mode for Single {
@@ -181,7 +183,9 @@ pub(super) struct Routed<'a, C> {
     pub(super) user_data: u64,
 }
 
-/// One request on its way through one snapshot.
+/// One request on its way through one snapshot. Passed by value: an address would put all of it on
+/// the stack of the shortest path, too.
+#[derive(Clone, Copy)]
 struct Trip<'a, M> {
     core: &'a Core,
     handle: &'a Arc<Handle>,
@@ -197,7 +201,7 @@ struct Trip<'a, M> {
 }
 
 impl Core {
-    #[inline]
+    #[inline(always)]
     pub(super) fn route<M: Mode>(
         &self,
         handle: &Arc<Handle>,
@@ -210,7 +214,7 @@ impl Core {
         self.attempt::<M>(handle, request, now, ATTEMPTS)
     }
 
-    #[inline]
+    #[inline(always)]
     fn attempt<M: Mode>(
         &self,
         handle: &Arc<Handle>,
@@ -400,16 +404,16 @@ impl Core {
     }
 }
 
-impl<M: Mode> Trip<'_, M> {
+impl<'a, M: Mode> Trip<'a, M> {
     #[inline(always)]
-    fn candidates(&self, role: Role) -> Candidates<'_> {
+    fn candidates(self, role: Role) -> Candidates<'a> {
         let rows = Rows::Own(&self.core.rows);
         Candidates::new(&self.view.pool, role, rows, self.filter)
     }
 
     /// Fingerprints the prompt into a window on the stack, just large enough.
     #[inline(never)]
-    fn with_prefix(&self) -> Result<M::Selection, RoutingError> {
+    fn with_prefix(self) -> Result<M::Selection, RoutingError> {
         let bytes = match &self.request.prompt {
             Prompt::None => 0,
             Prompt::Text(text) => text.len(),
@@ -430,13 +434,13 @@ impl<M: Mode> Trip<'_, M> {
     }
 
     #[inline(never)]
-    fn with_window<const BLOCKS: usize>(&self) -> Result<M::Selection, RoutingError> {
+    fn with_window<const BLOCKS: usize>(self) -> Result<M::Selection, RoutingError> {
         let mut window = [0; BLOCKS];
         let printed = self.core.fingerprint(self.request, &mut window)?;
         self.with_fingerprint(printed)
     }
 
-    fn with_fingerprint(&self, printed: Printed<'_>) -> Result<M::Selection, RoutingError> {
+    fn with_fingerprint(self, printed: Printed<'_>) -> Result<M::Selection, RoutingError> {
         let Printed { fingerprint, max_tokens } = printed;
         let header = fingerprint.header();
         let bytes = if header.unit == Unit::Text { clamp(header.total) } else { 0 };
@@ -450,7 +454,7 @@ impl<M: Mode> Trip<'_, M> {
 
     #[inline(always)]
     fn decide_and_commit(
-        &self,
+        self,
         size: Size,
         prefix: Option<&PrefixQuery<'_>>,
     ) -> Result<M::Selection, RoutingError> {
@@ -489,7 +493,7 @@ impl<M: Mode> Trip<'_, M> {
     /// `None`: somebody else took the worker's last place, or the worker has just left.
     #[inline(always)]
     fn commit(
-        &self,
+        self,
         choice: &M::Choice,
         request: &RequestView<'_>,
         prompt_bytes: u32,
@@ -517,7 +521,7 @@ impl<M: Mode> Trip<'_, M> {
     }
 
     #[inline(always)]
-    fn charge(&self, choice: &M::Choice, request: &RequestView<'_>, prompt_bytes: u32) -> Charge {
+    fn charge(self, choice: &M::Choice, request: &RequestView<'_>, prompt_bytes: u32) -> Charge {
         let (main, prefill) = (M::main(choice), M::prefill(choice));
         // The prompt is computed by the prefill worker where there is one.
         let worked = prefill.unwrap_or(main);
@@ -546,7 +550,7 @@ impl<M: Mode> Trip<'_, M> {
 
     /// Lets the shadow decide and counts how its decision differs. Nothing of it is committed.
     #[cold]
-    fn compare(&self, shadow: &Installed, choice: &M::Choice, request: &RequestView<'_>) {
+    fn compare(self, shadow: &Installed, choice: &M::Choice, request: &RequestView<'_>) {
         let counts = shadow.shadow.mine();
         let candidates = |role| self.candidates(role);
         let Ok(other) = M::decide(&*shadow.policy, candidates, request) else {
@@ -569,7 +573,7 @@ impl<M: Mode> Trip<'_, M> {
     /// nor reservation need an address.
     #[inline(never)]
     fn tell(
-        &self,
+        self,
         choice: &M::Choice,
         request: &RequestView<'_>,
         charge: Charge,
@@ -593,7 +597,7 @@ impl<M: Mode> Trip<'_, M> {
 
     /// Whether a chosen worker has left.
     #[inline(always)]
-    fn is_stale(&self, choice: &M::Choice) -> bool {
+    fn is_stale(self, choice: &M::Choice) -> bool {
         let left = |decision: &Decision| {
             let row = self.core.rows.get(decision.worker.slot());
             row.map(WorkerState::generation) != Some(decision.worker.generation())
@@ -603,7 +607,7 @@ impl<M: Mode> Trip<'_, M> {
 
     #[inline(always)]
     fn routed<'c>(
-        &self,
+        self,
         choice: &'c M::Choice,
         request: &RequestView<'_>,
         ticket: Ticket,
