@@ -1,4 +1,119 @@
-//! What the binary interface consists of, held against committed lists.
+//! What the binary interface consists of: held against committed lists, and against the sources.
+//!
+//! `POINTSMAN_BLESS=1 cargo test -p pointsman-ffi --test abi` writes the lists anew. A line that
+//! changes or goes breaks programs in the field and takes a new POINTSMAN_ABI_VERSION and SONAME; lines
+//! may be added, and structs may grow at their end.
+
+#[path = "support/cc.rs"]
+mod cc;
+#[path = "support/header.rs"]
+mod header;
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::process::Command;
+
+use cc::Link;
+
+fn held_against(list: &str, actual: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("abi").join(list);
+    if std::env::var_os("POINTSMAN_BLESS").is_some() {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, actual).unwrap();
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(committed, actual, "ffi/abi/{list} is not what the library has");
+}
+
+fn lines(names: &BTreeSet<String>) -> String {
+    names.iter().fold(String::new(), |text, name| text + name + "\n")
+}
+
+/// The defined global symbols of a file, as `nm` with these options tells them.
+fn symbols(file: &Path, options: &[&str]) -> BTreeSet<String> {
+    let output = Command::new("nm").args(options).arg(file).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout)
+        .unwrap()
+        .lines()
+        .filter_map(|line| line.split_whitespace().last().map(str::to_owned))
+        .collect()
+}
 
 #[test]
-fn a() {}
+fn the_library_exports_the_headers_functions_and_nothing_else() {
+    let declared: BTreeSet<String> = header::functions().into_iter().collect();
+    held_against("symbols.txt", &lines(&declared));
+    let text = std::fs::read_to_string(cc::root().join("include/pointsman.h")).unwrap();
+    for name in &declared {
+        assert!(text.contains(&format!("{name}(")), "the header lacks {name}");
+    }
+    if !cc::works("nm") {
+        return cc::not_checked("nm missing");
+    }
+    let shared = symbols(&cc::library().shared, &["-D", "--defined-only"]);
+    assert_eq!(shared, declared, "left: exported by libpointsman.so");
+    let archive = symbols(&cc::library().archive, &["-g", "--defined-only"]);
+    let ours = archive.into_iter().filter(|name| name.starts_with("pointsman_")).collect();
+    assert_eq!(declared, ours, "right: defined by libpointsman.a");
+}
+
+#[test]
+fn structs_have_the_sizes_and_offsets_that_they_had() {
+    if size_of::<usize>() != 8 {
+        return eprintln!("not checked: the list is for 64-bit machines");
+    }
+    let mut program =
+        String::from("#include <pointsman.h>\n#include <stdio.h>\nint main(void) {\n");
+    for (name, fields) in header::structs() {
+        let _ = writeln!(program, "printf(\"{name} %zu\\n\", sizeof({name}));");
+        for field in fields {
+            let _ =
+                writeln!(program, "printf(\"{name}.{field} %zu\\n\", offsetof({name}, {field}));");
+        }
+    }
+    program.push_str("return 0;\n}\n");
+    let source = Path::new(env!("CARGO_TARGET_TMPDIR")).join("layout.c");
+    std::fs::write(&source, program).unwrap();
+    let program = cc::compile(&cc::cc(), &source, &["-std=c11"], Link::Loaded);
+    held_against("structs.txt", &cc::run(&program, &[]));
+    std::fs::remove_file(program).unwrap();
+}
+
+/// An `extern "C"` function written by hand would let a panic into the caller.
+#[test]
+fn every_export_is_made_by_the_macro() {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    for entry in std::fs::read_dir(sources).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let by_hand = text.matches("no_mangle").count();
+        let expected = usize::from(path.ends_with("boundary.rs"));
+        assert_eq!(by_hand, expected, "{}", path.display());
+        // Types of callbacks are the only other mention of `extern "C"`.
+        for line in text.lines().filter(|line| line.contains("extern \"C\"")) {
+            let is_type = line.contains("extern \"C\" fn(");
+            assert!(is_type || path.ends_with("boundary.rs"), "{}: {line}", path.display());
+        }
+    }
+}
+
+#[test]
+fn building_without_unwinding_is_refused() {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/unwind.rs");
+    let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join("unwind.rmeta");
+    let build = |panic: &str| {
+        Command::new(std::env::var_os("RUSTC").unwrap_or("rustc".into()))
+            .args(["--edition=2024", "--crate-type=lib", "--emit=metadata", "-o"])
+            .arg(&out)
+            .arg(format!("-Cpanic={panic}"))
+            .arg(&source)
+            .output()
+            .unwrap()
+    };
+    assert!(build("unwind").status.success());
+    let refused = build("abort");
+    assert!(!refused.status.success());
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("cannot be built with panic"));
+}

@@ -1,21 +1,71 @@
 //! The header: generated, committed, and fit for every C and C++ that may include it.
 
+#[path = "support/cc.rs"]
+mod cc;
 #[path = "support/header.rs"]
 mod header;
+
+use std::path::Path;
+
+use cc::Link;
 
 /// `POINTSMAN_BLESS=1 cargo test -p pointsman-ffi --test header` writes the header anew.
 #[test]
 fn the_committed_header_is_the_generated_one() {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../include/pointsman.h");
+    let path = cc::root().join("include/pointsman.h");
     let generated = header::generate();
     if std::env::var_os("POINTSMAN_BLESS").is_some() {
-        std::fs::create_dir_all(concat!(env!("CARGO_MANIFEST_DIR"), "/../include")).unwrap();
-        std::fs::write(path, &generated).unwrap();
+        std::fs::write(&path, &generated).unwrap();
     }
-    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         committed == generated,
         "include/pointsman.h is not what the sources say; run \
          POINTSMAN_BLESS=1 cargo test -p pointsman-ffi --test header"
     );
+}
+
+fn compiles(compiler: &str, language: &str, standard: &str, source: &Path) {
+    let object = cc::compile(compiler, source, &["-x", language, standard], Link::Nothing);
+    std::fs::remove_file(object).unwrap();
+}
+
+#[test]
+fn it_compiles_alone_as_every_c_under_every_compiler_at_hand() {
+    let source = cc::tests().join("c/alone.c");
+    let default = cc::cc();
+    let compilers = [default.as_str(), "gcc", "clang"];
+    for compiler in compilers.iter().filter(|compiler| cc::works(compiler)) {
+        for standard in ["-std=c99", "-std=c11", "-std=c17"] {
+            compiles(compiler, "c", standard, &source);
+        }
+    }
+}
+
+#[test]
+fn both_headers_compile_alone_as_cxx_under_every_compiler_at_hand() {
+    let Some(default) = cc::cxx() else { return };
+    let plain = cc::tests().join("c/alone.c");
+    let owning = cc::root().join("include/pointsman.hpp");
+    let compilers = [default.as_str(), "g++", "clang++"];
+    for compiler in compilers.iter().filter(|compiler| cc::works(compiler)) {
+        for standard in ["-std=c++17", "-std=c++20"] {
+            compiles(compiler, "c++", standard, &plain);
+            compiles(compiler, "c++", standard, &owning);
+        }
+    }
+}
+
+/// What a reader of the header relies on, told by the header's own text.
+#[test]
+fn every_struct_begins_with_its_size_and_has_plain_fields() {
+    for (name, fields) in header::structs() {
+        assert_eq!(fields.first().map(String::as_str), Some("size"), "{name}");
+    }
+    let text = header::generate();
+    for word in [" bool ", " enum ", " long ", " unsigned ", " short "] {
+        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+        let line = code.skip_while(|line| line.starts_with(" *")).find(|line| line.contains(word));
+        assert_eq!(line, None, "{word:?} has no fixed width");
+    }
 }

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 /// How a program gets the library.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,6 +14,8 @@ pub enum Link {
     Shared,
     /// The program loads it by itself.
     Loaded,
+    /// Compile only: there is no program.
+    Nothing,
 }
 
 /// Where the library was built.
@@ -104,23 +107,27 @@ pub fn not_checked(why: &str) {
 
 /// Compiles one source file into a program.
 pub fn compile(compiler: &str, source: &Path, arguments: &[&str], link: Link) -> PathBuf {
-    let library = library();
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
     let name = source.file_stem().unwrap().to_string_lossy();
-    let program = Path::new(env!("CARGO_TARGET_TMPDIR"))
-        .join(format!("{name}-{link:?}-{}", std::process::id()));
+    let program = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!(
+        "{name}-{}-{}",
+        std::process::id(),
+        COUNT.fetch_add(1, Relaxed)
+    ));
     let mut command = Command::new(compiler);
     command.args(arguments).args(WARNINGS).args(["-g", "-O1", "-pthread", "-I"]);
     command.arg(root().join("include")).arg("-I").arg(tests().join("c"));
     command.arg(source).arg("-o").arg(&program);
     match link {
-        Link::Static => command.arg(&library.archive).args(SYSTEM_LIBS),
+        Link::Static => command.arg(&library().archive).args(SYSTEM_LIBS),
         Link::Shared => {
             // The program looks for the SONAME, which the installed package has as a link.
             let directory = soname_directory();
             let rpath = format!("-Wl,-rpath,{}", directory.display());
-            command.arg(&library.shared).arg(rpath)
+            command.arg(&library().shared).arg(rpath)
         }
         Link::Loaded => command.arg("-ldl"),
+        Link::Nothing => command.arg("-c"),
     };
     if let Some(flags) = std::env::var_os("POINTSMAN_CFLAGS") {
         command.args(flags.to_string_lossy().split_whitespace());

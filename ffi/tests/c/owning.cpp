@@ -1,0 +1,190 @@
+// The C++ layer: ownership, results, and every function that it wraps.
+#include <pointsman.hpp>
+
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <thread>
+#include <type_traits>
+#include <vector>
+
+#define CHECK(condition)                                                        \
+    do {                                                                        \
+        if (!(condition)) {                                                     \
+            std::fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
+            std::abort();                                                       \
+        }                                                                       \
+    } while (0)
+
+static_assert(!std::is_copy_constructible_v<pointsman::router>);
+static_assert(!std::is_copy_constructible_v<pointsman::selection>);
+static_assert(std::is_nothrow_move_constructible_v<pointsman::router>);
+static_assert(std::is_nothrow_move_constructible_v<pointsman::selection>);
+static_assert(std::is_nothrow_move_assignable_v<pointsman::selection>);
+
+static std::uint64_t in_flight(const pointsman::router &router) {
+    auto metrics = router.metrics();
+    CHECK(metrics);
+    return metrics->in_flight;
+}
+
+static void ownership() {
+    auto made = pointsman::router::make(R"({"policy": "power_of_two"})");
+    CHECK(made);
+    pointsman::router router = std::move(*made);
+    auto one = router.add_worker(pointsman::worker_spec("http://one").weight(2).user_data(7));
+    auto two = router.add_worker(pointsman::worker_spec("http://two").label("zone", "b"));
+    CHECK(one && two && *one != *two);
+    {
+        auto dropped = router.select(pointsman::request::text("Hello"));
+        CHECK(dropped && in_flight(router) == 1);
+        CHECK(dropped->runner_up() != pointsman::worker_id::none);
+    }
+    CHECK(in_flight(router) == 0);
+    CHECK(router.describe_worker(*one)->client_cancelled + router.describe_worker(*two)->client_cancelled == 1);
+    std::vector<pointsman::selection> open;
+    for (int i = 0; i < 10; i++) open.push_back(*router.select(pointsman::request()));
+    CHECK(in_flight(router) == 10);
+    open[0] = std::move(open[1]);
+    CHECK(in_flight(router) == 9);
+    CHECK(open[0].first_token(5) && open[0].progress());
+    CHECK(open[0].complete(pointsman::completion().prompt_tokens(3).cached_tokens(0)));
+    CHECK(in_flight(router) == 8);
+    const std::uint64_t number = open[2].release();
+    open.clear();
+    CHECK(in_flight(router) == 1);
+    CHECK(router.complete(number, pointsman::outcome::timeout));
+    auto late = router.complete(number);
+    CHECK(!late && late.error().code == POINTSMAN_ALREADY_CLOSED);
+    CHECK(late.error().message.find("closed") != std::string::npos);
+}
+
+static void everything_else() {
+    auto refused = pointsman::router::make("{\"polcy\": 1}");
+    CHECK(!refused && refused.error().code == POINTSMAN_INVALID_CONFIG);
+    CHECK(refused.error().message.find("polcy") != std::string::npos);
+    auto router = pointsman::router::make();
+    CHECK(router);
+    auto id = router->add_worker(pointsman::worker_spec("http://a").label("zone", "a"));
+    auto other = router->add_worker(pointsman::worker_spec("http://b").label("zone", "b"));
+    CHECK(id && other);
+    CHECK(*router->find_worker("http://b") == *other);
+    CHECK(*router->worker_url(*id) == "http://a");
+    CHECK(router->workers()->size() == 2);
+    CHECK(!router->worker_url(pointsman::worker_id{1}));
+    CHECK(router->set_weight(*id, 3) && router->set_max_in_flight(*id, 100));
+    CHECK(router->set_health(*id, pointsman::health::healthy));
+    CHECK(router->drain_worker(*id) && router->drain_worker(*id, false));
+    pointsman_load load = POINTSMAN_LOAD_INIT;
+    CHECK(router->report_load(*id, load));
+    {
+        auto chosen = router->select(pointsman::request::json(R"({"prompt": "x"})").label("zone", "b"));
+        CHECK(chosen && chosen->worker() == *other);
+        CHECK(chosen->reason_name() == "only_candidate" || chosen->reason_name() == "least_work");
+        CHECK(router->print(*chosen)->find("http://b") != std::string::npos);
+        const std::vector<pointsman::worker_id> ids = {*id}, nobody;
+        CHECK(router->select(pointsman::request().exclude(ids))->worker() == *other);
+        CHECK(router->select(pointsman::request().allow(ids))->worker() == *id);
+        CHECK(router->select(pointsman::request().allow(nobody)).error().code == POINTSMAN_NO_WORKER);
+        CHECK(chosen->complete());
+    }
+    CHECK(router->set_policy("random") && router->set_shadow("round_robin"));
+    CHECK(router->set_split("round_robin", 0.5) && router->set_split({}, 0));
+    CHECK(!router->set_policy("unknown"));
+    CHECK(router->tick() && router->after_fork() && router->now() > 0);
+    CHECK(router->prometheus()->find("pointsman_worker_weight") != std::string::npos);
+
+    CHECK(router->add_worker(pointsman::worker_spec("p").role(pointsman::role::prefill).group("g")));
+    CHECK(router->add_worker(pointsman::worker_spec("d").role(pointsman::role::decode).group("g")));
+    auto pair = router->select_pair(pointsman::request::text("Hello"));
+    CHECK(pair && pair->prefill().worker() != pair->decode().worker());
+    CHECK(pair->first_token());
+    CHECK(pair->complete(pointsman::completion(pointsman::outcome::overloaded).retry_after(5).blame(
+        pointsman::role::decode)));
+    CHECK(router->remove_worker(*id));
+}
+
+static void fingerprints() {
+    auto router = pointsman::router::make();
+    auto printer = pointsman::fingerprinter::make(*router);
+    CHECK(router && printer && router->add_worker(pointsman::worker_spec("a")));
+    const std::string text(1000, 'x');
+    const std::string body = R"({"stream": true, "prompt": ")" + text + R"("})";
+    CHECK(printer->begin(POINTSMAN_PROMPT_JSON, "space"));
+    for (char c : body) CHECK(printer->push(std::string_view(&c, 1)));
+    auto fingerprint = printer->finish();
+    CHECK(fingerprint && fingerprint->hash_count > 0 && printer->body()->stream == 1);
+    auto first = router->select(pointsman::request::fingerprint(*fingerprint));
+    CHECK(first && first->complete());
+    auto again = router->select(pointsman::request::json(body).cache_namespace("space"));
+    CHECK(again && again->matched_tokens() > 100);
+}
+
+// Chooses by turns, and counts what it is told.
+class turns : public pointsman::policy {
+  public:
+    explicit turns(int *alive) : alive_(alive) { ++*alive_; }
+    ~turns() override { --*alive_; }
+    std::optional<std::uint32_t> select(const pointsman_candidates &candidates,
+                                        const pointsman_request_view &) noexcept override {
+        return static_cast<std::uint32_t>(next_++ % candidates.count);
+    }
+    void on_event(const pointsman_event &event) noexcept override {
+        if (event.kind == POINTSMAN_EVENT_WORKER_ADDED) workers_++;
+    }
+
+  private:
+    int *alive_;
+    unsigned next_ = 0;
+    int workers_ = 0;
+};
+
+static void own_policy() {
+    int alive = 0;
+    {
+        auto builder = pointsman::builder::make();
+        CHECK(builder && builder->config(R"({"policy": "random"})") && builder->policy("turns"));
+        auto make = [&alive](std::string_view options) -> std::unique_ptr<pointsman::policy> {
+            if (options != "null") return nullptr;
+            return std::make_unique<turns>(&alive);
+        };
+        CHECK(builder->add_policy("turns", make));
+        CHECK(!builder->add_policy("turns", make));
+        auto router = builder->build();
+        CHECK(router && alive == 1);
+        auto a = router->add_worker(pointsman::worker_spec("a"));
+        auto b = router->add_worker(pointsman::worker_spec("b"));
+        CHECK(a && b);
+        for (int i = 0; i < 10; i++) {
+            CHECK(router->select(pointsman::request())->worker() == (i % 2 == 0 ? *a : *b));
+        }
+        CHECK(!router->set_policy(R"({"custom": {"name": "turns", "options": 1}})"));
+    }
+    CHECK(alive == 0);
+}
+
+static void threads() {
+    auto router = pointsman::router::make(R"({"policy": "round_robin"})");
+    CHECK(router && router->add_worker(pointsman::worker_spec("a")));
+    std::vector<std::thread> threads;
+    for (int i = 0; i < 8; i++) {
+        threads.emplace_back([&router] {
+            for (int n = 0; n < 1000; n++) {
+                auto chosen = router->select(pointsman::request());
+                CHECK(chosen);
+                if (n % 2 == 0) CHECK(chosen->complete());
+            }
+        });
+    }
+    for (auto &thread : threads) thread.join();
+    CHECK(in_flight(*router) == 0 && router->metrics()->decisions == 8000);
+}
+
+int main() {
+    ownership();
+    everything_else();
+    fingerprints();
+    own_policy();
+    threads();
+    std::puts("owning: all well");
+}
