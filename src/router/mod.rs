@@ -7,18 +7,24 @@
 //! - [`core`]: the shared state, its snapshot, and the writer's side.
 //! - [`policies`]: which policy decides, and how they are switched.
 //! - [`route`]: select: read the snapshot, ask the policy, commit.
+//! - [`mode`]: one worker or a pair.
+//! - [`print`]: from a request to a fingerprint.
+//! - [`commit`]: charge what was decided, open the ticket.
 //! - [`finish`]: first token, completion, expiry: give back what was charged.
 //! - [`explain`]: the decision log.
 //! - [`selection`]: what a host gets, and the load coming back when it is dropped.
 //! - [`ticket`]: the fixed table of open requests.
 
 pub(crate) mod builder;
+mod commit;
 pub(crate) mod config;
 mod core;
 pub(crate) mod explain;
 mod finish;
 mod metrics;
+mod mode;
 mod policies;
+mod print;
 mod route;
 pub(crate) mod selection;
 pub(crate) mod ticket;
@@ -33,7 +39,7 @@ use self::config::{RouterConfig, SplitConfig};
 use self::core::{Core, Handle};
 use self::explain::DecisionLog;
 use self::finish::Ending;
-use self::route::{Pair, Single};
+use self::mode::{Pair, Single};
 use self::selection::{PairSelection, Selection};
 use self::ticket::Ticket;
 use crate::error::{ConfigError, PoolError, RoutingError, TicketError};

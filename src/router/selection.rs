@@ -2,9 +2,9 @@
 
 use std::sync::Arc;
 
+use super::commit::Routed;
 use super::core::Handle;
 use super::finish::Ending;
-use super::route::Routed;
 use super::ticket::Ticket;
 use crate::error::TicketError;
 use crate::policy::{Decision, PairDecision, Reason, RunnerUp, Usage};
