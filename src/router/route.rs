@@ -18,8 +18,9 @@ use crate::request::{Prompt, Request};
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::worker::Role;
 
-/// Tries before a request that keeps losing races for the last free place is refused.
-const ATTEMPTS: usize = 8;
+/// Tries before a request that keeps losing races for the last free place is refused. They nest, so
+/// they also bound the stack: one try takes up to 50 KiB of it for the longest prompts.
+const ATTEMPTS: usize = 4;
 /// Leading blocks that a request is fingerprinted to at most: 512 KiB of text, 131,072 tokens.
 const MAX_BLOCKS: usize = 4096;
 
