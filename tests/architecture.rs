@@ -1,5 +1,7 @@
 //! What is deliberately absent from the core, held by reading its sources.
 
+#![allow(clippy::unwrap_used)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
