@@ -1,5 +1,7 @@
 //! The prefix tree at its limits: bytes, allocations, eviction order, endless churn.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 #[path = "support/reference_tree.rs"]
 #[allow(dead_code)]
 mod reference_tree;
