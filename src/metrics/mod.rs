@@ -1,6 +1,6 @@
 //! What the router counts, as a typed snapshot and as text.
 //!
-//! - [`prometheus`]: the text format, which OpenMetrics parsers read as well.
+//! - `prometheus`: the text format, which OpenMetrics parsers read as well.
 
 mod prometheus;
 
