@@ -78,7 +78,7 @@ fn the_allocator_never_sees_more_than_the_budget() {
         for budget in [60_000, 100_000, 1 << 20, 5_555_555] {
             let before = BYTES.with(Cell::get);
             let tree = PrefixTree::new(budget, workers).unwrap();
-            let held = BYTES.with(Cell::get) - before;
+            let held = BYTES.with(Cell::get).wrapping_sub(before);
             assert!(held <= budget, "{held} of {budget}");
             assert_eq!(held, tree.held_bytes());
             assert!(budget - held < 2048, "{held} of {budget} wastes more than a set");
