@@ -1,5 +1,7 @@
 //! The least-work rule through the router: what it prefers, and that no numbers drive it mad.
 
+#![allow(clippy::unwrap_used)]
+
 use pointsman::prefix::{FORMAT_VERSION, Fingerprint, FingerprintHeader, Unit};
 use pointsman::{
     LeastWorkConfig, Outcome, PolicyConfig, Reason, Request, Router, RouterConfig, Selection,

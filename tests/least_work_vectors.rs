@@ -5,6 +5,8 @@
 //! far its scores are from the exact ones, and how often it would choose another worker, is measured
 //! and held to a bound.
 
+#![allow(clippy::unwrap_used)]
+
 use std::collections::VecDeque;
 use std::io::Read;
 

@@ -1,5 +1,7 @@
 //! The prefix tree at its limits: bytes, allocations, eviction order, endless churn.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 #[path = "support/reference_tree.rs"]
 #[allow(dead_code)]
 mod reference_tree;
@@ -20,14 +22,14 @@ struct Counting;
 // SAFETY: every call goes to the system's allocator unchanged; the counters do not allocate.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        BYTES.with(|bytes| bytes.set(bytes.get() + layout.size()));
+        BYTES.with(|bytes| bytes.set(bytes.get().wrapping_add(layout.size())));
         CALLS.with(|calls| calls.set(calls.get() + 1));
         // SAFETY: the caller's promise.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        BYTES.with(|bytes| bytes.set(bytes.get() + layout.size()));
+        BYTES.with(|bytes| bytes.set(bytes.get().wrapping_add(layout.size())));
         CALLS.with(|calls| calls.set(calls.get() + 1));
         // SAFETY: the caller's promise.
         unsafe { System.alloc_zeroed(layout) }

@@ -1,5 +1,7 @@
 //! Fingerprints: committed vectors, splits, wire form, typed errors.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use pointsman::prefix::{
     BlockSize, Digest, Fingerprint, FingerprintError, FingerprintHeader, Fingerprinter, HashKey,
     Unit,

@@ -1,5 +1,7 @@
 //! The prefix tree under threads: no claim that nobody could have made true, and no lost order.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use pointsman::prefix::{Matches, PrefixTree};

@@ -1,5 +1,7 @@
 //! The prefix tree against the naive model, operation by operation.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
 #[path = "support/reference_tree.rs"]
 mod reference_tree;
 

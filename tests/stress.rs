@@ -16,9 +16,9 @@ use std::sync::{
 };
 
 use pointsman::{
-    Candidates, Completion, Decision, Dispatch, FirstToken, LoadReport, Outcome, PolicyConfig,
-    Random, Reason, Request, RequestView, Role, Router, RoutingError, RoutingPolicy, Ticket, Usage,
-    WorkerId, WorkerSpec,
+    Candidate, Candidates, Completion, Decision, Dispatch, FirstToken, LoadReport, Outcome,
+    PolicyConfig, Random, Reason, Request, RequestView, Role, Router, RoutingError, RoutingPolicy,
+    Ticket, Usage, WorkerId, WorkerSpec,
 };
 
 use support::{POLICIES, SECOND, add, add_many, assert_idle, assert_shares, policy};
@@ -74,9 +74,10 @@ impl RoutingPolicy for Numbered {
     ) -> Result<Decision, RoutingError> {
         // Insists on one worker as long as that is there, as cache-aware policies do: who retries on
         // an old snapshot would fail.
-        let guest = candidates.iter().find(|candidate| {
-            candidate.info().is_some_and(|info| info.labels.iter().any(|(key, _)| key == "guest"))
-        });
+        let is_guest = |candidate: &Candidate<'_>| {
+            candidate.info().is_some_and(|info| info.has_label("guest", ""))
+        };
+        let guest = candidates.iter().find(is_guest);
         let chosen = guest.or_else(|| candidates.draw(&self.random));
         let chosen = chosen.ok_or_else(|| candidates.none())?;
         Ok(Decision { work_tokens: self.number, ..Decision::new(chosen.id(), Reason::Custom) })
@@ -311,6 +312,36 @@ fn whatever_sixteen_threads_do_every_load_comes_back() {
     assert!(dispatched > 0);
     assert_eq!(dispatched, completed, "each dispatch ends once");
     assert!(scene.router.metrics().tickets.untracked == 0);
+}
+
+#[test]
+fn nobody_is_refused_for_a_worker_that_is_just_leaving() {
+    let _alone = ALONE.lock();
+    let ledger = Arc::new(Ledger::default());
+    let mut config = support::config("random");
+    config.max_tickets = 64;
+    let router = support::router_of(config, ledger.policy());
+    // Many, so that a snapshot takes its time.
+    add_many(&router, Role::Regular, 800);
+    let (refused, leaving) = (AtomicU64::new(0), AtomicBool::new(true));
+    std::thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                while leaving.load(Relaxed) {
+                    let refusals = router.select(&Request::none()).is_err();
+                    refused.fetch_add(refusals.into(), Relaxed);
+                }
+            });
+        }
+        for round in 0..REQUESTS / 60 {
+            let spec = WorkerSpec::new(format!("guest-{round}")).label("guest", "");
+            let guest = router.add_worker(spec).unwrap();
+            router.remove_worker(guest).unwrap();
+        }
+        leaving.store(false, Relaxed);
+    });
+    assert_eq!(refused.load(Relaxed), 0);
+    assert_idle(&router);
 }
 
 #[test]

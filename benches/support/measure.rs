@@ -11,6 +11,9 @@ use std::time::{Duration, Instant};
 /// Tries to get a sample that nothing disturbs.
 const TRIES: usize = 20;
 
+/// Laps of several threads per sample.
+const LAPS: usize = 20;
+
 /// Something to be timed: runs this many operations.
 pub type Run<'a> = Box<dyn Fn(u64) + Sync + 'a>;
 
@@ -73,10 +76,8 @@ impl<'a> Table<'a> {
         self.cases.iter_mut().for_each(|case| case.calibrate(effort.slice));
         for _ in 0..effort.rounds {
             for case in &mut self.cases {
-                let elapsed = case.sample();
-                // Per operation of all threads together: the inverse of the throughput.
-                let operations = case.operations * case.threads as u64;
-                case.samples.push(elapsed.as_nanos() as f64 / operations as f64);
+                let sample = case.sample();
+                case.samples.push(sample);
             }
         }
     }
@@ -99,10 +100,10 @@ impl Case<'_> {
         (self.run)(operations);
     }
 
-    /// Doubles the operations until they fill the slice.
+    /// Doubles the operations until they fill the slice on one thread.
     fn calibrate(&mut self, slice: Duration) {
         loop {
-            let elapsed = self.time_alone(self.operations).elapsed;
+            let elapsed = self.undisturbed(|case| case.time_alone(case.operations));
             if elapsed * 2 >= slice {
                 let scale = slice.as_secs_f64() / elapsed.as_secs_f64();
                 self.operations = ((self.operations as f64 * scale) as u64).max(1);
@@ -112,18 +113,26 @@ impl Case<'_> {
         }
     }
 
-    /// Takes a sample that no other process has interrupted, if one of a few tries gives one.
-    fn sample(&self) -> Duration {
+    /// Nanoseconds per operation, of all threads together: the inverse of the throughput.
+    fn sample(&self) -> f64 {
+        match self.threads {
+            1 => {
+                let elapsed = self.undisturbed(|case| case.time_alone(case.operations));
+                elapsed.as_nanos() as f64 / self.operations as f64
+            }
+            _ => self.sample_together(),
+        }
+    }
+
+    /// Times until no other process interrupts; the shortest of a few tries if each is interrupted.
+    fn undisturbed(&self, time: impl Fn(&Self) -> Time) -> Duration {
         let mut shortest = Duration::MAX;
         for _ in 0..TRIES {
-            let time = match self.threads {
-                1 => self.time_alone(self.operations),
-                _ => self.time_together(self.operations),
-            };
+            let time = time(self);
             if time.undisturbed {
-                return time.elapsed;
+                return time.elapsed();
             }
-            shortest = shortest.min(time.elapsed);
+            shortest = shortest.min(time.elapsed());
         }
         shortest
     }
@@ -132,38 +141,63 @@ impl Case<'_> {
         let waited = waited();
         let start = Instant::now();
         (self.run)(operations);
-        Time { elapsed: start.elapsed(), undisturbed: self::waited() == waited }
+        let end = Instant::now();
+        Time { start, end, undisturbed: self::waited() == waited }
     }
 
-    /// From the moment that all threads are there until the last one is done.
-    fn time_together(&self, operations: u64) -> Time {
-        let ready = AtomicUsize::new(0);
-        let run = || {
-            ready.fetch_add(1, SeqCst);
-            while ready.load(SeqCst) < self.threads {
+    /// In short laps, each begun when all threads are on a processor. The median of the laps during
+    /// which all stayed there; of all laps if there is none.
+    fn sample_together(&self) -> f64 {
+        let operations = (self.operations / LAPS as u64).max(1);
+        let arrived = AtomicUsize::new(0);
+        let lap = |number: usize| {
+            arrived.fetch_add(1, SeqCst);
+            while arrived.load(SeqCst) < (number + 1) * self.threads {
                 std::hint::spin_loop();
             }
-            let start = Instant::now();
-            (start, self.time_alone(operations))
+            self.time_alone(operations)
         };
-        let times: Vec<(Instant, Time)> = std::thread::scope(|scope| {
+        let run = || (0..LAPS).map(lap).collect::<Vec<Time>>();
+        let times: Vec<Vec<Time>> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..self.threads).map(|_| scope.spawn(run)).collect();
             threads.into_iter().map(|t| t.join().expect("a case does not panic")).collect()
         });
-        let start = times.iter().map(|&(start, _)| start).min();
-        let end = times.iter().map(|(start, time)| *start + time.elapsed).max();
-        Time {
-            elapsed: start.zip(end).map_or(Duration::ZERO, |(start, end)| end - start),
-            undisturbed: times.iter().all(|(_, time)| time.undisturbed),
-        }
+        // The first lap brings the threads' own lines into their caches.
+        let laps: Vec<Time> = (1..LAPS)
+            .filter_map(|lap| times.iter().map(|of_thread| of_thread[lap]).reduce(Time::both))
+            .collect();
+        let per_operation = |time: &Time| {
+            time.elapsed().as_nanos() as f64 / (operations * self.threads as u64) as f64
+        };
+        let clean: Vec<f64> = laps.iter().filter(|l| l.undisturbed).map(per_operation).collect();
+        let samples =
+            if clean.is_empty() { laps.iter().map(per_operation).collect() } else { clean };
+        Figure::of(samples).median
     }
 }
 
-/// How long something took.
+/// When something ran.
+#[derive(Clone, Copy)]
 struct Time {
-    elapsed: Duration,
-    /// Whether the threads were on a processor all the time.
+    start: Instant,
+    end: Instant,
+    /// Whether the thread was on a processor all the time.
     undisturbed: bool,
+}
+
+impl Time {
+    fn elapsed(&self) -> Duration {
+        self.end - self.start
+    }
+
+    /// From the first start to the last end.
+    fn both(self, other: Time) -> Time {
+        Time {
+            start: self.start.min(other.start),
+            end: self.end.max(other.end),
+            undisturbed: self.undisturbed && other.undisturbed,
+        }
+    }
 }
 
 /// Nanoseconds that the calling thread has waited for a processor, where the system says so.

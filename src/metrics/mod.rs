@@ -1,6 +1,6 @@
 //! What the router counts, as a typed snapshot and as text.
 //!
-//! - [`prometheus`]: the text format, which OpenMetrics parsers read as well.
+//! - `prometheus`: the text format, which OpenMetrics parsers read as well.
 
 mod prometheus;
 
@@ -91,7 +91,7 @@ impl ShadowCounts {
 pub struct MetricsSnapshot {
     /// Decisions, one row per policy, role and reason that occurred.
     pub decisions: Vec<DecisionCount>,
-    /// One row per policy at work, or replaced and with requests in flight.
+    /// One row per policy name and part it has played.
     pub policies: Vec<PolicyMetrics>,
     /// What the shadow has seen, if one watches.
     pub shadow: Option<ShadowMetrics>,

@@ -81,7 +81,8 @@ pub trait RoutingPolicy: Send + Sync {
         let _ = worker;
     }
 
-    /// A worker was removed.
+    /// A worker was removed. Another may have been given its slot by now, and been announced already:
+    /// compare ids before forgetting anything.
     fn on_worker_removed(&self, worker: &WorkerInfo) {
         let _ = worker;
     }

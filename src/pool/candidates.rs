@@ -364,7 +364,9 @@ impl<'a> Candidate<'a> {
     #[inline]
     pub(crate) fn per_weight(&self, requests: u64) -> f64 {
         // Signed, as that converts in one instruction; nobody has 2^63 requests.
-        (requests as i64 + 1) as f64 / self.seat.weight
+        let load = (requests as i64 + 1) as f64;
+        // Most pools give nobody another weight, and a division takes as long as all the rest.
+        if self.seat.weight == 1.0 { load } else { load / self.seat.weight }
     }
 
     /// KV tokens that the requests in flight are expected to hold at their end.

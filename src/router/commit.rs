@@ -95,7 +95,7 @@ impl<'a, M: Mode> Trip<'a, M> {
     /// Lets the shadow decide and counts how its decision differs. Nothing of it is committed.
     #[cold]
     pub(super) fn compare(self, shadow: &Installed, choice: &M::Choice, request: &RequestView<'_>) {
-        let counts = shadow.shadow.mine();
+        let counts = shadow.ledger.shadow.mine();
         let candidates = |role| self.candidates(role);
         let Ok(other) = M::decide(&*shadow.policy, candidates, request) else {
             return counts.count_failure();
@@ -157,7 +157,7 @@ impl<'a, M: Mode> Trip<'a, M> {
         ticket: Ticket,
     ) -> Routed<'c, M::Choice> {
         let main = M::main(choice);
-        let decisions = self.installed.decisions.mine();
+        let decisions = self.installed.ledger.decisions.mine();
         decisions.count(M::ROLE, main.reason);
         if request.prefix.is_some() {
             let worked = M::prefill(choice).unwrap_or(main);

@@ -64,6 +64,8 @@ pub(crate) struct Core {
     pub(super) deadline: u64,
     /// Requests answered without a ticket because the table was full.
     pub(super) untracked: Striped<AtomicU64>,
+    /// Tickets closed because nobody completed them.
+    pub(super) expired: AtomicU64,
     pub(super) log: Option<DecisionLog>,
     pub(super) random: Random,
     /// Bytes of prompt text per token, as an `f32`; learned from reported usage.
@@ -148,6 +150,7 @@ impl Core {
             health: config.health.clone(),
             deadline,
             untracked: Striped::new(|_| AtomicU64::new(0)),
+            expired: AtomicU64::new(0),
             log,
             random: Random::new(config.seed),
             bytes_per_token: AtomicU32::new(4f32.to_bits()),
@@ -182,8 +185,8 @@ impl Core {
         self.started.elapsed().as_nanos() as u64
     }
 
-    /// The time to use where a host tells none: its own latest, or the router's clock if it never
-    /// told any.
+    /// The time at which a dropped selection is cancelled. A cancellation teaches nothing, so this need
+    /// not be the clock of a host that tells its own time.
     pub(super) fn last_seen(&self) -> u64 {
         self.clock()
     }

@@ -45,7 +45,7 @@ impl Core {
         let parties = charge.parties;
         let _release = self.release_of(parties.prefill());
         let Some(installed) = view.policies.get(parties.policy()) else { return Ok(()) };
-        installed.decisions.mine().count_first_token(now.saturating_sub(charge.dispatched));
+        installed.ledger.decisions.mine().count_first_token(now.saturating_sub(charge.dispatched));
         if parties.notify() {
             installed.policy.on_first_token(&FirstToken {
                 worker: self.id(parties.worked()),
@@ -194,7 +194,9 @@ impl Core {
     pub(super) fn expire(&self, word: usize, now: u64) {
         for ticket in self.tickets.expired_in(word, now) {
             // An error says that its owner has completed it at this moment.
-            let _ = self.complete(ticket, Ending::of(Outcome::Expired), now);
+            if self.complete(ticket, Ending::of(Outcome::Expired), now).is_ok() {
+                self.expired.fetch_add(1, Relaxed);
+            }
         }
     }
 

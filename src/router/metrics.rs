@@ -1,13 +1,13 @@
 //! Reads the counters into a snapshot.
 
 use super::core::Core;
-use super::policies::Installed;
+use super::policies::Ledger;
 use crate::metrics::{
     DecisionCount, MetricsSnapshot, PolicyMetrics, ShadowMetrics, TicketMetrics, WorkerMetrics,
 };
 use crate::policy::Reason;
 use crate::sync::atomic::Ordering::Relaxed;
-use crate::worker::{Role, health::Outcome, spec::WorkerInfo};
+use crate::worker::{Role, spec::WorkerInfo};
 
 impl Core {
     /// O(workers + policies); allocates. Counters are read one after the other, so a snapshot taken
@@ -34,19 +34,23 @@ impl Core {
                 })
             })
             .collect();
-        let expired = workers.iter().map(|w| w.outcomes[Outcome::Expired.index()]).sum();
         let view = self.view();
         MetricsSnapshot {
-            decisions: view.policies.iter().flat_map(decisions_of).collect(),
-            policies: view.policies.iter().map(sums_of).collect(),
-            // The same one watches both modes; a replaced one may still be installed.
-            shadow: view.policies.shadow(Role::Regular).map(shadow_of),
+            decisions: view
+                .policies
+                .ledgers
+                .iter()
+                .flat_map(|ledger| decisions_of(ledger))
+                .collect(),
+            policies: view.policies.ledgers.iter().map(|ledger| sums_of(ledger)).collect(),
+            // The same one watches both modes.
+            shadow: view.policies.shadow(Role::Regular).map(|watching| shadow_of(&watching.ledger)),
             tree: self.tree.stats(),
             tickets: TicketMetrics {
                 open: self.tickets.open_count(),
                 capacity: self.tickets.capacity(),
                 untracked: self.untracked.iter().map(|count| count.load(Relaxed)).sum(),
-                expired,
+                expired: self.expired.load(Relaxed),
                 bytes: self.tickets.bytes(),
             },
             workers,
@@ -64,31 +68,30 @@ impl Core {
     }
 }
 
-fn decisions_of(installed: &Installed) -> Vec<DecisionCount> {
+fn decisions_of(ledger: &Ledger) -> Vec<DecisionCount> {
     let count = |role, reason| DecisionCount {
-        policy: installed.policy.name().to_owned(),
-        arm: installed.arm.as_str(),
+        policy: ledger.name.clone(),
+        arm: ledger.arm.as_str(),
         role,
         reason,
-        count: installed.decisions.iter().map(|stripe| stripe.get(role, reason)).sum(),
+        count: ledger.decisions.iter().map(|stripe| stripe.get(role, reason)).sum(),
     };
     let pairs = Role::ALL.into_iter().flat_map(|role| Reason::ALL.map(|reason| (role, reason)));
     pairs.map(|(role, reason)| count(role, reason)).filter(|row| row.count > 0).collect()
 }
 
-fn sums_of(installed: &Installed) -> PolicyMetrics {
+fn sums_of(ledger: &Ledger) -> PolicyMetrics {
     let mut sums = PolicyMetrics {
-        policy: installed.policy.name().to_owned(),
-        arm: installed.arm.as_str(),
+        policy: ledger.name.clone(),
+        arm: ledger.arm.as_str(),
         ..Default::default()
     };
-    installed.decisions.iter().for_each(|stripe| stripe.add_to(&mut sums));
+    ledger.decisions.iter().for_each(|stripe| stripe.add_to(&mut sums));
     sums
 }
 
-fn shadow_of(installed: &Installed) -> ShadowMetrics {
-    let mut sums =
-        ShadowMetrics { policy: installed.policy.name().to_owned(), ..Default::default() };
-    installed.shadow.iter().for_each(|stripe| stripe.add_to(&mut sums));
+fn shadow_of(ledger: &Ledger) -> ShadowMetrics {
+    let mut sums = ShadowMetrics { policy: ledger.name.clone(), ..Default::default() };
+    ledger.shadow.iter().for_each(|stripe| stripe.add_to(&mut sums));
     sums
 }

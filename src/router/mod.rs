@@ -21,6 +21,8 @@ pub(crate) mod config;
 mod core;
 pub(crate) mod explain;
 mod finish;
+#[cfg(all(test, pointsman_loom))]
+mod loom;
 mod metrics;
 mod mode;
 mod policies;

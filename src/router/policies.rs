@@ -21,6 +21,8 @@ const MAX_POLICIES: usize = 64;
 #[derive(Clone, Default)]
 pub(super) struct Policies {
     installed: Vec<Option<Arc<Installed>>>,
+    /// One per policy name and arm that was ever installed.
+    pub(super) ledgers: Vec<Arc<Ledger>>,
     regular: Plan,
     pair: Plan,
 }
@@ -39,9 +41,16 @@ pub(super) struct Installed {
     pub(super) policy: Arc<dyn RoutingPolicy>,
     /// Its place among the installed.
     pub(super) index: u16,
-    pub(super) arm: Arm,
     pub(super) wants_prefix: bool,
     pub(super) wants_events: bool,
+    pub(super) ledger: Arc<Ledger>,
+}
+
+/// What is counted under one policy name and arm. Outlives the policy, so that counters never go back
+/// when policies are switched: the next one of that name goes on counting here.
+pub(super) struct Ledger {
+    pub(super) name: String,
+    pub(super) arm: Arm,
     pub(super) decisions: Striped<Decisions>,
     /// What a shadow has seen.
     pub(super) shadow: Striped<ShadowCounts>,
@@ -107,6 +116,22 @@ impl Policies {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Installed> {
         self.installed.iter().flatten().map(|installed| &**installed)
+    }
+
+    /// Where the policy of this name counts in this part.
+    fn ledger(&mut self, name: &str, arm: Arm) -> Arc<Ledger> {
+        let known = self.ledgers.iter().find(|ledger| ledger.name == name && ledger.arm == arm);
+        if let Some(ledger) = known {
+            return Arc::clone(ledger);
+        }
+        let ledger = Arc::new(Ledger {
+            name: name.to_owned(),
+            arm,
+            decisions: Striped::new(|_| Decisions::default()),
+            shadow: Striped::new(|_| ShadowCounts::default()),
+        });
+        self.ledgers.push(Arc::clone(&ledger));
+        ledger
     }
 
     fn is_current(&self, index: usize) -> bool {
@@ -223,11 +248,9 @@ impl Core {
         }
         let installed = Arc::new(Installed {
             index: index as u16,
-            arm,
             wants_prefix: policy.wants_prefix(),
             wants_events: policy.wants_events(),
-            decisions: Striped::new(|_| Decisions::default()),
-            shadow: Striped::new(|_| ShadowCounts::default()),
+            ledger: writer.policies.ledger(policy.name(), arm),
             policy,
         });
         if index == writer.policies.installed.len() {

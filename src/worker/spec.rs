@@ -46,7 +46,7 @@ impl WorkerSpec {
         self
     }
 
-    /// The worker's share relative to others of its role: above 0, at most [`MAX_WEIGHT`]. Default 1.
+    /// The worker's share relative to others of its role: above 0, at most 1,000,000. Default 1.
     pub fn weight(mut self, weight: f64) -> Self {
         self.weight = weight;
         self
@@ -96,7 +96,7 @@ impl WorkerSpec {
     }
 }
 
-/// A weight must be a finite number above 0 and at most [`MAX_WEIGHT`].
+/// A weight must be a finite number above 0 and at most 1,000,000.
 pub(crate) fn check_weight(weight: f64) -> Result<(), PoolError> {
     if weight == 0.0 {
         Err(PoolError::ZeroWeight)

@@ -75,6 +75,19 @@ fn late_and_missing_first_tokens_change_choices_but_lose_nothing() {
     }
 }
 
+/// Gateways that share nothing know of each other's requests by what the workers report.
+#[test]
+fn load_reports_tell_gateways_of_each_other() {
+    let material = Material::new(super::recorded::real_trace()).unwrap();
+    let silent = Scenario { replicas: 16, ..Scenario::default() };
+    let reporting = Scenario { report_every: 0.1, ..silent.clone() };
+    let oracle = silent.oracle(&material.trace);
+    let mean = |scenario: &Scenario| {
+        scenario.run(&material, &oracle, Policy::LeastWork, 1).unwrap().summary.mean
+    };
+    assert!(mean(&reporting) < 0.8 * mean(&silent));
+}
+
 /// Routing by the prepared fingerprints is routing by the tokens.
 #[test]
 fn fingerprints_route_as_their_tokens_do() {

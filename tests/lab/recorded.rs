@@ -19,7 +19,8 @@ fn record() -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
-fn real_trace() -> Trace {
+/// The trace of the recording.
+pub(super) fn real_trace() -> Trace {
     trace::parse(TRACE, "mooncake_1000.jsonl.gz").unwrap()
 }
 

@@ -73,6 +73,19 @@ fn no_neighbour_inherits_the_share_of_an_unhealthy_or_draining_worker() {
 }
 
 #[test]
+fn a_few_of_many_share_by_weight() {
+    for name in ["random", "round_robin"] {
+        let router = support::router(name);
+        let weights: Vec<f64> = (0..500).map(|i| 1.0 + f64::from(i % 5)).collect();
+        let workers = add_weighted(&router, &weights);
+        // Too few to be hit by chance: the exact pass decides nearly every time.
+        let request = Request::none().allow(&workers[250..254]);
+        let observed = shares(&router, &workers[250..254], &request, 4_000);
+        assert_shares(&observed, &weights[250..254]);
+    }
+}
+
+#[test]
 fn power_of_two_pairs_the_admitted_uniformly() {
     let router = support::router("power_of_two");
     let workers = add_many(&router, Role::Regular, 12);

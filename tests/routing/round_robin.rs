@@ -50,7 +50,9 @@ fn any_run_of_a_cycle_is_exact_by_weight() {
 
 #[test]
 fn turns_are_evenly_spread() {
-    for weights in [vec![1.0, 2.0, 3.0], vec![7.0, 1.0, 1.0], vec![4.0, 3.0, 2.0, 1.0]] {
+    for weights in
+        [vec![1.0, 2.0, 3.0], vec![7.0, 1.0, 1.0], vec![4.0, 3.0, 2.0, 1.0], vec![30.0, 10.0, 3.0]]
+    {
         let router = support::router("round_robin");
         let workers = add_weighted(&router, &weights);
         let total: f64 = weights.iter().sum();

@@ -193,6 +193,12 @@ impl Estimates {
         super::formula::backlog(queued as f64, head, seconds, rate, head_cap)
     }
 
+    /// Requests dispatched to the worker and not past their first token.
+    #[inline]
+    pub(super) fn pending(&self, slot: usize) -> u32 {
+        u32::try_from(self.row(slot).pending.load(Relaxed)).unwrap_or(0)
+    }
+
     /// A request's work goes to the worker.
     #[inline]
     pub(super) fn start(&self, slot: usize, work: u32, now: u64) {

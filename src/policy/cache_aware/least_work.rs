@@ -57,6 +57,10 @@ pub struct LeastWorkConfig {
     /// With replicas: tokens whose blocks decide the agreed worker; a match that long needs no
     /// agreement.
     pub replica_tokens: u32,
+    /// With replicas: seconds after which a worker's load report counts as missing; 0 ignores
+    /// reports. A fresh one tells of the requests that other replicas have queued. Raise it to twice
+    /// the interval at which the host polls its workers.
+    pub max_report_age_secs: f64,
     /// Decode load of a running sequence, in KV tokens, on top of its own. Raise it if decode workers
     /// with many short sequences fall behind.
     pub sequence_tokens: u64,
@@ -92,6 +96,7 @@ impl Default for LeastWorkConfig {
             replicas: 1,
             replica_discount: 0.6,
             replica_tokens: 1024,
+            max_report_age_secs: 2.0,
             sequence_tokens: 4000,
             scored_workers: 64,
         }
@@ -112,6 +117,7 @@ impl LeastWorkConfig {
         range("least_work.replicas", self.replicas.into(), 1.0, 65_536.0)?;
         range("least_work.replica_discount", self.replica_discount, 0.0, 1.0)?;
         range("least_work.replica_tokens", self.replica_tokens.into(), 0.0, 1e6)?;
+        range("least_work.max_report_age_secs", self.max_report_age_secs, 0.0, 3600.0)?;
         range("least_work.sequence_tokens", self.sequence_tokens as f64, 0.0, 1e9)?;
         range("least_work.scored_workers", self.scored_workers as f64, 2.0, 1024.0)
     }
@@ -212,7 +218,10 @@ impl LeastWorkPolicy {
     fn terms(&self, candidates: &Candidates<'_>, request: &RequestView<'_>) -> Terms {
         let rho = self.estimates.sample_busy(candidates.len(), self.config.busy_step);
         Terms {
-            kappa: formula::kappa(rho, self.config.max_kappa),
+            kappa: formula::kappa(
+                formula::busy_of_all(rho, self.config.replicas),
+                self.config.max_kappa,
+            ),
             mean_work: self.estimates.mean_work(),
             rate: self.estimates.rate(),
             agreed: self.agreed(candidates, request),
@@ -261,8 +270,9 @@ impl LeastWorkPolicy {
             Speed::Measured => self.estimates.relative_rate(slot, request.now),
             Speed::Equal => 1.0,
         };
-        let backlog =
+        let own =
             self.estimates.backlog(slot, request.now, terms.rate * speed, self.config.head_cap);
+        let backlog = own + self.queued_by_others(candidate, request.now) * terms.mean_work;
         let caused = (f64::from(work) - discount).max(0.0);
         Scored {
             candidate,
@@ -270,6 +280,18 @@ impl LeastWorkPolicy {
             work,
             matched,
         }
+    }
+
+    /// With replicas: requests in a worker's reported queue beyond those that this router put there,
+    /// of which the worker is computing one.
+    fn queued_by_others(&self, candidate: Candidate<'_>, now: u64) -> f64 {
+        if self.config.replicas < 2 {
+            return 0.0;
+        }
+        let max_age = (self.config.max_report_age_secs * 1e9) as u64;
+        let Some(report) = candidate.fresh_report(now, max_age) else { return 0.0 };
+        let own = self.estimates.pending(candidate.slot()).saturating_sub(1);
+        f64::from(report.waiting.saturating_sub(own))
     }
 
     fn prefilled(&self, slot: usize, event: &FirstToken) {

@@ -29,22 +29,22 @@ fn insert(table: &Table, key: u64) -> bool {
 /// What a reader takes from a node belongs together, whoever replaces it meanwhile.
 #[test]
 fn loom_a_node_is_read_whole_or_not_at_all() {
-    model(|| {
-        let table = Arc::new(Table::new(2));
-        // Four nodes fill the table, so that the fifth replaces one.
-        (1..=4).for_each(|key| assert!(insert(&table, key)));
-        let writer = {
-            let table = table.clone();
-            thread::spawn(move || insert(&table, 5))
-        };
-        for key in [1, 5] {
+    // One key at a time: which node the fifth insert replaces depends on where keys fall.
+    for key in 1..=5 {
+        model(move || {
+            let table = Arc::new(Table::new(2));
+            (1..=4).for_each(|key| assert!(insert(&table, key)));
+            let writer = {
+                let table = table.clone();
+                thread::spawn(move || insert(&table, 5))
+            };
             let located = table.locate(table.home(key, Kind::Run));
             if let Some(found) = table.read(&located, &[key; RUN]) {
                 assert_eq!((found.same, found.length), (RUN as u8, RUN as u8));
             }
-        }
-        assert!(writer.join().unwrap());
-    });
+            assert!(writer.join().unwrap());
+        });
+    }
 }
 
 /// Two writers of one set: one gives way, neither mixes its words with the other's.

@@ -1,0 +1,194 @@
+//! Exhaustive interleavings of the ticket protocol, on one worker and a table of one word. Run with
+//! `RUSTFLAGS="--cfg pointsman_loom" cargo test --release --lib loom`.
+//!
+//! The model takes sequentially consistent accesses for acquire and release only. Where the protocol
+//! rests on their total order, the fences below stand for it.
+
+use loom::sync::Arc;
+use loom::sync::atomic::{Ordering::SeqCst, fence};
+use loom::thread;
+
+use super::ticket::{Charge, Parties, Ticket, Tickets};
+use crate::worker::state::WorkerState;
+
+const SLOT: u16 = 0;
+const PREFILL: u16 = 1;
+const FIRST: u64 = 1;
+const SECOND: u64 = 2;
+
+/// What the router holds: tickets and two rows.
+struct Model {
+    tickets: Tickets,
+    rows: [WorkerState; 2],
+}
+
+impl Model {
+    fn new() -> Arc<Self> {
+        let rows = [WorkerState::new(), WorkerState::new()];
+        rows.iter().for_each(|row| row.occupy(FIRST, None));
+        Arc::new(Model { tickets: Tickets::new(64), rows })
+    }
+
+    /// As `route` commits: reserve, charge, open, look at the generation.
+    fn open(&self, prefill: Option<u16>) -> Option<Ticket> {
+        let reserved = self.tickets.reserve().expect("the table has room");
+        let charge = charge(prefill);
+        assert!(self.rows[usize::from(SLOT)].charge(0));
+        if let Some(prefill) = prefill {
+            assert!(self.rows[usize::from(prefill)].charge(0));
+        }
+        let ticket = self.tickets.open(reserved, &charge, u64::MAX);
+        fence(SeqCst);
+        if self.rows[usize::from(SLOT)].generation() == FIRST {
+            return Some(ticket);
+        }
+        self.complete(ticket);
+        None
+    }
+
+    /// As `finish` completes; whether this call did it.
+    fn complete(&self, ticket: Ticket) -> bool {
+        let Ok(closed) = self.tickets.close(ticket) else { return false };
+        let held = closed.parties.prefill().filter(|_| !closed.first_token_seen);
+        for slot in held.into_iter().chain([closed.parties.slot()]) {
+            self.rows[usize::from(slot)].release(0);
+        }
+        true
+    }
+
+    /// As `finish` takes the first token; whether this call did it.
+    fn first_token(&self, ticket: Ticket) -> bool {
+        let Ok(charge) = self.tickets.first_token(ticket) else { return false };
+        if let Some(prefill) = charge.parties.prefill() {
+            self.rows[usize::from(prefill)].release(0);
+        }
+        true
+    }
+
+    /// As `core` removes: change the generation, close what is open.
+    fn remove(&self) {
+        self.rows[usize::from(SLOT)].vacate();
+        fence(SeqCst);
+        for ticket in self.tickets.held_by(|parties| parties.slot() == SLOT) {
+            self.complete(ticket);
+        }
+    }
+
+    fn assert_nothing_is_held(&self) {
+        assert!(self.rows.iter().all(|row| row.in_flight() == 0));
+        assert_eq!(self.tickets.open_count(), 0);
+    }
+}
+
+fn charge(prefill: Option<u16>) -> Charge {
+    Charge {
+        parties: Parties::new(SLOT, prefill, 0, false),
+        dispatched: 0,
+        work_tokens: 0,
+        matched_tokens: 0,
+        prompt_tokens: 0,
+        resident_tokens: 0,
+        prompt_bytes: 0,
+        cached_known: false,
+    }
+}
+
+fn model(test: impl Fn() + Sync + Send + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound = Some(3);
+    builder.check(test);
+}
+
+/// Whichever comes first, removal or opening: no ticket of the removed worker stays open, and its
+/// slot is empty for a successor.
+#[test]
+fn loom_removal_misses_no_ticket() {
+    model(|| {
+        let model = Model::new();
+        let opener = thread::spawn({
+            let model = Arc::clone(&model);
+            move || model.open(None)
+        });
+        model.remove();
+        opener.join().expect("the opener does not panic");
+        model.assert_nothing_is_held();
+        assert!(model.rows[usize::from(SLOT)].is_idle());
+    });
+}
+
+/// A slot taken over while its last worker's ticket is opened: the successor inherits no load.
+#[test]
+fn loom_a_successor_inherits_nothing() {
+    model(|| {
+        let model = Model::new();
+        let opener = thread::spawn({
+            let model = Arc::clone(&model);
+            move || model.open(None)
+        });
+        model.remove();
+        let row = &model.rows[usize::from(SLOT)];
+        // As the registry does: only an idle slot is given to somebody else.
+        let idle = row.is_idle();
+        if idle {
+            row.occupy(SECOND, None);
+        }
+        let kept = opener.join().expect("the opener does not panic");
+        assert!(kept.is_none_or(|ticket| !model.complete(ticket)));
+        model.assert_nothing_is_held();
+    });
+}
+
+/// Two completions of one ticket, one of them by its owner: one succeeds, and gives back once.
+#[test]
+fn loom_a_ticket_is_completed_once() {
+    model(|| {
+        let model = Model::new();
+        let ticket = model.open(None).expect("nobody removes the worker");
+        let other = thread::spawn({
+            let model = Arc::clone(&model);
+            move || model.complete(ticket)
+        });
+        let mine = model.complete(ticket);
+        let theirs = other.join().expect("completing does not panic");
+        assert!(mine != theirs);
+        assert!(!model.complete(ticket), "an old number completes nothing");
+        model.assert_nothing_is_held();
+    });
+}
+
+/// First token and completion of a pair at once: the prefill worker's load comes back once.
+#[test]
+fn loom_first_token_and_completion_share_out_a_pair() {
+    model(|| {
+        let model = Model::new();
+        let ticket = model.open(Some(PREFILL)).expect("nobody removes the worker");
+        let other = thread::spawn({
+            let model = Arc::clone(&model);
+            move || model.first_token(ticket)
+        });
+        assert!(model.complete(ticket));
+        other.join().expect("a first token does not panic");
+        model.assert_nothing_is_held();
+    });
+}
+
+/// An entry that is given back and taken again: neither ticket closes the other.
+#[test]
+fn loom_a_reused_entry_is_another_ticket() {
+    model(|| {
+        let model = Model::new();
+        let old = model.open(None).expect("nobody removes the worker");
+        let other = thread::spawn({
+            let model = Arc::clone(&model);
+            move || {
+                model.complete(old);
+                model.open(None).expect("nobody removes the worker")
+            }
+        });
+        model.complete(old);
+        let new = other.join().expect("opening does not panic");
+        assert!(!model.complete(old));
+        assert!(model.complete(new));
+        model.assert_nothing_is_held();
+    });
+}
