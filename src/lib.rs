@@ -62,7 +62,7 @@ pub use crate::router::{
     builder::RouterBuilder,
     config::{BodyConfig, RouterConfig, SplitConfig, TreeConfig},
     explain::DecisionRecord,
-    selection::{Chosen, PairSelection, Selection},
+    selection::{BareSelection, Chosen, PairSelection, Selection},
     ticket::Ticket,
 };
 pub use crate::worker::{

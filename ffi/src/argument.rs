@@ -119,21 +119,10 @@ impl<T: Sized32> Output<T> {
     }
 
     /// Writes as much of the value as the caller's struct has room for. The caller's size stays.
-    #[inline(always)]
     pub(crate) fn write(self, value: T) {
-        if self.size == size_of::<T>() {
-            // SAFETY: checked in `new`, and the size is that of T.
-            unsafe { self.pointer.write(value) };
-        } else {
-            self.write_part(&value);
-        }
-    }
-
-    #[cold]
-    fn write_part(&self, value: &T) {
         let known = self.size.min(size_of::<T>());
         let skip = size_of::<u32>();
-        let from = std::ptr::from_ref(value).cast::<u8>();
+        let from = std::ptr::from_ref(&value).cast::<u8>();
         // SAFETY: both are valid for `known` bytes, which is more than the size field.
         unsafe {
             let (from, to) = (from.add(skip), self.pointer.cast::<u8>().add(skip));
@@ -194,6 +183,35 @@ pub(crate) unsafe fn slice<'a, T>(
     check_array(pointer, length, name)?;
     // SAFETY: not NULL, aligned, no longer than memory can be, valid by the caller's promise.
     Ok(unsafe { std::slice::from_raw_parts(pointer, length) })
+}
+
+/// As [`slice`] for arrays with nothing odd about them; `None` for all others, wrong or not.
+///
+/// # Safety
+/// As for [`slice`].
+#[inline(always)]
+pub(crate) unsafe fn plain_slice<'a, T>(pointer: *const T, length: usize) -> Option<&'a [T]> {
+    if length > isize::MAX as usize / size_of::<T>() || !is_plain(pointer) {
+        return None;
+    }
+    // SAFETY: not NULL, aligned, no longer than memory can be, valid by the caller's promise.
+    Some(unsafe { std::slice::from_raw_parts(pointer, length) })
+}
+
+/// Whether a pointer can be followed.
+#[inline(always)]
+pub(crate) fn is_plain<T>(pointer: *const T) -> bool {
+    !pointer.is_null() && pointer.is_aligned()
+}
+
+/// Whether a struct can be used as it lies: it is there, and of this version's size.
+///
+/// # Safety
+/// `pointer` is NULL, or points to a struct of the size that it begins with.
+#[inline(always)]
+pub(crate) unsafe fn is_current<T: Sized32>(pointer: *const T) -> bool {
+    // SAFETY: the caller's promise.
+    is_plain(pointer) && unsafe { pointer.cast::<u32>().read() } as usize == size_of::<T>()
 }
 
 /// Borrows an array to be filled; NULL is allowed where its length is 0.

@@ -28,60 +28,56 @@ macro_rules! export {
     )*};
 }
 
-/// What an export returns, and how its body's result becomes that.
+/// What an export returns to C.
 pub(crate) trait Answer: Sized {
-    type Body;
-    fn of(body: Self::Body) -> Self;
     fn of_panic() -> Self;
 }
 
-impl Answer for pointsman_status {
-    type Body = Result<(), Failure>;
+/// What an export's body comes to, and how that becomes the answer.
+pub(crate) trait Body<A> {
+    fn answer(self) -> A;
+}
 
+impl<A: Answer> Body<A> for A {
     #[inline(always)]
-    fn of(body: Self::Body) -> Self {
-        match body {
+    fn answer(self) -> A {
+        self
+    }
+}
+
+impl Body<pointsman_status> for Result<(), Failure> {
+    #[inline(always)]
+    fn answer(self) -> pointsman_status {
+        match self {
             Ok(()) => POINTSMAN_OK,
             Err(failure) => status::report(&failure),
         }
     }
+}
 
+impl Answer for pointsman_status {
     fn of_panic() -> Self {
         POINTSMAN_INTERNAL
     }
 }
 
 impl Answer for () {
-    type Body = ();
-    fn of((): ()) {}
     fn of_panic() {}
 }
 
 impl Answer for u32 {
-    type Body = u32;
-    fn of(body: u32) -> u32 {
-        body
-    }
     fn of_panic() -> u32 {
         0
     }
 }
 
 impl Answer for u64 {
-    type Body = u64;
-    fn of(body: u64) -> u64 {
-        body
-    }
     fn of_panic() -> u64 {
         0
     }
 }
 
 impl Answer for *const c_char {
-    type Body = *const c_char;
-    fn of(body: *const c_char) -> *const c_char {
-        body
-    }
     fn of_panic() -> *const c_char {
         c"".as_ptr()
     }
@@ -92,8 +88,8 @@ impl Answer for *const c_char {
 /// The router stays usable: it undoes what an interrupted call had charged (its guards run while the
 /// stack unwinds), and its locks do not poison.
 #[inline(always)]
-pub(crate) fn guard<A: Answer>(body: impl FnOnce() -> A::Body) -> A {
-    match catch_unwind(AssertUnwindSafe(|| A::of(body()))) {
+pub(crate) fn guard<A: Answer, B: Body<A>>(body: impl FnOnce() -> B) -> A {
+    match catch_unwind(AssertUnwindSafe(|| body().answer())) {
         Ok(answer) => answer,
         Err(payload) => {
             note(payload);

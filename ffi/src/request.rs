@@ -7,6 +7,7 @@ use pointsman_core::{Request, WorkerId};
 
 use crate::argument;
 use crate::fingerprint::{self, pointsman_fingerprint};
+use crate::route::POINTSMAN_UNKNOWN;
 use crate::status::Failure;
 use crate::worker::{each_label, known, pointsman_label};
 
@@ -85,36 +86,73 @@ const MAX_LABELS: usize = POINTSMAN_MAX_REQUEST_LABELS as usize;
 /// Room for what cannot be borrowed from the caller as it lies.
 pub(crate) type Labels<'a> = [(&'a str, &'a str); MAX_LABELS];
 
+/// Reads a request that says nothing but a prompt that needs no looking at, as most do; `None` if it
+/// says more, or if something is wrong: [`read`] is to tell.
+///
+/// # Safety
+/// As for [`read`].
+#[inline(always)]
+pub(crate) unsafe fn read_plain<'a>(raw: &'a pointsman_request) -> Option<Request<'a>> {
+    const _: () = assert!(POINTSMAN_UNKNOWN == !0);
+    let more = raw.cache_namespace as usize
+        | raw.routing_key as usize
+        | raw.allowed as usize
+        | raw.allowed_words as usize
+        | raw.excluded_count
+        | raw.label_count
+        | !raw.expected_output_tokens as usize;
+    if more != 0 {
+        return None;
+    }
+    let kind = raw.prompt_kind;
+    if kind == POINTSMAN_PROMPT_NONE {
+        return Some(Request::none());
+    }
+    // SAFETY: the caller's promise.
+    let bytes = unsafe { argument::plain_slice(raw.prompt.cast::<u8>(), raw.prompt_length) };
+    match kind {
+        POINTSMAN_PROMPT_TEXT => bytes.map(Request::bytes),
+        POINTSMAN_PROMPT_JSON => bytes.map(Request::json),
+        POINTSMAN_PROMPT_TOKENS => {
+            // SAFETY: the caller's promise.
+            unsafe { argument::plain_slice(raw.prompt.cast(), raw.prompt_length) }
+                .map(Request::tokens)
+        }
+        _ => None,
+    }
+}
+
 /// Reads the caller's struct into a request of the core.
 ///
 /// # Safety
 /// All pointers are as the struct says and outlive `'a`.
-#[inline(always)]
 pub(crate) unsafe fn read<'a>(
     raw: &'a pointsman_request,
     labels: &'a mut MaybeUninit<Labels<'a>>,
 ) -> Result<Request<'a>, Failure> {
     // SAFETY: the caller's promise.
-    let mut request = unsafe { read_prompt(raw) }?;
+    let mut request = unsafe {
+        if raw.prompt_kind == POINTSMAN_PROMPT_FINGERPRINT {
+            let pointer = raw.prompt.cast::<pointsman_fingerprint>();
+            Request::fingerprint(fingerprint::read(pointer, PROMPT)?)
+        } else {
+            read_prompt(raw)?
+        }
+    };
+    if let Some(tokens) = known(raw.expected_output_tokens) {
+        request = request.expected_output_tokens(tokens);
+    }
     if !raw.cache_namespace.is_null() {
+        let (text, length) = (raw.cache_namespace, raw.cache_namespace_length);
         // SAFETY: the caller's promise.
-        let namespace = unsafe {
-            argument::text(
-                raw.cache_namespace,
-                raw.cache_namespace_length,
-                "request.cache_namespace",
-            )
-        }?;
-        request = request.namespace(namespace);
+        let text = unsafe { argument::text(text, length, "request.cache_namespace") }?;
+        request = request.namespace(text);
     }
     if !raw.routing_key.is_null() {
         let (key, length) = (raw.routing_key.cast(), raw.routing_key_length);
         // SAFETY: the caller's promise.
         request =
             request.routing_key(unsafe { argument::bytes(key, length, "request.routing_key") }?);
-    }
-    if let Some(tokens) = known(raw.expected_output_tokens) {
-        request = request.expected_output_tokens(tokens);
     }
     let selective = raw.excluded_count != 0
         || !raw.allowed.is_null()
@@ -127,25 +165,26 @@ pub(crate) unsafe fn read<'a>(
     Ok(request)
 }
 
+const PROMPT: &str = "request.prompt";
+
+/// Reads any prompt but a fingerprint.
+///
 /// # Safety
 /// The prompt is as the struct says and outlives `'a`.
 #[inline(always)]
 unsafe fn read_prompt<'a>(raw: &'a pointsman_request) -> Result<Request<'a>, Failure> {
     let (prompt, length) = (raw.prompt, raw.prompt_length);
-    const NAME: &str = "request.prompt";
     // SAFETY: the caller's promise.
     unsafe {
         Ok(match raw.prompt_kind {
             POINTSMAN_PROMPT_NONE => Request::none(),
-            POINTSMAN_PROMPT_TEXT => Request::bytes(argument::bytes(prompt.cast(), length, NAME)?),
+            POINTSMAN_PROMPT_TEXT => {
+                Request::bytes(argument::bytes(prompt.cast(), length, PROMPT)?)
+            }
             POINTSMAN_PROMPT_TOKENS => {
-                Request::tokens(argument::slice(prompt.cast(), length, NAME)?)
+                Request::tokens(argument::slice(prompt.cast(), length, PROMPT)?)
             }
-            POINTSMAN_PROMPT_FINGERPRINT => {
-                let pointer = prompt.cast::<pointsman_fingerprint>();
-                Request::fingerprint(fingerprint::read(pointer, NAME)?)
-            }
-            POINTSMAN_PROMPT_JSON => Request::json(argument::bytes(prompt.cast(), length, NAME)?),
+            POINTSMAN_PROMPT_JSON => Request::json(argument::bytes(prompt.cast(), length, PROMPT)?),
             _ => return Err(unknown_kind()),
         })
     }

@@ -5,14 +5,15 @@ use std::fmt::Write as _;
 use std::mem::MaybeUninit;
 
 use pointsman_core::{
-    Chosen, Outcome, Reason, Role, RoutingError, RunnerUp, Ticket, Usage, WorkerId,
+    BareSelection, Chosen, Outcome, Reason, Role, RoutingError, RunnerUp, Ticket, Usage, WorkerId,
 };
 
 use crate::argument::{self, Output};
+use crate::boundary::Body;
 use crate::log;
 use crate::request::{self, pointsman_request};
-use crate::router::{borrow, pointsman_router, time};
-use crate::status::{Failure, pointsman_status};
+use crate::router::{borrow, is_live, pointsman_router, time};
+use crate::status::{Failure, POINTSMAN_OK, pointsman_status};
 use crate::worker::known;
 
 /// No index.
@@ -189,10 +190,50 @@ export! {
     fn pointsman_outcome_string(outcome: u32) -> *const c_char => outcome_string;
 }
 
+/// The usual call, with as little as possible around the router's own work. Whatever is unusual about
+/// it, wrong or not, is left to [`select_carefully`].
+///
 /// # Safety
 /// See the export.
 #[inline(always)]
 unsafe fn select(
+    router: *const pointsman_router,
+    request: *const pointsman_request,
+    selection: *mut pointsman_selection,
+) -> pointsman_status {
+    // SAFETY: the caller's promise.
+    let usual = unsafe {
+        is_live(router)
+            && argument::is_current(request)
+            && argument::is_current(selection.cast_const())
+    };
+    // SAFETY: the caller's promise; the pointer can be followed.
+    let plain = if usual { unsafe { request::read_plain(&*request) } } else { None };
+    let Some(plain) = plain else {
+        // SAFETY: the caller's promise.
+        return unsafe { select_carefully(router, request, selection) }.answer();
+    };
+    // SAFETY: both were looked at above.
+    let (handle, now) = unsafe { (&*router, (*request).now) };
+    match handle.router.select_bare_at(&plain, time(&handle.router, now)) {
+        Ok(selected) => {
+            // SAFETY: looked at above; its size is that of this version's struct.
+            unsafe { selection.write(raw_of(&selected)) };
+            if handle.log.wants(log::level::DEBUG) {
+                note(handle, "selected", &raw_of(&selected));
+            }
+            POINTSMAN_OK
+        }
+        Err(error) => Err(refused(handle, error)).answer(),
+    }
+}
+
+/// Selects for any request.
+///
+/// # Safety
+/// See the export.
+#[inline(never)]
+unsafe fn select_carefully(
     router: *const pointsman_router,
     request: *const pointsman_request,
     selection: *mut pointsman_selection,
@@ -208,28 +249,33 @@ unsafe fn select(
     };
     // SAFETY: the caller's promise.
     let request = unsafe { request::read(raw, &mut labels) }?;
-    let selected = match handle.router.select_at(&request, time(&handle.router, raw.now)) {
+    let selected = match handle.router.select_bare_at(&request, time(&handle.router, raw.now)) {
         Ok(selected) => selected,
         Err(error) => return Err(refused(handle, error)),
     };
-    let chosen = pointsman_selection {
-        size: size_of::<pointsman_selection>() as u32,
-        reason: selected.reason() as u32,
-        ticket: 0,
-        worker: selected.worker().to_raw(),
-        user_data: selected.user_data(),
-        runner_up: selected.runner_up().map_or(0, |other| other.worker.to_raw()),
-        score: selected.score(),
-        runner_up_score: selected.runner_up().map_or(0.0, |other| other.score),
-        matched_tokens: selected.matched_tokens(),
-        total_tokens: selected.total_tokens(),
-    };
-    let chosen = pointsman_selection { ticket: selected.into_ticket().to_raw(), ..chosen };
+    let chosen = raw_of(&selected);
     output.write(chosen);
     if handle.log.wants(log::level::DEBUG) {
         note(handle, "selected", &chosen);
     }
     Ok(())
+}
+
+#[inline(always)]
+fn raw_of(selected: &BareSelection) -> pointsman_selection {
+    let decision = &selected.decision;
+    pointsman_selection {
+        size: size_of::<pointsman_selection>() as u32,
+        reason: decision.reason as u32,
+        ticket: selected.ticket.to_raw(),
+        worker: decision.worker.to_raw(),
+        user_data: selected.user_data,
+        runner_up: decision.runner_up.map_or(0, |other| other.worker.to_raw()),
+        score: decision.score,
+        runner_up_score: decision.runner_up.map_or(0.0, |other| other.score),
+        matched_tokens: decision.matched_tokens,
+        total_tokens: selected.total_tokens,
+    }
 }
 
 /// # Safety
@@ -319,10 +365,44 @@ unsafe fn progress(router: *const pointsman_router, ticket: u64, now: u64) -> Re
     Ok(router.progress_at(Ticket::from_raw(ticket), time(router, now))?)
 }
 
+/// The usual call: a success of which nothing else is known. All others go to
+/// [`complete_carefully`].
+///
 /// # Safety
 /// See the export.
 #[inline(always)]
 unsafe fn complete(
+    router: *const pointsman_router,
+    ticket: u64,
+    completion: *const pointsman_completion,
+) -> pointsman_status {
+    // SAFETY: the caller's promise.
+    let usual = unsafe { is_live(router) && argument::is_current(completion) };
+    // SAFETY: the pointer can be followed.
+    if !usual || unsafe { says_more(&*completion) } {
+        // SAFETY: the caller's promise.
+        return unsafe { complete_carefully(router, ticket, completion) }.answer();
+    }
+    // SAFETY: both were looked at above.
+    let (router, now) = unsafe { (&(*router).router, (*completion).now) };
+    let (ticket, now) = (Ticket::from_raw(ticket), time(router, now));
+    match router.complete_at(ticket, Outcome::Success, Usage::default(), now) {
+        Ok(()) => POINTSMAN_OK,
+        Err(error) => Err(Failure::from(error)).answer(),
+    }
+}
+
+/// Whether it says more than success.
+#[inline(always)]
+fn says_more(end: &pointsman_completion) -> bool {
+    let known = !(end.prompt_tokens & end.cached_tokens & end.completion_tokens);
+    end.outcome | end.blamed_role | known != 0
+}
+
+/// # Safety
+/// See the export.
+#[inline(never)]
+unsafe fn complete_carefully(
     router: *const pointsman_router,
     ticket: u64,
     completion: *const pointsman_completion,
@@ -331,16 +411,12 @@ unsafe fn complete(
     let router = &unsafe { borrow(router) }?.router;
     let ticket = Ticket::from_raw(ticket);
     if completion.is_null() {
-        let now = router.now();
-        return Ok(router.complete_at(ticket, Outcome::Success, Usage::default(), now)?);
+        return Ok(router.complete(ticket, Outcome::Success, Usage::default())?);
     }
     let mut scratch = MaybeUninit::uninit();
     // SAFETY: the caller's promise.
     let end = unsafe { argument::input(completion, "completion", &mut scratch) }?;
-    let outcome = match end.outcome {
-        POINTSMAN_OUTCOME_SUCCESS => Outcome::Success,
-        _ => outcome_of(end)?,
-    };
+    let outcome = outcome_of(end)?;
     let usage = Usage {
         prompt_tokens: known(end.prompt_tokens),
         cached_tokens: known(end.cached_tokens),
@@ -356,6 +432,7 @@ unsafe fn complete(
 
 fn outcome_of(end: &pointsman_completion) -> Result<Outcome, Failure> {
     Ok(match end.outcome {
+        POINTSMAN_OUTCOME_SUCCESS => Outcome::Success,
         POINTSMAN_OUTCOME_CLIENT_CANCELLED => Outcome::ClientCancelled,
         POINTSMAN_OUTCOME_CLIENT_ERROR => Outcome::ClientError,
         POINTSMAN_OUTCOME_WORKER_ERROR => Outcome::WorkerError,

@@ -168,6 +168,16 @@ pub(crate) unsafe fn borrow<'a, T: Handle>(pointer: *const T) -> Result<&'a T, F
     Ok(object)
 }
 
+/// Whether a handle is what it should be, as far as that can be seen.
+///
+/// # Safety
+/// As for [`borrow`].
+#[inline(always)]
+pub(crate) unsafe fn is_live<T: Handle>(pointer: *const T) -> bool {
+    // SAFETY: the caller's promise.
+    argument::is_plain(pointer) && unsafe { &*pointer }.magic() == T::MAGIC
+}
+
 /// Takes a handle's object back; `None` for NULL and what is no live handle.
 ///
 /// # Safety

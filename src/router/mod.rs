@@ -41,8 +41,8 @@ use self::config::{RouterConfig, SplitConfig};
 use self::core::{Core, Handle};
 use self::explain::DecisionLog;
 use self::finish::Ending;
-use self::mode::{Pair, Single};
-use self::selection::{PairSelection, Selection};
+use self::mode::{Bare, Pair, Single};
+use self::selection::{BareSelection, PairSelection, Selection};
 use self::ticket::Ticket;
 use crate::error::{ConfigError, PoolError, RoutingError, TicketError};
 use crate::metrics::MetricsSnapshot;
@@ -198,6 +198,21 @@ impl Router {
         match &self.core().log {
             None => self.core().route::<Single>(handle, request, now),
             Some(log) => self.select_logged(log, request, now),
+        }
+    }
+
+    /// As [`Router::select_at`], for hosts that keep the ticket as a number and complete it by
+    /// [`Router::complete`]: nothing is given back when the result is dropped.
+    #[inline(never)]
+    pub fn select_bare_at(
+        &self,
+        request: &Request<'_>,
+        now: u64,
+    ) -> Result<BareSelection, RoutingError> {
+        let handle = self.shared.handles.mine();
+        match &self.core().log {
+            None => self.core().route::<Bare>(handle, request, now),
+            Some(log) => self.select_logged(log, request, now).map(Selection::into_bare),
         }
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::commit::Routed;
 use super::core::Handle;
-use super::selection::{PairSelection, Selection};
+use super::selection::{BareSelection, PairSelection, Selection};
 use crate::error::RoutingError;
 use crate::policy::{Decision, PairDecision, RequestView, RoutingPolicy};
 use crate::pool::candidates::Candidates;
@@ -38,7 +38,7 @@ pub(super) trait Mode: Copy {
     /// The decision on a prefill worker of its own.
     fn prefill(choice: &Self::Choice) -> Option<&Decision>;
 
-    fn selection(handle: Arc<Handle>, routed: Routed<'_, Self::Choice>) -> Self::Selection;
+    fn selection(handle: &Arc<Handle>, routed: Routed<'_, Self::Choice>) -> Self::Selection;
 }
 
 /// One worker does it all.
@@ -83,8 +83,55 @@ impl Mode for Single {
     }
 
     #[inline(always)]
-    fn selection(handle: Arc<Handle>, routed: Routed<'_, Decision>) -> Selection {
-        Selection::new(handle, routed)
+    fn selection(handle: &Arc<Handle>, routed: Routed<'_, Decision>) -> Selection {
+        Selection::new(Arc::clone(handle), routed)
+    }
+}
+
+/// As [`Single`]; the host keeps the ticket as a number.
+#[derive(Clone, Copy)]
+pub(super) enum Bare {}
+
+impl Mode for Bare {
+    type Choice = Decision;
+    type Selection = BareSelection;
+    const ROLE: Role = Single::ROLE;
+
+    #[inline(always)]
+    fn decide<'a>(
+        policy: &dyn RoutingPolicy,
+        candidates: impl Fn(Role) -> Candidates<'a>,
+        request: &RequestView<'_>,
+    ) -> Result<Decision, RoutingError> {
+        Single::decide(policy, candidates, request)
+    }
+
+    #[inline(always)]
+    fn outsider<'a>(
+        choice: &Decision,
+        candidates: impl Fn(Role) -> Candidates<'a>,
+    ) -> Option<WorkerId> {
+        Single::outsider(choice, candidates)
+    }
+
+    #[inline(always)]
+    fn main(choice: &Decision) -> &Decision {
+        choice
+    }
+
+    #[inline(always)]
+    fn prefill(_choice: &Decision) -> Option<&Decision> {
+        None
+    }
+
+    #[inline(always)]
+    fn selection(_handle: &Arc<Handle>, routed: Routed<'_, Decision>) -> BareSelection {
+        BareSelection {
+            decision: *routed.choice,
+            ticket: routed.ticket,
+            total_tokens: routed.total_tokens,
+            user_data: routed.user_data,
+        }
     }
 }
 
@@ -118,7 +165,7 @@ impl Mode for Pair {
         Some(&choice.prefill)
     }
 
-    fn selection(handle: Arc<Handle>, routed: Routed<'_, PairDecision>) -> PairSelection {
-        PairSelection::new(handle, routed)
+    fn selection(handle: &Arc<Handle>, routed: Routed<'_, PairDecision>) -> PairSelection {
+        PairSelection::new(Arc::clone(handle), routed)
     }
 }

@@ -218,6 +218,6 @@ impl<'a, M: Mode> Trip<'a, M> {
         let Some(ticket) = self.commit(choice, &request, size.bytes) else {
             return self.core.again::<M>(self.handle, self.request, self.now, self.attempts - 1);
         };
-        Ok(M::selection(Arc::clone(self.handle), self.routed(choice, &request, ticket)))
+        Ok(M::selection(self.handle, self.routed(choice, &request, ticket)))
     }
 }

@@ -23,6 +23,21 @@ pub struct Selection {
     user_data: u64,
 }
 
+/// The worker chosen for one request, without the duty to give the load back: that lies with whoever
+/// holds the ticket's number. For foreign interfaces, which keep numbers.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct BareSelection {
+    /// Who was chosen, and why.
+    pub decision: Decision,
+    /// To be completed by the host.
+    pub ticket: Ticket,
+    /// Tokens of the prompt; estimated where only bytes are known.
+    pub total_tokens: u32,
+    /// The host's own number of the worker.
+    pub user_data: u64,
+}
+
 /// The prefill and decode workers chosen for one request, under one ticket. The prefill worker's
 /// load is given back at the first token, the decode worker's at completion.
 #[must_use = "dropping a selection gives its load back at once"]
@@ -181,6 +196,13 @@ impl Selection {
             total_tokens: routed.total_tokens.into(),
             user_data: routed.user_data,
         }
+    }
+
+    /// Gives the duty to complete the request to whoever holds the ticket's number.
+    pub fn into_bare(self) -> BareSelection {
+        let (decision, total_tokens) = (self.decision, self.total_tokens());
+        let user_data = self.user_data;
+        BareSelection { decision, ticket: self.into_ticket(), total_tokens, user_data }
     }
 
     /// The chosen worker, with everything known about the choice.

@@ -1,0 +1,89 @@
+//! The installed package, used by a project outside of the tree. CMake is tried by `checks.sh`.
+
+#[path = "support/cc.rs"]
+mod cc;
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn install(destination: &Path, arguments: &[&str]) {
+    let from = Path::new(env!("CARGO_TARGET_TMPDIR")).join("built");
+    std::fs::create_dir_all(&from).unwrap();
+    std::fs::copy(&cc::library().archive, from.join("libpointsman.a")).unwrap();
+    std::fs::copy(&cc::library().shared, from.join("libpointsman.so")).unwrap();
+    let output = Command::new("sh")
+        .arg(cc::tests().join("../install.sh"))
+        .arg(format!("--from={}", from.display()))
+        .args(arguments)
+        .env("DESTDIR", destination)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+}
+
+fn fresh(name: &str) -> PathBuf {
+    let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = std::fs::remove_dir_all(&directory);
+    std::fs::create_dir_all(&directory).unwrap();
+    directory
+}
+
+#[test]
+fn everything_lies_where_packages_have_it() {
+    let root = fresh("staged");
+    install(&root, &["--prefix=/opt/p", "--libdir=/opt/p/lib/arch"]);
+    let lib = root.join("opt/p/lib/arch");
+    for file in [
+        "libpointsman.a",
+        "libpointsman.so.0.1.0",
+        "pkgconfig/pointsman.pc",
+        "pkgconfig/pointsman-static.pc",
+        "cmake/pointsman/pointsman-config.cmake",
+        "cmake/pointsman/pointsman-config-version.cmake",
+        "../../include/pointsman.h",
+        "../../include/pointsman.hpp",
+    ] {
+        assert!(lib.join(file).is_file(), "{file}");
+    }
+    let link = |name: &str| std::fs::read_link(lib.join(name)).unwrap();
+    assert_eq!(link("libpointsman.so"), Path::new("libpointsman.so.0"));
+    assert_eq!(link("libpointsman.so.0"), Path::new("libpointsman.so.0.1.0"));
+    let pc = std::fs::read_to_string(lib.join("pkgconfig/pointsman.pc")).unwrap();
+    assert!(pc.contains("libdir=/opt/p/lib/arch") && pc.contains("Version: 0.1.0"), "{pc}");
+    // No path of the building machine, and nothing left to be filled in.
+    for name in ["pkgconfig/pointsman-static.pc", "cmake/pointsman/pointsman-config.cmake"] {
+        let text = std::fs::read_to_string(lib.join(name)).unwrap();
+        assert!(!text.contains('@') && !text.contains("staged"), "{name}: {text}");
+    }
+    let cmake =
+        std::fs::read_to_string(lib.join("cmake/pointsman/pointsman-config.cmake")).unwrap();
+    assert!(cmake.contains("${_pointsman_libdir}/../../include"), "{cmake}");
+    // Installing over what is there replaces it.
+    install(&root, &["--prefix=/opt/p", "--libdir=/opt/p/lib/arch"]);
+}
+
+#[test]
+fn a_program_outside_the_tree_builds_through_pkg_config() {
+    if !cc::works("pkg-config") {
+        return cc::not_checked("pkg-config missing");
+    }
+    let root = fresh("consumer");
+    let prefix = root.join("usr");
+    install(Path::new(""), &[&format!("--prefix={}", prefix.display())]);
+    let source = root.join("first.c");
+    std::fs::copy(cc::tests().join("../examples/first.c"), &source).unwrap();
+    // The lines of ffi/README.md.
+    let readme = std::fs::read_to_string(cc::tests().join("../README.md")).unwrap();
+    let lines: Vec<&str> = readme.lines().filter(|line| line.contains("$(pkg-config")).collect();
+    assert_eq!(lines.len(), 2);
+    for line in lines {
+        let status = Command::new("sh")
+            .args(["-c", &format!("{line} && ./first")])
+            .current_dir(&root)
+            .env("PKG_CONFIG_PATH", prefix.join("lib/pkgconfig"))
+            .env("LD_LIBRARY_PATH", prefix.join("lib"))
+            .status();
+        assert!(status.unwrap().success(), "{line}");
+        std::fs::remove_file(root.join("first")).unwrap();
+    }
+}
