@@ -1,5 +1,9 @@
 //! The examples compile without a warning, run, and say what they should.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// Each test program uses a part of what they share.
+#![allow(dead_code)]
+
 #[path = "support/cc.rs"]
 mod cc;
 

@@ -1,5 +1,9 @@
 //! The installed package, used by a project outside of the tree. CMake is tried by `checks.sh`.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+// Each test program uses a part of what they share.
+#![allow(dead_code)]
+
 #[path = "support/cc.rs"]
 mod cc;
 
