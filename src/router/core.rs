@@ -46,7 +46,9 @@ const SECOND: f64 = 1e9;
 /// Tokens of KV cache counted for an answer whose length nobody expects anything of.
 pub(crate) const DEFAULT_OUTPUT_TOKENS: u32 = 256;
 
-/// What a selection needs to find its way back.
+/// What a selection needs to find its way back. Aligned so that the reference counts of no two handles
+/// share a cache line, nor a pair of lines that is fetched together.
+#[repr(align(128))]
 pub(crate) struct Handle {
     pub(super) core: Arc<Core>,
 }
