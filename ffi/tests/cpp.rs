@@ -1,5 +1,7 @@
 //! The C++ layer, with and without exceptions.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
 #[path = "support/cc.rs"]
 mod cc;
 

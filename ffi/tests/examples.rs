@@ -1,5 +1,7 @@
 //! The examples compile without a warning, run, and say what they should.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
 #[path = "support/cc.rs"]
 mod cc;
 

@@ -1,5 +1,7 @@
 //! The header: generated, committed, and fit for every C and C++ that may include it.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
 #[path = "support/cc.rs"]
 mod cc;
 #[path = "support/header.rs"]

@@ -1,5 +1,7 @@
 //! The installed package, used by a project outside of the tree. CMake is tried by `checks.sh`.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
 #[path = "support/cc.rs"]
 mod cc;
 

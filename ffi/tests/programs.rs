@@ -1,5 +1,7 @@
 //! C programs that try the library as a host would. Each aborts at the first thing that is not so.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+
 #[path = "support/cc.rs"]
 mod cc;
 
