@@ -67,7 +67,24 @@ tsan() { # 4 min
     rustup component add rust-src --toolchain nightly >/dev/null 2>&1 ||
     { missing rust-src; return; }
   sanitized thread -Zbuild-std
-  CC=clang CXX=clang++ POINTSMAN_CFLAGS="-fsanitize=thread" TSAN_OPTIONS="halt_on_error=1" \
+  # The compiler of C may be older than Rust's; the newer runtime knows both.
+  local runtime
+  runtime=$(find "$(rustc +nightly --print sysroot)" -name 'librustc*rt.tsan.a' | head -1)
+  local flags="-fsanitize=thread -fno-sanitize-link-runtime -Wl,--whole-archive,$runtime,--no-whole-archive -lrt -lresolv -lm -ldl -lpthread"
+  # A race that is there must be seen.
+  local bad
+  bad=$(mktemp -d)
+  cat > "$bad/bad.c" <<'BAD'
+#include <pthread.h>
+static int shared;
+static void *add(void *unused) { for (int i = 0; i < 1000; i++) shared++; return unused; }
+int main(void) { pthread_t t; pthread_create(&t, 0, add, 0); add(0); return pthread_join(t, 0); }
+BAD
+  # shellcheck disable=SC2086
+  clang -g "$bad/bad.c" $flags -o "$bad/bad"
+  if TSAN_OPTIONS="halt_on_error=1" "$bad/bad" 2>/dev/null; then echo "ThreadSanitizer sees nothing"; return 1; fi
+  rm -r "$bad"
+  CC=clang CXX=clang++ TSAN_OPTIONS="halt_on_error=1" POINTSMAN_CFLAGS="$flags" \
     POINTSMAN_LIBRARY="$target/thread/$triple/release" POINTSMAN_SCALE=20 \
     cargo test -p pointsman-ffi --test programs --test cpp --test examples -- threads gateway owned
 }

@@ -191,27 +191,29 @@ pub(crate) unsafe fn slice<'a, T>(
 /// As for [`slice`].
 #[inline(always)]
 pub(crate) unsafe fn plain_slice<'a, T>(pointer: *const T, length: usize) -> Option<&'a [T]> {
-    if length > isize::MAX as usize / size_of::<T>() || !is_plain(pointer) {
+    if length > isize::MAX as usize / size_of::<T>() || pointer.is_null() || !pointer.is_aligned() {
         return None;
     }
     // SAFETY: not NULL, aligned, no longer than memory can be, valid by the caller's promise.
     Some(unsafe { std::slice::from_raw_parts(pointer, length) })
 }
 
-/// Whether a pointer can be followed.
+/// Whether all of these addresses have the strictest alignment of anything that crosses: tested
+/// together, as each test of its own would cost every request.
 #[inline(always)]
-pub(crate) fn is_plain<T>(pointer: *const T) -> bool {
-    !pointer.is_null() && pointer.is_aligned()
+pub(crate) fn are_aligned<const N: usize>(addresses: [usize; N]) -> bool {
+    addresses.into_iter().fold(0, |all, one| all | one) % align_of::<u64>() == 0
 }
 
-/// Whether a struct can be used as it lies: it is there, and of this version's size.
+/// Whether a struct is of this version's size, so that it can be used as it lies.
 ///
 /// # Safety
-/// `pointer` is NULL, or points to a struct of the size that it begins with.
+/// `pointer` is NULL, or aligned and points to a struct of the size that it begins with.
 #[inline(always)]
 pub(crate) unsafe fn is_current<T: Sized32>(pointer: *const T) -> bool {
+    const { assert!(align_of::<T>() <= align_of::<u64>()) };
     // SAFETY: the caller's promise.
-    is_plain(pointer) && unsafe { pointer.cast::<u32>().read() } as usize == size_of::<T>()
+    !pointer.is_null() && unsafe { pointer.cast::<u32>().read() } as usize == size_of::<T>()
 }
 
 /// Borrows an array to be filled; NULL is allowed where its length is 0.

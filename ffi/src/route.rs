@@ -201,12 +201,13 @@ unsafe fn select(
     request: *const pointsman_request,
     selection: *mut pointsman_selection,
 ) -> pointsman_status {
-    // SAFETY: the caller's promise.
-    let usual = unsafe {
-        is_live(router)
-            && argument::is_current(request)
-            && argument::is_current(selection.cast_const())
-    };
+    // SAFETY: the caller's promise, and the alignment is looked at first.
+    let usual = argument::are_aligned([router.addr(), request.addr(), selection.addr()])
+        && unsafe {
+            is_live(router)
+                && argument::is_current(request)
+                && argument::is_current(selection.cast_const())
+        };
     // SAFETY: the caller's promise; the pointer can be followed.
     let plain = if usual { unsafe { request::read_plain(&*request) } } else { None };
     let Some(plain) = plain else {
@@ -376,8 +377,9 @@ unsafe fn complete(
     ticket: u64,
     completion: *const pointsman_completion,
 ) -> pointsman_status {
-    // SAFETY: the caller's promise.
-    let usual = unsafe { is_live(router) && argument::is_current(completion) };
+    // SAFETY: the caller's promise, and the alignment is looked at first.
+    let usual = argument::are_aligned([router.addr(), completion.addr()])
+        && unsafe { is_live(router) && argument::is_current(completion) };
     // SAFETY: the pointer can be followed.
     if !usual || unsafe { says_more(&*completion) } {
         // SAFETY: the caller's promise.

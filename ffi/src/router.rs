@@ -171,11 +171,12 @@ pub(crate) unsafe fn borrow<'a, T: Handle>(pointer: *const T) -> Result<&'a T, F
 /// Whether a handle is what it should be, as far as that can be seen.
 ///
 /// # Safety
-/// As for [`borrow`].
+/// As for [`borrow`], and the pointer is aligned.
 #[inline(always)]
 pub(crate) unsafe fn is_live<T: Handle>(pointer: *const T) -> bool {
+    const { assert!(align_of::<T>() <= align_of::<u64>()) };
     // SAFETY: the caller's promise.
-    argument::is_plain(pointer) && unsafe { &*pointer }.magic() == T::MAGIC
+    !pointer.is_null() && unsafe { &*pointer }.magic() == T::MAGIC
 }
 
 /// Takes a handle's object back; `None` for NULL and what is no live handle.

@@ -4,9 +4,7 @@
 //! changes or goes breaks programs in the field and takes a new POINTSMAN_ABI_VERSION and SONAME; lines
 //! may be added, and structs may grow at their end.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-// Each test program uses a part of what they share.
-#![allow(dead_code)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 #[path = "support/cc.rs"]
 mod cc;

@@ -1,8 +1,6 @@
 //! The installed package, used by a project outside of the tree. CMake is tried by `checks.sh`.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-// Each test program uses a part of what they share.
-#![allow(dead_code)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 #[path = "support/cc.rs"]
 mod cc;

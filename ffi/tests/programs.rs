@@ -1,8 +1,6 @@
 //! C programs that try the library as a host would. Each aborts at the first thing that is not so.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-// Each test program uses a part of what they share.
-#![allow(dead_code)]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 #[path = "support/cc.rs"]
 mod cc;

@@ -1,6 +1,6 @@
 //! Builds the library, and compiles and runs C and C++ programs against it.
 
-#![allow(dead_code)]
+#![allow(dead_code, reason = "each test uses a part")]
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -3,6 +3,8 @@
 //! cbindgen does not look into macros, so the exports are unfolded first, from the same tokens that
 //! the macro gets.
 
+#![allow(dead_code, reason = "each test uses a part")]
+
 use std::fmt::Write as _;
 use std::path::Path;
 
