@@ -78,13 +78,40 @@ fn the_allocator_never_sees_more_than_the_budget() {
         for budget in [60_000, 100_000, 1 << 20, 5_555_555] {
             let before = BYTES.with(Cell::get);
             let tree = PrefixTree::new(budget, workers).unwrap();
-            let held = BYTES.with(Cell::get) - before;
+            let held = BYTES.with(Cell::get).wrapping_sub(before);
             assert!(held <= budget, "{held} of {budget}");
             assert_eq!(held, tree.held_bytes());
             assert!(budget - held < 2048, "{held} of {budget} wastes more than a set");
             assert_eq!(tree.stats().budget_bytes, budget as u64);
         }
     }
+}
+
+/// Bytes of this process that are in memory, where the system says so.
+fn resident() -> Option<usize> {
+    let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
+    Some(pages.split(' ').nth(1)?.parse::<usize>().ok()? * 4096)
+}
+
+#[test]
+fn an_empty_tree_takes_no_memory_from_the_system() {
+    let Some(before) = resident() else { return };
+    let trees: Vec<_> = (0..4).map(|_| PrefixTree::new(256 << 20, 16).unwrap()).collect();
+    let taken = resident().unwrap().saturating_sub(before);
+    assert!(taken < 200 << 20, "{taken} bytes for {} empty trees", trees.len());
+}
+
+#[test]
+fn a_budget_beyond_the_memory_is_an_error() {
+    let bytes = 1 << 46;
+    let result = PrefixTree::new(bytes, 16).err();
+    let refused = [TreeError::OutOfMemory { bytes }, TreeError::BudgetTooLarge { most: 0 }];
+    assert!(
+        refused.iter().any(|error| {
+            Some(std::mem::discriminant(error)) == result.as_ref().map(std::mem::discriminant)
+        }),
+        "{result:?}"
+    );
 }
 
 #[test]

@@ -84,13 +84,14 @@ impl<'a> Table<'a> {
 
     /// Nanoseconds per operation.
     pub fn nanoseconds(&self, case: usize) -> Figure {
-        Figure::of(self.cases[case].samples.clone())
+        Figure::of(self.cases[case].samples.clone()).expect("the table was measured")
     }
 
     /// How many times as long an operation of `case` takes as one of `base`, round by round.
     pub fn ratio(&self, case: usize, base: usize) -> Figure {
         let (case, base) = (&self.cases[case].samples, &self.cases[base].samples);
-        Figure::of(case.iter().zip(base).map(|(case, base)| case / base).collect())
+        let ratios = case.iter().zip(base).map(|(case, base)| case / base).collect();
+        Figure::of(ratios).expect("the table was measured")
     }
 }
 
@@ -145,17 +146,38 @@ impl Case<'_> {
         Time { start, end, undisturbed: self::waited() == waited }
     }
 
-    /// In short laps, each begun when all threads are on a processor. The median of the laps during
-    /// which all stayed there; of all laps if there is none.
+    /// The median of the laps that nothing disturbed, in the first of a few tries that has one.
     fn sample_together(&self) -> f64 {
-        let operations = (self.operations / LAPS as u64).max(1);
+        let mut shortest = f64::INFINITY;
+        for _ in 0..TRIES {
+            let operations = (self.operations / LAPS as u64).max(1);
+            let per_operation = |time: &Time| {
+                time.elapsed().as_nanos() as f64 / (operations * self.threads as u64) as f64
+            };
+            let laps = self.laps(operations);
+            let clean = laps.iter().filter(|lap| lap.undisturbed).map(per_operation).collect();
+            if let Some(figure) = Figure::of(clean) {
+                return figure.median;
+            }
+            shortest = laps.iter().map(per_operation).fold(shortest, f64::min);
+        }
+        shortest
+    }
+
+    /// Short laps of all threads together, each begun when all of them are on a processor.
+    fn laps(&self, operations: u64) -> Vec<Time> {
         let arrived = AtomicUsize::new(0);
         let lap = |number: usize| {
+            // From before the wait for the others: a thread that lost its processor in there starts late.
+            let waited = waited();
             arrived.fetch_add(1, SeqCst);
             while arrived.load(SeqCst) < (number + 1) * self.threads {
                 std::hint::spin_loop();
             }
-            self.time_alone(operations)
+            let start = Instant::now();
+            (self.run)(operations);
+            let end = Instant::now();
+            Time { start, end, undisturbed: self::waited() == waited }
         };
         let run = || (0..LAPS).map(lap).collect::<Vec<Time>>();
         let times: Vec<Vec<Time>> = std::thread::scope(|scope| {
@@ -163,16 +185,9 @@ impl Case<'_> {
             threads.into_iter().map(|t| t.join().expect("a case does not panic")).collect()
         });
         // The first lap brings the threads' own lines into their caches.
-        let laps: Vec<Time> = (1..LAPS)
+        (1..LAPS)
             .filter_map(|lap| times.iter().map(|of_thread| of_thread[lap]).reduce(Time::both))
-            .collect();
-        let per_operation = |time: &Time| {
-            time.elapsed().as_nanos() as f64 / (operations * self.threads as u64) as f64
-        };
-        let clean: Vec<f64> = laps.iter().filter(|l| l.undisturbed).map(per_operation).collect();
-        let samples =
-            if clean.is_empty() { laps.iter().map(per_operation).collect() } else { clean };
-        Figure::of(samples).median
+            .collect()
     }
 }
 
@@ -207,10 +222,12 @@ fn waited() -> Option<u64> {
 }
 
 impl Figure {
-    fn of(mut values: Vec<f64>) -> Self {
+    fn of(mut values: Vec<f64>) -> Option<Self> {
         values.sort_by(f64::total_cmp);
-        let at = |share: f64| values[((values.len() - 1) as f64 * share).round() as usize];
-        Figure { median: at(0.5), low: at(0.25), high: at(0.75) }
+        let at = |share: f64| {
+            values.get((values.len().saturating_sub(1) as f64 * share).round() as usize).copied()
+        };
+        Some(Figure { median: at(0.5)?, low: at(0.25)?, high: at(0.75)? })
     }
 
     /// A figure without spread.

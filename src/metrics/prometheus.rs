@@ -52,7 +52,8 @@ const PER_POLICY: [(&str, &str, Sum); 4] = [
 ];
 
 impl MetricsSnapshot {
-    /// Writes the snapshot in the Prometheus text format, ended by `# EOF` as OpenMetrics demands.
+    /// Writes the snapshot in the Prometheus text format, ended by `# EOF` as OpenMetrics demands. Serve
+    /// it as `application/openmetrics-text; version=1.0.0; charset=utf-8`.
     ///
     /// Cardinality: one sample per worker and family, per worker and unsuccessful outcome, and per
     /// policy, role and reason that occurred.
@@ -127,7 +128,12 @@ impl MetricsSnapshot {
     fn write_gauges(&self, out: &mut impl Write) -> fmt::Result {
         let mut names: Vec<&str> = Vec::new();
         for (name, _) in self.workers.iter().flat_map(|worker| &worker.policy_gauges) {
-            if !names.contains(name) {
+            // Names come from policies, which may be anybody's.
+            let valid = |name: &str| {
+                let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
+                !name.is_empty() && name.chars().all(plain)
+            };
+            if valid(name) && !names.contains(name) {
                 names.push(name);
             }
         }
@@ -135,8 +141,8 @@ impl MetricsSnapshot {
             let family_name = format!("policy_worker_{name}");
             family(out, &family_name, "gauge", "What the policy at work knows about the worker.")?;
             for worker in &self.workers {
-                let gauges = worker.policy_gauges.iter().filter(|(other, _)| *other == name);
-                for (_, value) in gauges {
+                let gauge = worker.policy_gauges.iter().find(|(other, _)| *other == name);
+                if let Some((_, value)) = gauge {
                     sample(out, &family_name, &labels_of(worker), *value)?;
                 }
             }
@@ -208,7 +214,12 @@ fn sample(out: &mut impl Write, name: &str, labels: &[(&str, &str)], value: f64)
     if !labels.is_empty() {
         out.write_char('}')?;
     }
-    writeln!(out, " {value}")
+    // Rust prints infinities without the sign and capital that the format demands.
+    match value {
+        f64::INFINITY => out.write_str(" +Inf\n"),
+        f64::NEG_INFINITY => out.write_str(" -Inf\n"),
+        value => writeln!(out, " {value}"),
+    }
 }
 
 fn escape(out: &mut impl Write, text: &str) -> fmt::Result {

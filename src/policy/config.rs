@@ -8,7 +8,8 @@ use crate::error::ConfigError;
 
 /// Which policy, and how it is set.
 ///
-/// As JSON: a name, for a policy with its defaults, or an object with one field.
+/// As JSON: a name, for a policy with its defaults, or an object with one field. `least_work` and
+/// `threshold` are names for `cache_aware` by that rule.
 ///
 /// ```
 /// use pointsman::PolicyConfig;
@@ -43,7 +44,8 @@ impl Default for PolicyConfig {
 }
 
 /// The built-in policies' names.
-pub(crate) const BUILTINS: [&str; 4] = ["random", "round_robin", "power_of_two", "cache_aware"];
+pub(crate) const BUILTINS: [&str; 6] =
+    ["random", "round_robin", "power_of_two", "cache_aware", "least_work", "threshold"];
 
 impl PolicyConfig {
     /// The policy of this name with its defaults. A name that is not built in is a custom one.
@@ -53,6 +55,9 @@ impl PolicyConfig {
             "round_robin" => PolicyConfig::RoundRobin,
             "power_of_two" => PolicyConfig::PowerOfTwo(PowerOfTwoConfig::default()),
             "cache_aware" => PolicyConfig::default(),
+            // The cache-aware policy's rules, by their own names.
+            "least_work" => PolicyConfig::least_work(LeastWorkConfig::default()),
+            "threshold" => PolicyConfig::threshold(ThresholdConfig::default()),
             _ => PolicyConfig::Custom(CustomConfig { name: name.to_owned(), options: Value::Null }),
         }
     }

@@ -33,7 +33,15 @@ use crate::worker::{Role, WorkerId, health::Outcome, spec::WorkerInfo};
 /// pair can be retried, a shadow policy can watch, and nothing is charged twice.
 ///
 /// All methods are called from many threads at once. A policy keeps what it knows about a worker
-/// under the worker's slot, and forgets it in [`RoutingPolicy::on_worker_removed`].
+/// under the worker's slot, and cleans that in [`RoutingPolicy::on_worker_added`].
+///
+/// `on_worker_added` and `after_fork` run while the router changes its membership: they must not call
+/// the router, which would wait for itself. Everything else may.
+///
+/// # Panics
+///
+/// A panic leaves through the host's call; whatever the router had charged is given back. A shadow's
+/// panic is no exception.
 ///
 /// The router checks every decision: naming a worker that is not a candidate is an error of the
 /// request, not a crash.

@@ -380,7 +380,7 @@ impl<'a> Candidate<'a> {
 
     /// The last load report if it is at most `max_age` nanoseconds old. Missing is missing, not 0.
     pub fn fresh_report(&self, now: u64, max_age: u64) -> Option<LoadReport> {
-        self.state()?.report().filter(|report| now.saturating_sub(report.at) <= max_age)
+        self.state()?.report().filter(|report| now.abs_diff(report.at) <= max_age)
     }
 
     /// Whether [`Candidate::fresh_report`] is likely to have one: a look at what choosing reads anyway.

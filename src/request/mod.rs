@@ -19,7 +19,8 @@ pub enum Prompt<'a> {
     /// Token ids.
     Tokens(&'a [u32]),
     /// A JSON request body as it came from the client: OpenAI chat, completions and responses, SGLang
-    /// generate. Read only by policies that want the prefix.
+    /// generate. Read only by policies that want the prefix; so a malformed body is an error under
+    /// those, and passes unread under others.
     Json(&'a [u8]),
     /// The same, parsed by the host.
     Value(&'a serde_json::Value),

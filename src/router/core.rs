@@ -16,7 +16,7 @@ use super::explain::DecisionLog;
 use super::policies::Policies;
 use super::ticket::Tickets;
 use crate::error::{ConfigError, PoolError};
-use crate::policy::factory::PolicyFactory;
+use crate::policy::{RoutingPolicy, factory::PolicyFactory, random::RandomPolicy};
 use crate::pool::{
     registry::{Registry, WorkerStatus},
     set::WORDS,
@@ -46,7 +46,9 @@ const SECOND: f64 = 1e9;
 /// Tokens of KV cache counted for an answer whose length nobody expects anything of.
 pub(crate) const DEFAULT_OUTPUT_TOKENS: u32 = 256;
 
-/// What a selection needs to find its way back.
+/// What a selection needs to find its way back. Aligned so that the reference counts of no two handles
+/// share a cache line, nor a pair of lines that is fetched together.
+#[repr(align(128))]
 pub(crate) struct Handle {
     pub(super) core: Arc<Core>,
 }
@@ -68,6 +70,8 @@ pub(crate) struct Core {
     pub(super) expired: AtomicU64,
     pub(super) log: Option<DecisionLog>,
     pub(super) random: Random,
+    /// Decides for requests that cannot be tracked.
+    pub(super) fallback: RandomPolicy,
     /// Bytes of prompt text per token, as an `f32`; learned from reported usage.
     pub(super) bytes_per_token: AtomicU32,
     /// When the next housekeeping is due.
@@ -153,6 +157,7 @@ impl Core {
             expired: AtomicU64::new(0),
             log,
             random: Random::new(config.seed),
+            fallback: RandomPolicy::new(config.seed),
             bytes_per_token: AtomicU32::new(4f32.to_bits()),
             wake_at: AtomicU64::new(0),
             sweep_word: AtomicU64::new(0),
@@ -417,6 +422,7 @@ impl Core {
 
     pub(super) fn after_fork(&self) {
         self.random.reseed();
+        self.fallback.after_fork();
         self.tickets.clear();
         self.rows.iter().for_each(WorkerState::forget_charges);
         for installed in self.view().policies.iter() {

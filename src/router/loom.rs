@@ -58,7 +58,7 @@ impl Model {
 
     /// As `finish` takes the first token; whether this call did it.
     fn first_token(&self, ticket: Ticket) -> bool {
-        let Ok(charge) = self.tickets.first_token(ticket) else { return false };
+        let Ok(charge) = self.tickets.first_token(ticket, false) else { return false };
         if let Some(prefill) = charge.parties.prefill() {
             self.rows[usize::from(prefill)].release(0);
         }

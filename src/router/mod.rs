@@ -160,8 +160,11 @@ impl Router {
     }
 
     /// Stores what a worker says about its own load.
+    ///
+    /// A report without a time (`at` = 0) is taken to be from now.
     pub fn report_load(&self, id: WorkerId, load: LoadReport) -> Result<(), PoolError> {
-        self.core().report_load(id, &load)
+        let at = if load.at == 0 { self.core().clock() } else { load.at };
+        self.core().report_load(id, &LoadReport { at, ..load })
     }
 
     /// What the worker was registered as.
@@ -186,6 +189,9 @@ impl Router {
 
     /// Names the worker for a request. O(1) for policies that do not read the prompt; else each byte
     /// of the prompt is read once.
+    ///
+    /// At most the first 4,096 blocks of a prompt are matched: 512 KiB of text or 131,072 tokens with
+    /// blocks of the default size. The rest counts as work.
     pub fn select(&self, request: &Request<'_>) -> Result<Selection, RoutingError> {
         self.select_at(request, self.core().clock())
     }

@@ -7,6 +7,7 @@ use super::core::{Core, DEFAULT_OUTPUT_TOKENS, Handle, ROUTING_KEY, View};
 use super::mode::Mode;
 use super::policies::Installed;
 use super::print::{Printed, Size, clamp};
+use super::ticket::Ticket;
 use crate::error::{PolicyError, RoutingError};
 use crate::policy::{self, RequestView, prefix_query::PrefixQuery};
 use crate::pool::{
@@ -218,6 +219,18 @@ impl<'a, M: Mode> Trip<'a, M> {
         let Some(ticket) = self.commit(choice, &request, size.bytes) else {
             return self.core.again::<M>(self.handle, self.request, self.now, self.attempts - 1);
         };
+        if !ticket.is_tracked() {
+            return self.untracked(&request);
+        }
         Ok(M::selection(self.handle, self.routed(choice, &request, ticket)))
+    }
+
+    /// The ticket table is full, so nothing of this request will be counted. A policy that goes by
+    /// counts would send all such requests to the one worker that looked best when the table filled
+    /// up; a random draw spreads them.
+    #[cold]
+    fn untracked(self, request: &RequestView<'_>) -> Result<M::Selection, RoutingError> {
+        let choice = M::decide(&self.core.fallback, |role| self.candidates(role), request)?;
+        Ok(M::selection(self.handle, self.routed(&choice, request, Ticket::UNTRACKED)))
     }
 }

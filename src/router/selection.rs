@@ -162,10 +162,23 @@ macro_rules! ticket_methods {
             core.first_token(self.open.ticket, cached_tokens, core.clock())
         }
 
+        /// The prompt was computed at this time.
+        pub fn first_token_at(
+            &self,
+            cached_tokens: Option<u32>,
+            now: u64,
+        ) -> Result<(), TicketError> {
+            self.open.handle.core.first_token(self.open.ticket, cached_tokens, now)
+        }
+
         /// The request is alive: its deadline starts afresh.
         pub fn progress(&self) -> Result<(), TicketError> {
-            let core = &self.open.handle.core;
-            core.progress(self.open.ticket, core.clock())
+            self.progress_at(self.open.handle.core.clock())
+        }
+
+        /// The request was alive at this time.
+        pub fn progress_at(&self, now: u64) -> Result<(), TicketError> {
+            self.open.handle.core.progress(self.open.ticket, now)
         }
 
         /// The request is over.

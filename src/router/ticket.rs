@@ -47,7 +47,10 @@ const CLOSING: u64 = 3;
 
 /// The number of an open request: what the host hands back when the request is over.
 ///
-/// 0 is a request that could not be tracked because the table was full; using it is harmless.
+/// 0 is a request that could not be tracked because the table was full. Such requests are spread at
+/// random; they count neither as load nor towards limits, and completing them teaches nothing. Watch
+/// `pointsman_tickets_untracked_total`: where it rises, tickets are not completed, or `max_tickets` is
+/// too small. Tickets and worker ids mean something to the router that gave them out only.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Ticket(u64);
 

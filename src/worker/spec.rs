@@ -71,7 +71,7 @@ impl WorkerSpec {
         self
     }
 
-    /// Adds a label, for the requests' allow filter and for metrics.
+    /// Adds a label, for the requests' allow filter and for the host's own metrics.
     pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.labels.push((key.into(), value.into()));
         self

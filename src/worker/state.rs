@@ -73,7 +73,8 @@ pub struct LoadReport {
     pub kv_used_tokens: Option<u64>,
     /// KV cache tokens in all, if it says so.
     pub kv_total_tokens: Option<u64>,
-    /// When the report was taken, in the nanoseconds of the router's clock.
+    /// When the report was taken, in the nanoseconds of the router's clock; 0 = when it is handed in.
+    /// Times from another clock, such as the time of day, make a report count as missing.
     pub at: u64,
 }
 

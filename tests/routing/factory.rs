@@ -24,7 +24,8 @@ fn an_unknown_policy_is_refused_with_the_known_ones_listed() {
     let mut factory = PolicyFactory::with_builtins();
     factory.register("mine", |_| Ok(Arc::new(First))).unwrap();
     let Err(error) = factory.build(&PolicyConfig::named("yours")) else { panic!("built") };
-    let known = "random, round_robin, power_of_two, cache_aware, mine".to_owned();
+    let known =
+        "random, round_robin, power_of_two, cache_aware, least_work, threshold, mine".to_owned();
     let unknown = PolicyError::Unknown { name: "yours".into(), known };
     assert_eq!(error, ConfigError::Policy(unknown));
     assert!(error.to_string().contains("\"yours\""));

@@ -186,3 +186,26 @@ fn reports_can_be_ignored() {
     report(&router, workers[1], 0, 0, 0);
     assert_eq!(always(&router, 0), workers[0]);
 }
+
+#[test]
+fn a_report_without_a_time_is_from_now_and_one_from_another_clock_is_missing() {
+    let router = support::router("power_of_two");
+    let workers = support::add_many(&router, Role::Regular, 2);
+    let report = |worker, running, at| {
+        let load = LoadReport { running, at, ..LoadReport::default() };
+        router.report_load(worker, load).unwrap();
+    };
+    report(workers[0], 500, 0);
+    report(workers[1], 1, 0);
+    for _ in 0..50 {
+        assert_eq!(router.select(&Request::none()).unwrap().worker(), workers[1]);
+    }
+    // The time of day in nanoseconds.
+    report(workers[0], 500, 1_790_000_000_000_000_000);
+    report(workers[1], 1, 1_790_000_000_000_000_000);
+    let mut chosen = std::collections::HashSet::new();
+    for _ in 0..50 {
+        chosen.insert(router.select(&Request::none()).unwrap().worker());
+    }
+    assert_eq!(chosen.len(), 2, "in-flight counters are equal, so ties decide");
+}

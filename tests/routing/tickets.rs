@@ -315,3 +315,28 @@ fn every_ticket_of_the_table_can_be_used_again() {
     assert!(old.iter().all(|&ticket| complete(&router, ticket) == Err(TicketError::Closed)));
     assert_idle(&router);
 }
+
+#[test]
+fn requests_beyond_the_table_are_spread_whatever_the_policy() {
+    for name in POLICIES {
+        let mut config = support::config(name);
+        config.max_tickets = 64;
+        let router = Router::new(config).unwrap();
+        let workers = add_many(&router, Role::Regular, 4);
+        let held: Vec<Selection> =
+            (0..64).map(|_| router.select(&Request::text("tracked")).unwrap()).collect();
+        let beyond: Vec<_> = (0..4000)
+            .map(|_| {
+                let selection = router.select(&Request::text("not tracked")).unwrap();
+                assert_eq!(selection.ticket(), Ticket::UNTRACKED, "{name}");
+                let worker = selection.worker();
+                assert_eq!(selection.complete(DONE.0, DONE.1), Ok(()));
+                worker
+            })
+            .collect();
+        support::assert_shares(&support::tally(&workers, beyond.into_iter()), &[1.0; 4]);
+        assert_eq!(router.metrics().tickets.untracked, 4000);
+        drop(held);
+        assert_idle(&router);
+    }
+}

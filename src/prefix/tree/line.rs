@@ -1,4 +1,4 @@
-//! Cache lines of atomics: allocation and prefetch, the two places that need `unsafe`.
+//! Cache lines of atomics: allocation and prefetch, the places that need `unsafe`.
 
 use crate::sync::AtomicU64;
 
@@ -9,30 +9,91 @@ pub(super) const WORDS: usize = 8;
 #[repr(C, align(64))]
 pub(super) struct Line(pub(super) [AtomicU64; WORDS]);
 
-/// `count` lines of zeros. The system hands out their pages when they are first touched.
-#[cfg(not(pointsman_loom))]
-pub(super) fn allocate(count: usize) -> Box<[Line]> {
-    let Ok(layout) = std::alloc::Layout::array::<Line>(count) else {
-        return Box::default();
-    };
-    if layout.size() == 0 {
-        return Box::default();
-    }
-    // SAFETY: the layout's size is not zero.
-    let memory = unsafe { std::alloc::alloc_zeroed(layout) };
-    if memory.is_null() {
-        std::alloc::handle_alloc_error(layout);
-    }
-    let lines = std::ptr::slice_from_raw_parts_mut(memory.cast::<Line>(), count);
-    // SAFETY: `memory` comes from the global allocator with the layout of `[Line; count]`, as Box
-    // frees it, nobody else has it, and all-zero bytes are a valid `AtomicU64`.
-    unsafe { Box::from_raw(lines) }
+/// A fixed number of lines, all zero at first.
+///
+/// The memory is asked for with a small alignment and the first whole line in it is found here: only
+/// then does the system's allocator hand out fresh pages that cost nothing until they are touched. An
+/// allocation aligned to a line would be cleared, and so made resident, at once.
+pub(super) struct Lines {
+    #[cfg(not(pointsman_loom))]
+    memory: std::ptr::NonNull<u8>,
+    /// The first whole line in the memory.
+    #[cfg(not(pointsman_loom))]
+    first: std::ptr::NonNull<Line>,
+    #[cfg(not(pointsman_loom))]
+    count: usize,
+    #[cfg(pointsman_loom)]
+    lines: Box<[Line]>,
 }
 
-/// `count` lines of zeros.
+#[cfg(not(pointsman_loom))]
+impl Lines {
+    /// Bytes taken beside the lines themselves.
+    pub(super) const SLACK: usize = align_of::<Line>();
+
+    /// `None` if the system has not that much memory to give.
+    pub(super) fn new(count: usize) -> Option<Lines> {
+        // SAFETY: the layout's size is at least the slack, so it is not zero.
+        let memory = unsafe { std::alloc::alloc_zeroed(Self::layout(count)?) };
+        let memory = std::ptr::NonNull::new(memory)?;
+        let skip = memory.as_ptr().addr().wrapping_neg() % align_of::<Line>();
+        // SAFETY: `skip` is less than the slack, so this stays inside the allocation.
+        let first = unsafe { memory.add(skip) }.cast();
+        Some(Lines { memory, first, count })
+    }
+
+    fn layout(count: usize) -> Option<std::alloc::Layout> {
+        let bytes = count.checked_mul(size_of::<Line>())?.checked_add(Self::SLACK)?;
+        std::alloc::Layout::from_size_align(bytes, align_of::<AtomicU64>()).ok()
+    }
+}
+
+#[cfg(not(pointsman_loom))]
+impl std::ops::Deref for Lines {
+    type Target = [Line];
+
+    #[inline(always)]
+    fn deref(&self) -> &[Line] {
+        // SAFETY: `first` is aligned and less than the slack into the allocation, so `count` lines from
+        // there lie inside it; all-zero bytes are valid atomics, and nobody else has the memory.
+        unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.count) }
+    }
+}
+
+#[cfg(not(pointsman_loom))]
+impl Drop for Lines {
+    fn drop(&mut self) {
+        if let Some(layout) = Self::layout(self.count) {
+            // SAFETY: `memory` was allocated with this layout, which depends on the count alone.
+            unsafe { std::alloc::dealloc(self.memory.as_ptr(), layout) };
+        }
+    }
+}
+
+// SAFETY: the memory is owned, and everything in it is atomic.
+#[cfg(not(pointsman_loom))]
+unsafe impl Send for Lines {}
+// SAFETY: as for `Send`.
+#[cfg(not(pointsman_loom))]
+unsafe impl Sync for Lines {}
+
 #[cfg(pointsman_loom)]
-pub(super) fn allocate(count: usize) -> Box<[Line]> {
-    (0..count).map(|_| Line(std::array::from_fn(|_| AtomicU64::new(0)))).collect()
+impl Lines {
+    pub(super) const SLACK: usize = 0;
+
+    pub(super) fn new(count: usize) -> Option<Lines> {
+        let line = |_| Line(std::array::from_fn(|_| AtomicU64::new(0)));
+        Some(Lines { lines: (0..count).map(line).collect() })
+    }
+}
+
+#[cfg(pointsman_loom)]
+impl std::ops::Deref for Lines {
+    type Target = [Line];
+
+    fn deref(&self) -> &[Line] {
+        &self.lines
+    }
 }
 
 /// Asks for a line that is needed soon.

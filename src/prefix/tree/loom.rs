@@ -32,7 +32,7 @@ fn loom_a_node_is_read_whole_or_not_at_all() {
     // One key at a time: which node the fifth insert replaces depends on where keys fall.
     for key in 1..=5 {
         model(move || {
-            let table = Arc::new(Table::new(2));
+            let table = Arc::new(Table::new(2).unwrap());
             (1..=4).for_each(|key| assert!(insert(&table, key)));
             let writer = {
                 let table = table.clone();
@@ -51,7 +51,7 @@ fn loom_a_node_is_read_whole_or_not_at_all() {
 #[test]
 fn loom_writers_exclude_each_other() {
     model(|| {
-        let table = Arc::new(Table::new(2));
+        let table = Arc::new(Table::new(2).unwrap());
         let writer = {
             let table = table.clone();
             thread::spawn(move || insert(&table, 1))
@@ -70,7 +70,7 @@ fn loom_writers_exclude_each_other() {
 #[test]
 fn loom_touch_and_insert_keep_each_others_lanes() {
     model(|| {
-        let table = Arc::new(Table::new(2));
+        let table = Arc::new(Table::new(2).unwrap());
         assert!(insert(&table, 1));
         let toucher = {
             let table = table.clone();

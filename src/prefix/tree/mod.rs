@@ -114,6 +114,12 @@ pub enum TreeError {
         /// The largest budget.
         most: usize,
     },
+    /// The system has not that much memory to give.
+    #[error("the system has no {bytes} bytes of memory to give; set a smaller budget")]
+    OutOfMemory {
+        /// The bytes asked for.
+        bytes: usize,
+    },
 }
 
 /// Which worker probably holds how much of a prompt, in a fixed number of bytes.
@@ -135,7 +141,7 @@ impl PrefixTree {
         if !(1..=MAX_SLOTS).contains(&max_workers) {
             return Err(TreeError::Workers { max_workers });
         }
-        let fixed = Counters::BYTES + max_workers * Slots::BYTES;
+        let fixed = Table::FIXED_BYTES + Counters::BYTES + max_workers * Slots::BYTES;
         let sets = budget_bytes.saturating_sub(fixed) / Table::SET_BYTES;
         if sets < 2 {
             let least = fixed + 2 * Table::SET_BYTES;
@@ -146,7 +152,7 @@ impl PrefixTree {
             return Err(TreeError::BudgetTooLarge { most });
         }
         Ok(PrefixTree {
-            table: Table::new(sets),
+            table: Table::new(sets).ok_or(TreeError::OutOfMemory { bytes: budget_bytes })?,
             slots: Slots::new(max_workers),
             counters: Counters::new(),
             epoch: AtomicU64::new(0),
@@ -181,7 +187,8 @@ impl PrefixTree {
     /// The bytes that the tree holds: constant, and at most the budget.
     pub fn held_bytes(&self) -> usize {
         let sets = self.table.capacity() / table::WAYS;
-        Counters::BYTES + self.slots.len() * Slots::BYTES + sets * Table::SET_BYTES
+        let fixed = Table::FIXED_BYTES + Counters::BYTES;
+        fixed + self.slots.len() * Slots::BYTES + sets * Table::SET_BYTES
     }
 
     /// What the tree did so far.

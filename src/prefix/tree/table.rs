@@ -14,7 +14,7 @@
 //! the decision was made from; a replaced word makes it fail. Their values never decide what a
 //! node says, so readers need no ordering on them.
 
-use super::line::{Line, WORDS, allocate, prefetch};
+use super::line::{Line, Lines, WORDS, prefetch};
 use crate::sync::{AtomicU64, Ordering, fence, spin};
 
 /// Blocks per node.
@@ -112,15 +112,19 @@ pub(super) struct Found {
 }
 
 pub(super) struct Table {
-    lines: Box<[Line]>,
+    lines: Lines,
     sets: u32,
 }
 
 impl Table {
     pub(super) const SET_BYTES: usize = SET_LINES * size_of::<Line>();
 
-    pub(super) fn new(sets: usize) -> Table {
-        Table { lines: allocate(sets * SET_LINES), sets: sets as u32 }
+    /// Bytes taken whatever the number of sets.
+    pub(super) const FIXED_BYTES: usize = Lines::SLACK;
+
+    /// `None` if the system has not that much memory to give.
+    pub(super) fn new(sets: usize) -> Option<Table> {
+        Some(Table { lines: Lines::new(sets * SET_LINES)?, sets: sets as u32 })
     }
 
     pub(super) fn capacity(&self) -> usize {
