@@ -172,7 +172,7 @@ pointsman_status pointsman_router_new(const char *config,
                                       pointsman_router **router);
 
 // Frees a router; NULL is allowed. No other call on it may be under way or follow. Open tickets
-// are forgotten.
+// are forgotten. Inside a callback it does nothing.
 void pointsman_router_free(pointsman_router *router);
 
 // To be called in a forked child before the router is used there: new random seeds, no tickets
@@ -310,52 +310,6 @@ typedef struct pointsman_load {
     uint64_t at;
 } pointsman_load;
 
-// How a worker stands.
-typedef struct pointsman_worker_info {
-    // Set by POINTSMAN_WORKER_INFO_INIT.
-    uint32_t size;
-    // One of the POINTSMAN_ROLE_ constants.
-    uint32_t role;
-    // Its id.
-    uint64_t worker;
-    // The host's own number.
-    uint64_t user_data;
-    // The weight as configured.
-    double weight;
-    // The weight in force: lowered during slow start or overload.
-    double effective_weight;
-    // 1 if it takes new work as far as its health goes, else 0.
-    uint32_t healthy;
-    // 1 if it is let in one request at a time to see if it has recovered, else 0.
-    uint32_t on_probation;
-    // 1 if it is draining, else 0.
-    uint32_t draining;
-    // Its slot.
-    uint32_t slot;
-    // Requests in flight.
-    uint64_t in_flight;
-    // Requests ever sent to it.
-    uint64_t selections;
-    // KV tokens that its requests in flight are expected to hold at their end.
-    uint64_t resident_tokens;
-    // Cached tokens predicted, over the requests whose usage was reported.
-    uint64_t predicted_cached_tokens;
-    // Cached tokens that it reported for those requests.
-    uint64_t reported_cached_tokens;
-    // Requests that ended with POINTSMAN_OUTCOME_CLIENT_CANCELLED.
-    uint64_t client_cancelled;
-    // Requests that ended with POINTSMAN_OUTCOME_CLIENT_ERROR.
-    uint64_t client_error;
-    // Requests that ended with POINTSMAN_OUTCOME_WORKER_ERROR.
-    uint64_t worker_error;
-    // Requests that ended with POINTSMAN_OUTCOME_TIMEOUT.
-    uint64_t timeout;
-    // Requests that ended with POINTSMAN_OUTCOME_OVERLOADED.
-    uint64_t overloaded;
-    // Requests that nobody completed in time.
-    uint64_t expired;
-} pointsman_worker_info;
-
 // Registers a worker, which takes requests from here on. worker may be NULL; it gets the
 // worker's id, which is never 0 and never reused.
 //
@@ -410,6 +364,65 @@ pointsman_status pointsman_worker_report_load(const pointsman_router *router,
                                               uint64_t worker,
                                               const pointsman_load *load);
 
+#define POINTSMAN_LABEL_INIT \
+    {(uint32_t)sizeof(pointsman_label), 0, NULL, POINTSMAN_NUL_TERMINATED, NULL, \
+     POINTSMAN_NUL_TERMINATED}
+
+#define POINTSMAN_WORKER_SPEC_INIT \
+    {(uint32_t)sizeof(pointsman_worker_spec), 0, NULL, POINTSMAN_NUL_TERMINATED, NULL, \
+     POINTSMAN_NUL_TERMINATED, 1.0, 0, 0, NULL, 0, 0}
+
+#define POINTSMAN_LOAD_INIT \
+    {(uint32_t)sizeof(pointsman_load), 0, 0, 0, UINT64_MAX, UINT64_MAX, 0}
+
+/* ---- Workers, looked up ---------------------------------------------------------------------- */
+
+// How a worker stands.
+typedef struct pointsman_worker_info {
+    // Set by POINTSMAN_WORKER_INFO_INIT.
+    uint32_t size;
+    // One of the POINTSMAN_ROLE_ constants.
+    uint32_t role;
+    // Its id.
+    uint64_t worker;
+    // The host's own number.
+    uint64_t user_data;
+    // The weight as configured.
+    double weight;
+    // The weight in force: lowered during slow start or overload.
+    double effective_weight;
+    // 1 if it takes new work as far as its health goes, else 0.
+    uint32_t healthy;
+    // 1 if it is let in one request at a time to see if it has recovered, else 0.
+    uint32_t on_probation;
+    // 1 if it is draining, else 0.
+    uint32_t draining;
+    // Its slot.
+    uint32_t slot;
+    // Requests in flight.
+    uint64_t in_flight;
+    // Requests ever sent to it.
+    uint64_t selections;
+    // KV tokens that its requests in flight are expected to hold at their end.
+    uint64_t resident_tokens;
+    // Cached tokens predicted, over the requests whose usage was reported.
+    uint64_t predicted_cached_tokens;
+    // Cached tokens that it reported for those requests.
+    uint64_t reported_cached_tokens;
+    // Requests that ended with POINTSMAN_OUTCOME_CLIENT_CANCELLED.
+    uint64_t client_cancelled;
+    // Requests that ended with POINTSMAN_OUTCOME_CLIENT_ERROR.
+    uint64_t client_error;
+    // Requests that ended with POINTSMAN_OUTCOME_WORKER_ERROR.
+    uint64_t worker_error;
+    // Requests that ended with POINTSMAN_OUTCOME_TIMEOUT.
+    uint64_t timeout;
+    // Requests that ended with POINTSMAN_OUTCOME_OVERLOADED.
+    uint64_t overloaded;
+    // Requests that nobody completed in time.
+    uint64_t expired;
+} pointsman_worker_info;
+
 // Finds the worker registered with a URL.
 //
 // Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
@@ -446,22 +459,14 @@ pointsman_status pointsman_workers(const pointsman_router *router,
                                    size_t capacity,
                                    size_t *count);
 
-#define POINTSMAN_LABEL_INIT \
-    {(uint32_t)sizeof(pointsman_label), 0, NULL, POINTSMAN_NUL_TERMINATED, NULL, \
-     POINTSMAN_NUL_TERMINATED}
-
-#define POINTSMAN_WORKER_SPEC_INIT \
-    {(uint32_t)sizeof(pointsman_worker_spec), 0, NULL, POINTSMAN_NUL_TERMINATED, NULL, \
-     POINTSMAN_NUL_TERMINATED, 1.0, 0, 0, NULL, 0, 0}
-
-#define POINTSMAN_LOAD_INIT \
-    {(uint32_t)sizeof(pointsman_load), 0, 0, 0, UINT64_MAX, UINT64_MAX, 0}
-
 #define POINTSMAN_WORKER_INFO_INIT \
     {(uint32_t)sizeof(pointsman_worker_info), 0, 0, 0, 0.0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
      0, 0, 0, 0, 0, 0}
 
 /* ---- Request --------------------------------------------------------------------------------- */
+
+// A number of tokens that is not known.
+#define POINTSMAN_UNKNOWN 4294967295
 
 // There is no prompt, or none that can be read.
 #define POINTSMAN_PROMPT_NONE 0
@@ -537,45 +542,6 @@ typedef struct pointsman_request {
 
 /* ---- Routing --------------------------------------------------------------------------------- */
 
-// No index.
-#define POINTSMAN_NONE 4294967295
-
-// A number of tokens that is not known.
-#define POINTSMAN_UNKNOWN 4294967295
-
-// A random draw.
-#define POINTSMAN_REASON_RANDOM 0
-
-// Its turn.
-#define POINTSMAN_REASON_ROUND_ROBIN 1
-
-// The less loaded of two random candidates.
-#define POINTSMAN_REASON_POWER_OF_TWO 2
-
-// It holds the longest part of the prompt.
-#define POINTSMAN_REASON_PREFIX_MATCH 3
-
-// Least loaded, as no worker holds enough of the prompt.
-#define POINTSMAN_REASON_LEAST_LOADED 4
-
-// Least loaded, as the loads are out of balance.
-#define POINTSMAN_REASON_IMBALANCED 5
-
-// Least work to wait for and to cause.
-#define POINTSMAN_REASON_LEAST_WORK 6
-
-// The rendezvous worker of the routing key.
-#define POINTSMAN_REASON_ROUTING_KEY 7
-
-// The only candidate.
-#define POINTSMAN_REASON_ONLY_CANDIDATE 8
-
-// Least resident KV tokens, for decode.
-#define POINTSMAN_REASON_LEAST_RESIDENT 9
-
-// A reason of the host's own policy.
-#define POINTSMAN_REASON_CUSTOM 10
-
 // The worker answered in full.
 #define POINTSMAN_OUTCOME_SUCCESS 0
 
@@ -644,9 +610,11 @@ typedef struct pointsman_completion {
 } pointsman_completion;
 
 // Names the worker for a request and charges it. O(1) for policies that do not read the prompt;
-// else each byte of the prompt is read once. Uses at most 48 KiB of stack.
+// else each byte of the prompt is read once. Uses less than 64 KiB of stack: 24 KiB and a
+// sixteenth of the prompt's bytes; 40 KiB more where a policy of the host's own chooses among more
+// than 128 workers.
 //
-// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NO_WORKER, POINTSMAN_ALL_BUSY,
+// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NO_WORKER, POINTSMAN_ALL_BUSY, POINTSMAN_BAD_BODY,
 // POINTSMAN_BAD_FINGERPRINT, POINTSMAN_POLICY_FAILED. Nothing is charged then.
 pointsman_status pointsman_select(const pointsman_router *router,
                                   const pointsman_request *request,
@@ -686,6 +654,48 @@ pointsman_status pointsman_complete(const pointsman_router *router,
                                     uint64_t ticket,
                                     const pointsman_completion *completion);
 
+#define POINTSMAN_SELECTION_INIT \
+    {(uint32_t)sizeof(pointsman_selection), 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0}
+
+#define POINTSMAN_COMPLETION_INIT \
+    {(uint32_t)sizeof(pointsman_completion), 0, 0, POINTSMAN_UNKNOWN, POINTSMAN_UNKNOWN, \
+     POINTSMAN_UNKNOWN, 0, 0}
+
+/* ---- Why ------------------------------------------------------------------------------------- */
+
+// A random draw.
+#define POINTSMAN_REASON_RANDOM 0
+
+// Its turn.
+#define POINTSMAN_REASON_ROUND_ROBIN 1
+
+// The less loaded of two random candidates.
+#define POINTSMAN_REASON_POWER_OF_TWO 2
+
+// It holds the longest part of the prompt.
+#define POINTSMAN_REASON_PREFIX_MATCH 3
+
+// Least loaded, as no worker holds enough of the prompt.
+#define POINTSMAN_REASON_LEAST_LOADED 4
+
+// Least loaded, as the loads are out of balance.
+#define POINTSMAN_REASON_IMBALANCED 5
+
+// Least work to wait for and to cause.
+#define POINTSMAN_REASON_LEAST_WORK 6
+
+// The rendezvous worker of the routing key.
+#define POINTSMAN_REASON_ROUTING_KEY 7
+
+// The only candidate.
+#define POINTSMAN_REASON_ONLY_CANDIDATE 8
+
+// Least resident KV tokens, for decode.
+#define POINTSMAN_REASON_LEAST_RESIDENT 9
+
+// A reason of the host's own policy.
+#define POINTSMAN_REASON_CUSTOM 10
+
 // Writes a selection as one line of JSON and a final NUL into buffer: the record of the
 // decision, for the host's log. length may be NULL; it gets the length without the NUL. router
 // may be NULL; the URLs are left out then.
@@ -704,13 +714,6 @@ const char *pointsman_reason_string(uint32_t reason);
 // An outcome's name, as in metrics; "unknown" for a number that is none. Never NULL; static.
 const char *pointsman_outcome_string(uint32_t outcome);
 
-#define POINTSMAN_SELECTION_INIT \
-    {(uint32_t)sizeof(pointsman_selection), 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0}
-
-#define POINTSMAN_COMPLETION_INIT \
-    {(uint32_t)sizeof(pointsman_completion), 0, 0, POINTSMAN_UNKNOWN, POINTSMAN_UNKNOWN, \
-     POINTSMAN_UNKNOWN, 0, 0}
-
 /* ---- Fingerprints ---------------------------------------------------------------------------- */
 
 // Lengths are counted in bytes of text.
@@ -718,25 +721,6 @@ const char *pointsman_outcome_string(uint32_t outcome);
 
 // Lengths are counted in tokens.
 #define POINTSMAN_UNIT_TOKENS 1
-
-// `messages`.
-#define POINTSMAN_BODY_CHAT 1
-
-// `prompt`.
-#define POINTSMAN_BODY_COMPLETION 2
-
-// `input`.
-#define POINTSMAN_BODY_RESPONSES 3
-
-// `text` or `input_ids`.
-#define POINTSMAN_BODY_GENERATE 4
-
-// Fingerprints a prompt that arrives in pieces. Used by one thread at a time, for one prompt after
-// another.
-//
-// Lifetime: from pointsman_fingerprinter_new to pointsman_fingerprinter_free; keeps what it needs of
-// the router alive, so the order of freeing does not matter.
-typedef struct pointsman_fingerprinter pointsman_fingerprinter;
 
 // A prompt's fingerprint: a small header, and the hashes of its leading blocks, which it borrows.
 // Copy it freely while the hashes are alive; pointsman_fingerprint_encode makes bytes of it that can
@@ -762,28 +746,11 @@ typedef struct pointsman_fingerprint {
     const uint64_t *hashes;
 } pointsman_fingerprint;
 
-// What a JSON body says beside its prompt.
-typedef struct pointsman_body {
-    // Set by POINTSMAN_BODY_INIT.
-    uint32_t size;
-    // One of the POINTSMAN_BODY_ constants, told by the field that holds the prompt; 0 if none or
-    // several do.
-    uint32_t kind;
-    // 1 if the answer is to be streamed, else 0.
-    uint32_t stream;
-    // Most tokens to be generated; POINTSMAN_UNKNOWN if the body does not say.
-    uint32_t max_tokens;
-    // 1 if a prompt was found that can be read, else 0: the fingerprint is empty then.
-    uint32_t has_prompt;
-    // 0.
-    uint32_t reserved;
-} pointsman_body;
-
 // Fingerprints a request's prompt into hashes, as many blocks as capacity has room for: 4,096
-// cover 512 KiB of text with the default block size. The result borrows hashes. A request with
-// POINTSMAN_PROMPT_FINGERPRINT then routes like this one.
+// cover 512 KiB of text with the default block size. The result borrows hashes, which may be
+// overwritten in any case. A request with POINTSMAN_PROMPT_FINGERPRINT then routes like this one.
 //
-// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_BAD_FINGERPRINT.
+// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_BAD_FINGERPRINT, POINTSMAN_BAD_BODY.
 pointsman_status pointsman_fingerprint_request(const pointsman_router *router,
                                                const pointsman_request *request,
                                                uint64_t *hashes,
@@ -808,6 +775,47 @@ pointsman_status pointsman_fingerprint_decode(const void *bytes,
                                               uint64_t *hashes,
                                               size_t capacity,
                                               pointsman_fingerprint *fingerprint);
+
+#define POINTSMAN_FINGERPRINT_INIT \
+    {(uint32_t)sizeof(pointsman_fingerprint), 0, 0, 0, 0, 0, 0, 0, NULL}
+
+/* ---- Fingerprints of prompts that arrive in pieces ------------------------------------------- */
+
+// `messages`.
+#define POINTSMAN_BODY_CHAT 1
+
+// `prompt`.
+#define POINTSMAN_BODY_COMPLETION 2
+
+// `input`.
+#define POINTSMAN_BODY_RESPONSES 3
+
+// `text` or `input_ids`.
+#define POINTSMAN_BODY_GENERATE 4
+
+// Fingerprints a prompt that arrives in pieces. Used by one thread at a time, for one prompt after
+// another.
+//
+// Lifetime: from pointsman_fingerprinter_new to pointsman_fingerprinter_free; keeps what it needs of
+// the router alive, so the order of freeing does not matter.
+typedef struct pointsman_fingerprinter pointsman_fingerprinter;
+
+// What a JSON body says beside its prompt.
+typedef struct pointsman_body {
+    // Set by POINTSMAN_BODY_INIT.
+    uint32_t size;
+    // One of the POINTSMAN_BODY_ constants, told by the field that holds the prompt; 0 if none or
+    // several do.
+    uint32_t kind;
+    // 1 if the answer is to be streamed, else 0.
+    uint32_t stream;
+    // Most tokens to be generated; POINTSMAN_UNKNOWN if the body does not say.
+    uint32_t max_tokens;
+    // 1 if a prompt was found that can be read, else 0: the fingerprint is empty then.
+    uint32_t has_prompt;
+    // 0.
+    uint32_t reserved;
+} pointsman_body;
 
 // Makes a fingerprinter with room for capacity hashes.
 //
@@ -853,9 +861,6 @@ pointsman_status pointsman_fingerprinter_finish(pointsman_fingerprinter *fingerp
 // is not finished.
 pointsman_status pointsman_fingerprinter_body(const pointsman_fingerprinter *fingerprinter,
                                               pointsman_body *body);
-
-#define POINTSMAN_FINGERPRINT_INIT \
-    {(uint32_t)sizeof(pointsman_fingerprint), 0, 0, 0, 0, 0, 0, 0, NULL}
 
 #define POINTSMAN_BODY_INIT \
     {(uint32_t)sizeof(pointsman_body), 0, 0, POINTSMAN_UNKNOWN, 0, 0}
@@ -979,6 +984,9 @@ typedef void (*pointsman_decision_callback)(void *user_data,
                                             const pointsman_decision_record *record);
 
 /* ---- Policies of the host's own -------------------------------------------------------------- */
+
+// No index.
+#define POINTSMAN_NONE 4294967295
 
 // The policy reads prefixes: prompts are fingerprinted, candidates show how much each holds, and
 // what is dispatched is remembered.

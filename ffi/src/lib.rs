@@ -7,8 +7,10 @@
 //! - [`boundary`]: the macro that makes every export, and with it the panic boundary.
 //! - [`status`]: status codes, and errors as codes and messages.
 //! - [`argument`]: pointers, strings, arrays and sized structs, checked once.
-//! - [`version`], [`router`], [`builder`], [`worker`], [`request`], [`route`], [`fingerprint`],
-//!   [`metrics`], [`policy`], [`log`]: the interface itself.
+//! - [`version`], [`router`], [`worker`], [`listing`], [`request`], [`route`], [`reason`],
+//!   [`fingerprint`], [`fingerprinter`], [`metrics`], [`log`], [`policy`], [`builder`]: the interface
+//!   itself, in the order of the header.
+//! - [`own_policy`]: a host's policy at work.
 
 #[macro_use]
 mod boundary;
@@ -16,9 +18,13 @@ mod boundary;
 mod argument;
 pub mod builder;
 pub mod fingerprint;
+pub mod fingerprinter;
+pub mod listing;
 pub mod log;
 pub mod metrics;
+mod own_policy;
 pub mod policy;
+pub mod reason;
 pub mod request;
 pub mod route;
 pub mod router;

@@ -7,9 +7,11 @@ use pointsman_core::{Request, WorkerId};
 
 use crate::argument;
 use crate::fingerprint::{self, pointsman_fingerprint};
-use crate::route::POINTSMAN_UNKNOWN;
 use crate::status::Failure;
-use crate::worker::{each_label, known, pointsman_label};
+use crate::worker::{each_label, pointsman_label};
+
+/// A number of tokens that is not known.
+pub const POINTSMAN_UNKNOWN: u32 = 0xffff_ffff;
 
 /// There is no prompt, or none that can be read.
 pub const POINTSMAN_PROMPT_NONE: u32 = 0;
@@ -239,4 +241,10 @@ unsafe fn ids<'a>(
     // SAFETY: the caller's promise.
     let raw = unsafe { argument::slice(pointer, count, name) }?;
     WorkerId::from_raw_slice(raw).ok_or(Failure::argument(name, "contains 0, which is no worker"))
+}
+
+/// The number that says "unknown", as an option.
+#[inline(always)]
+pub(crate) fn known(tokens: u32) -> Option<u32> {
+    if tokens == POINTSMAN_UNKNOWN { None } else { Some(tokens) }
 }

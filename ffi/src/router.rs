@@ -51,7 +51,7 @@ export! {
     ) -> pointsman_status => new;
 
     /// Frees a router; NULL is allowed. No other call on it may be under way or follow. Open tickets
-    /// are forgotten.
+    /// are forgotten. Inside a callback it does nothing.
     fn pointsman_router_free(router: *mut pointsman_router) => free;
 
     /// To be called in a forked child before the router is used there: new random seeds, no tickets

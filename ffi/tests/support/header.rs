@@ -12,20 +12,22 @@ use quote::{ToTokens, quote};
 use syn::parse::{Parse, ParseStream};
 
 /// The sections of the header, in the order of reading.
-const SECTIONS: [(&str, &str); 10] = [
+const SECTIONS: [(&str, &str); 14] = [
     ("version", "Version"),
     ("status", "Errors"),
     ("router", "Router"),
     ("worker", "Workers"),
+    ("listing", "Workers, looked up"),
     ("request", "Request"),
     ("route", "Routing"),
+    ("reason", "Why"),
     ("fingerprint", "Fingerprints"),
+    ("fingerprinter", "Fingerprints of prompts that arrive in pieces"),
     ("metrics", "Metrics"),
     ("log", "Log"),
     ("policy", "Policies of the host's own"),
+    ("builder", "Builder"),
 ];
-/// Sections whose types the sections above do not use.
-const LAST: (&str, &str) = ("builder", "Builder");
 
 /// Fields whose INIT value is not zero.
 const DEFAULTS: [(&str, &str, &str); 14] = [
@@ -81,10 +83,6 @@ impl Parse for Exports {
     }
 }
 
-fn sections() -> impl Iterator<Item = (&'static str, &'static str)> {
-    SECTIONS.into_iter().chain([LAST])
-}
-
 fn read(module: &str) -> Section {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(format!("{module}.rs"));
     let source = std::fs::read_to_string(&path).unwrap();
@@ -127,7 +125,7 @@ fn read(module: &str) -> Section {
 
 /// The names of all exported functions.
 pub fn functions() -> Vec<String> {
-    sections().flat_map(|(module, _)| read(module).functions).collect()
+    SECTIONS.into_iter().flat_map(|(module, _)| read(module).functions).collect()
 }
 
 /// The names of all structs that cross the boundary, with their fields.
@@ -136,7 +134,8 @@ pub fn structs() -> Vec<(String, Vec<String>)> {
         let fields = it.fields.iter().filter_map(|f| f.ident.as_ref()).map(ToString::to_string);
         (it.ident.to_string(), fields.collect())
     };
-    sections()
+    SECTIONS
+        .into_iter()
         .flat_map(|(module, _)| read(module).structs.iter().map(of).collect::<Vec<_>>())
         .collect()
 }
@@ -228,7 +227,7 @@ pub fn generate() -> String {
         .replace("@MAJOR@", &numbers[0].to_string())
         .replace("@MINOR@", &numbers[1].to_string())
         .replace("@PATCH@", &numbers[2].to_string());
-    for (module, title) in sections() {
+    for (module, title) in SECTIONS {
         let section = read(module);
         let _ = write!(header, "\n/* ---- {title} {}*/\n\n", "-".repeat(88 - title.len()) + " ");
         header.push_str(tidy(&bindings(&section)).trim());

@@ -1,0 +1,293 @@
+//! Fingerprints of prompts that arrive in pieces.
+
+use std::ffi::{c_char, c_void};
+
+use pointsman_core::Router;
+use pointsman_core::prefix::{Fingerprinter, Unit};
+use pointsman_core::request::body::{BodyFingerprint, BodyKind, BodyReader};
+
+use crate::argument::{self, Output, Place};
+use crate::fingerprint::{pointsman_fingerprint, raw_of};
+use crate::request::{self, POINTSMAN_UNKNOWN};
+use crate::router::{Handle, borrow, handle, pointsman_router, take};
+use crate::status::{Failure, pointsman_status};
+
+/// `messages`.
+pub const POINTSMAN_BODY_CHAT: u32 = 1;
+
+/// `prompt`.
+pub const POINTSMAN_BODY_COMPLETION: u32 = 2;
+
+/// `input`.
+pub const POINTSMAN_BODY_RESPONSES: u32 = 3;
+
+/// `text` or `input_ids`.
+pub const POINTSMAN_BODY_GENERATE: u32 = 4;
+
+/// What a JSON body says beside its prompt.
+#[allow(non_camel_case_types)]
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct pointsman_body {
+    /// Set by POINTSMAN_BODY_INIT.
+    pub size: u32,
+    /// One of the POINTSMAN_BODY_ constants, told by the field that holds the prompt; 0 if none or
+    /// several do.
+    pub kind: u32,
+    /// 1 if the answer is to be streamed, else 0.
+    pub stream: u32,
+    /// Most tokens to be generated; POINTSMAN_UNKNOWN if the body does not say.
+    pub max_tokens: u32,
+    /// 1 if a prompt was found that can be read, else 0: the fingerprint is empty then.
+    pub has_prompt: u32,
+    /// 0.
+    pub reserved: u32,
+}
+
+sized!(pointsman_body);
+
+/// Fingerprints a prompt that arrives in pieces. Used by one thread at a time, for one prompt after
+/// another.
+///
+/// Lifetime: from pointsman_fingerprinter_new to pointsman_fingerprinter_free; keeps what it needs of
+/// the router alive, so the order of freeing does not matter.
+#[allow(non_camel_case_types)]
+pub struct pointsman_fingerprinter {
+    magic: u64,
+    /// Borrows `hashes` and the router's key: declared before them, so it is dropped first.
+    prompt: Option<Prompt>,
+    body: Option<pointsman_body>,
+    hashes: Box<[u64]>,
+    router: Router,
+}
+
+/// A prompt that is begun and not finished. Its lifetimes are those of its [`pointsman_fingerprinter`].
+// One at a time, on the heap already: what the larger one is larger by is wasted once.
+#[allow(clippy::large_enum_variant)]
+enum Prompt {
+    Plain { unit: Unit, namespace: u64, printer: Fingerprinter<'static, 'static> },
+    Body(BodyReader<'static, 'static>),
+}
+
+handle!(pointsman_fingerprinter, "fingerprinter", b"PMfinger");
+
+export! {
+    /// Makes a fingerprinter with room for capacity hashes.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT.
+    fn pointsman_fingerprinter_new(
+        router: *const pointsman_router,
+        capacity: usize,
+        fingerprinter: *mut *mut pointsman_fingerprinter,
+    ) -> pointsman_status => new;
+
+    /// Frees a fingerprinter and its last result; NULL is allowed.
+    fn pointsman_fingerprinter_free(fingerprinter: *mut pointsman_fingerprinter) => free;
+
+    /// Begins a prompt: POINTSMAN_PROMPT_TEXT, POINTSMAN_PROMPT_TOKENS or POINTSMAN_PROMPT_JSON, in
+    /// this namespace (NULL: none, or the one that the JSON body forms). Forgets a prompt that was
+    /// begun before and not finished. The result of the last one becomes invalid.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT.
+    fn pointsman_fingerprinter_begin(
+        fingerprinter: *mut pointsman_fingerprinter,
+        prompt_kind: u32,
+        cache_namespace: *const c_char,
+        cache_namespace_length: usize,
+    ) -> pointsman_status => begin;
+
+    /// Adds the next piece: bytes, or tokens (uint32_t, length counts tokens), as begun. How the
+    /// prompt is cut makes no difference.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT, also if no prompt is begun; POINTSMAN_BAD_BODY, now and until
+    /// the next begin.
+    fn pointsman_fingerprinter_push(
+        fingerprinter: *mut pointsman_fingerprinter,
+        piece: *const c_void,
+        length: usize,
+    ) -> pointsman_status => push;
+
+    /// Ends the prompt. The result borrows the fingerprinter's memory until the next begin.
+    ///
+    /// A body without a prompt that can be read has a fingerprint without hashes, which is routed like
+    /// POINTSMAN_PROMPT_NONE.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT, also if no prompt is begun; POINTSMAN_BAD_BODY.
+    fn pointsman_fingerprinter_finish(
+        fingerprinter: *mut pointsman_fingerprinter,
+        fingerprint: *mut pointsman_fingerprint,
+    ) -> pointsman_status => finish;
+
+    /// Tells what the JSON body that was finished last says beside its prompt.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_NOT_FOUND if the last prompt was no JSON body or
+    /// is not finished.
+    fn pointsman_fingerprinter_body(
+        fingerprinter: *const pointsman_fingerprinter,
+        body: *mut pointsman_body,
+    ) -> pointsman_status => tell_body;
+}
+
+/// # Safety
+/// See the export.
+unsafe fn new(
+    router: *const pointsman_router,
+    capacity: usize,
+    fingerprinter: *mut *mut pointsman_fingerprinter,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let (router, place) = unsafe { (borrow(router)?, Place::new(fingerprinter, "fingerprinter")?) };
+    if capacity > 1 << 24 {
+        return Err(Failure::argument("capacity", "is more than 16,777,216 hashes"));
+    }
+    place.write(Box::into_raw(Box::new(pointsman_fingerprinter {
+        magic: pointsman_fingerprinter::MAGIC,
+        prompt: None,
+        body: None,
+        hashes: vec![0; capacity].into_boxed_slice(),
+        router: router.router.clone(),
+    })));
+    Ok(())
+}
+
+/// # Safety
+/// See the export.
+unsafe fn free(fingerprinter: *mut pointsman_fingerprinter) {
+    // SAFETY: the caller's promise.
+    drop(unsafe { take(fingerprinter) });
+}
+
+/// # Safety
+/// The handle is NULL or alive, and used by nobody else during the call.
+unsafe fn borrow_mut<'a>(
+    fingerprinter: *mut pointsman_fingerprinter,
+) -> Result<&'a mut pointsman_fingerprinter, Failure> {
+    // SAFETY: the caller's promise.
+    unsafe { borrow(fingerprinter.cast_const()) }?;
+    // SAFETY: as above; `borrow` has checked the pointer.
+    Ok(unsafe { &mut *fingerprinter })
+}
+
+/// # Safety
+/// See the export.
+unsafe fn begin(
+    fingerprinter: *mut pointsman_fingerprinter,
+    prompt_kind: u32,
+    cache_namespace: *const c_char,
+    cache_namespace_length: usize,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let (this, namespace) = unsafe {
+        (
+            borrow_mut(fingerprinter)?,
+            argument::text(cache_namespace, cache_namespace_length, "cache_namespace")?,
+        )
+    };
+    let namespace = if cache_namespace.is_null() { None } else { Some(namespace) };
+    let unit = match prompt_kind {
+        request::POINTSMAN_PROMPT_TEXT => Some(Unit::Text),
+        request::POINTSMAN_PROMPT_TOKENS => Some(Unit::Tokens),
+        request::POINTSMAN_PROMPT_JSON => None,
+        _ => return Err(Failure::argument("prompt_kind", "is neither text, tokens nor JSON")),
+    };
+    (this.prompt, this.body) = (None, None);
+    // SAFETY: what is borrowed here stays where it is while `prompt` lives, which is dropped or taken
+    // before either changes: the router's clone holds the key behind an `Arc`, the hashes are boxed.
+    let (router, hashes) = unsafe {
+        (
+            &*std::ptr::from_ref(&this.router),
+            std::slice::from_raw_parts_mut(this.hashes.as_mut_ptr(), this.hashes.len()),
+        )
+    };
+    this.prompt = Some(match unit {
+        Some(unit) => Prompt::Plain {
+            unit,
+            namespace: namespace.map_or(0, |text| router.namespace_digest(text)),
+            printer: Fingerprinter::new(router.hash_key(), unit, router.block_size(), hashes),
+        },
+        None => Prompt::Body(router.body_reader(namespace, hashes)),
+    });
+    Ok(())
+}
+
+fn not_begun() -> Failure {
+    Failure::argument("fingerprinter", "has no prompt begun")
+}
+
+/// # Safety
+/// See the export.
+unsafe fn push(
+    fingerprinter: *mut pointsman_fingerprinter,
+    piece: *const c_void,
+    length: usize,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let this = unsafe { borrow_mut(fingerprinter) }?;
+    // SAFETY: the caller's promise.
+    unsafe {
+        match this.prompt.as_mut().ok_or_else(not_begun)? {
+            Prompt::Plain { unit: Unit::Tokens, printer, .. } => {
+                printer.push_tokens(argument::slice(piece.cast(), length, "piece")?);
+            }
+            Prompt::Plain { printer, .. } => {
+                printer.push(argument::bytes(piece.cast(), length, "piece")?);
+            }
+            Prompt::Body(reader) => reader.push(argument::bytes(piece.cast(), length, "piece")?)?,
+        }
+    }
+    Ok(())
+}
+
+/// # Safety
+/// See the export.
+unsafe fn finish(
+    fingerprinter: *mut pointsman_fingerprinter,
+    fingerprint: *mut pointsman_fingerprint,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let (this, output) =
+        unsafe { (borrow_mut(fingerprinter)?, Output::new(fingerprint, "fingerprint")?) };
+    match this.prompt.take().ok_or_else(not_begun)? {
+        Prompt::Plain { namespace, printer, .. } => {
+            output.write(raw_of(&printer.finish(namespace, 0)));
+        }
+        Prompt::Body(reader) => {
+            let read = reader.finish()?;
+            let router = &this.router;
+            let empty =
+                || Fingerprinter::new(router.hash_key(), Unit::Text, router.block_size(), &mut []);
+            output.write(raw_of(&read.fingerprint.unwrap_or_else(|| empty().finish(0, 0))));
+            this.body = Some(body_of(&read));
+        }
+    }
+    Ok(())
+}
+
+fn body_of(read: &BodyFingerprint<'_>) -> pointsman_body {
+    pointsman_body {
+        size: size_of::<pointsman_body>() as u32,
+        kind: match read.kind {
+            BodyKind::Chat => POINTSMAN_BODY_CHAT,
+            BodyKind::Completion => POINTSMAN_BODY_COMPLETION,
+            BodyKind::Responses => POINTSMAN_BODY_RESPONSES,
+            BodyKind::Generate => POINTSMAN_BODY_GENERATE,
+            _ => 0,
+        },
+        stream: read.stream.into(),
+        max_tokens: read.max_tokens.unwrap_or(POINTSMAN_UNKNOWN),
+        has_prompt: read.fingerprint.is_some().into(),
+        reserved: 0,
+    }
+}
+
+/// # Safety
+/// See the export.
+unsafe fn tell_body(
+    fingerprinter: *const pointsman_fingerprinter,
+    body: *mut pointsman_body,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let (this, output) = unsafe { (borrow(fingerprinter)?, Output::new(body, "body")?) };
+    output.write(this.body.ok_or(Failure::NoBody)?);
+    Ok(())
+}

@@ -1,0 +1,215 @@
+//! Workers: looked up and listed.
+
+use std::ffi::c_char;
+
+use pointsman_core::PoolError;
+
+use crate::argument::{self, Output, Place};
+use crate::router::{borrow, outside_callbacks, pointsman_router, time};
+use crate::status::{Failure, pointsman_status};
+use crate::worker::id;
+
+/// How a worker stands.
+#[allow(non_camel_case_types)]
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct pointsman_worker_info {
+    /// Set by POINTSMAN_WORKER_INFO_INIT.
+    pub size: u32,
+    /// One of the POINTSMAN_ROLE_ constants.
+    pub role: u32,
+    /// Its id.
+    pub worker: u64,
+    /// The host's own number.
+    pub user_data: u64,
+    /// The weight as configured.
+    pub weight: f64,
+    /// The weight in force: lowered during slow start or overload.
+    pub effective_weight: f64,
+    /// 1 if it takes new work as far as its health goes, else 0.
+    pub healthy: u32,
+    /// 1 if it is let in one request at a time to see if it has recovered, else 0.
+    pub on_probation: u32,
+    /// 1 if it is draining, else 0.
+    pub draining: u32,
+    /// Its slot.
+    pub slot: u32,
+    /// Requests in flight.
+    pub in_flight: u64,
+    /// Requests ever sent to it.
+    pub selections: u64,
+    /// KV tokens that its requests in flight are expected to hold at their end.
+    pub resident_tokens: u64,
+    /// Cached tokens predicted, over the requests whose usage was reported.
+    pub predicted_cached_tokens: u64,
+    /// Cached tokens that it reported for those requests.
+    pub reported_cached_tokens: u64,
+    /// Requests that ended with POINTSMAN_OUTCOME_CLIENT_CANCELLED.
+    pub client_cancelled: u64,
+    /// Requests that ended with POINTSMAN_OUTCOME_CLIENT_ERROR.
+    pub client_error: u64,
+    /// Requests that ended with POINTSMAN_OUTCOME_WORKER_ERROR.
+    pub worker_error: u64,
+    /// Requests that ended with POINTSMAN_OUTCOME_TIMEOUT.
+    pub timeout: u64,
+    /// Requests that ended with POINTSMAN_OUTCOME_OVERLOADED.
+    pub overloaded: u64,
+    /// Requests that nobody completed in time.
+    pub expired: u64,
+}
+
+sized!(pointsman_worker_info);
+
+export! {
+    /// Finds the worker registered with a URL.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
+    fn pointsman_worker_find(
+        router: *const pointsman_router,
+        url: *const c_char,
+        url_length: usize,
+        worker: *mut u64,
+    ) -> pointsman_status => find;
+
+    /// Copies a worker's URL and a final NUL into buffer. length may be NULL; it gets the URL's
+    /// length without the NUL. Neither locks nor allocates.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_NOT_FOUND; POINTSMAN_BUFFER_TOO_SMALL, where
+    /// length is written nevertheless.
+    fn pointsman_worker_url(
+        router: *const pointsman_router,
+        worker: u64,
+        buffer: *mut c_char,
+        capacity: usize,
+        length: *mut usize,
+    ) -> pointsman_status => url;
+
+    /// Tells how a worker stands. O(workers): for listings, not for requests.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
+    fn pointsman_worker_describe(
+        router: *const pointsman_router,
+        worker: u64,
+        now: u64,
+        info: *mut pointsman_worker_info,
+    ) -> pointsman_status => describe;
+
+    /// Lists the ids of all workers. count gets how many there are.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_BUFFER_TOO_SMALL, where count is written
+    /// nevertheless; POINTSMAN_IN_CALLBACK.
+    fn pointsman_workers(
+        router: *const pointsman_router,
+        workers: *mut u64,
+        capacity: usize,
+        count: *mut usize,
+    ) -> pointsman_status => list;
+}
+
+/// # Safety
+/// See the export.
+unsafe fn find(
+    router: *const pointsman_router,
+    url: *const c_char,
+    url_length: usize,
+    worker: *mut u64,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let (handle, url, place) = unsafe {
+        (
+            outside_callbacks(router)?,
+            argument::text(url, url_length, "url")?,
+            Place::new(worker, "worker")?,
+        )
+    };
+    let found = handle.router.worker_by_url(url).ok_or(Failure::NoSuchUrl)?;
+    place.write(found.to_raw());
+    Ok(())
+}
+
+/// # Safety
+/// See the export.
+unsafe fn url(
+    router: *const pointsman_router,
+    worker: u64,
+    buffer: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let router = &unsafe { borrow(router) }?.router;
+    let unknown = PoolError::UnknownWorker(id(worker));
+    let info = router.worker(id(worker)).ok_or(unknown)?;
+    // SAFETY: the caller's promise.
+    unsafe { argument::copy_text(info.url.as_bytes(), buffer, capacity, length) }
+}
+
+/// # Safety
+/// See the export.
+unsafe fn describe(
+    router: *const pointsman_router,
+    worker: u64,
+    now: u64,
+    info: *mut pointsman_worker_info,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let (handle, output) = unsafe { (outside_callbacks(router)?, Output::new(info, "info")?) };
+    let (router, id) = (&handle.router, id(worker));
+    let now = time(router, now);
+    let unknown = PoolError::UnknownWorker(id);
+    let status = router.workers_at(now).into_iter().find(|status| status.info.id == id);
+    let counts = router.metrics_at(now).workers.into_iter().find(|counts| counts.info.id == id);
+    let (status, counts) = status.zip(counts).ok_or(unknown)?;
+    let [_, client_cancelled, client_error, worker_error, timeout, overloaded, expired] =
+        counts.outcomes;
+    output.write(pointsman_worker_info {
+        size: size_of::<pointsman_worker_info>() as u32,
+        role: status.info.role.index() as u32,
+        worker,
+        user_data: status.info.user_data,
+        weight: status.weight,
+        effective_weight: status.effective_weight,
+        healthy: status.healthy.into(),
+        on_probation: status.on_probation.into(),
+        draining: status.draining.into(),
+        slot: id.slot() as u32,
+        in_flight: status.in_flight as u64,
+        selections: status.selections,
+        resident_tokens: counts.resident_tokens,
+        predicted_cached_tokens: counts.predicted_cached_tokens,
+        reported_cached_tokens: counts.reported_cached_tokens,
+        client_cancelled,
+        client_error,
+        worker_error,
+        timeout,
+        overloaded,
+        expired,
+    });
+    Ok(())
+}
+
+/// # Safety
+/// See the export.
+unsafe fn list(
+    router: *const pointsman_router,
+    workers: *mut u64,
+    capacity: usize,
+    count: *mut usize,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let (handle, out, count) = unsafe {
+        (
+            outside_callbacks(router)?,
+            argument::slice_mut(workers, capacity, "workers")?,
+            Place::new(count, "count")?,
+        )
+    };
+    let statuses = handle.router.workers();
+    count.write(statuses.len());
+    let needed = statuses.len() * size_of::<u64>();
+    let target = out.get_mut(..statuses.len()).ok_or(Failure::BufferTooSmall(needed))?;
+    for (place, status) in target.iter_mut().zip(&statuses) {
+        *place = status.info.id.to_raw();
+    }
+    Ok(())
+}

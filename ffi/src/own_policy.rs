@@ -1,0 +1,328 @@
+//! A host's policy at work, as a policy of the core.
+
+use std::ffi::c_void;
+use std::sync::Arc;
+
+use pointsman_core::{
+    Candidates, Completion, Decision, Dispatch, FirstToken, PolicyError, PolicyFailure, Reason,
+    RequestView, Role, RoutingError, RoutingPolicy, RunnerUp, WorkerId, WorkerInfo,
+    prefix::MAX_HOLDERS,
+};
+
+use crate::policy::{
+    Inside, POINTSMAN_EVENT_COMPLETE, POINTSMAN_EVENT_DISPATCH, POINTSMAN_EVENT_FIRST_TOKEN,
+    POINTSMAN_EVENT_FORKED, POINTSMAN_EVENT_WORKER_ADDED, POINTSMAN_EVENT_WORKER_REMOVED,
+    POINTSMAN_NONE, POINTSMAN_POLICY_WANTS_PREFIX, POINTSMAN_POLICY_WANTS_REQUEST_EVENTS,
+    Registration, in_callback, pointsman_candidates, pointsman_decision, pointsman_event,
+    pointsman_request_view,
+};
+use crate::request::POINTSMAN_UNKNOWN;
+use crate::status::{POINTSMAN_ALL_BUSY, POINTSMAN_NO_WORKER, POINTSMAN_OK};
+
+/// One instance at work.
+pub(crate) struct OwnPolicy {
+    made_by: Arc<Registration>,
+    instance: *mut c_void,
+}
+
+// SAFETY: the host promises that any thread may call the callbacks with the instance.
+unsafe impl Send for OwnPolicy {}
+// SAFETY: as above, several threads at a time.
+unsafe impl Sync for OwnPolicy {}
+
+impl Drop for OwnPolicy {
+    fn drop(&mut self) {
+        let callbacks = &self.made_by.callbacks;
+        if let (Some(destroy), Some(_)) = (callbacks.destroy, callbacks.create) {
+            let _inside = Inside::enter();
+            // SAFETY: the host's promise; the instance is its own and used by nobody any more.
+            unsafe { destroy(self.instance) };
+        }
+    }
+}
+
+/// What the arrays of a [`pointsman_candidates`] point to, on the stack.
+struct Arrays<const N: usize> {
+    workers: [u64; N],
+    user_data: [u64; N],
+    weights: [f64; N],
+    slots: [u32; N],
+    in_flight: [u32; N],
+    matched: [u32; N],
+    count: usize,
+}
+
+impl<const N: usize> Arrays<N> {
+    #[inline(always)]
+    fn new() -> Self {
+        Arrays {
+            workers: [0; N],
+            user_data: [0; N],
+            weights: [0.0; N],
+            slots: [0; N],
+            in_flight: [0; N],
+            matched: [0; N],
+            count: 0,
+        }
+    }
+
+    /// Filled where they lie: returned by value they would be on the stack twice.
+    fn fill(&mut self, candidates: &Candidates<'_>) {
+        for (i, candidate) in candidates.iter().take(N).enumerate() {
+            self.workers[i] = candidate.id().to_raw();
+            self.user_data[i] = candidate.info().map_or(0, |info| info.user_data);
+            self.weights[i] = candidate.weight();
+            self.slots[i] = candidate.slot() as u32;
+            self.in_flight[i] = u32::try_from(candidate.in_flight()).unwrap_or(u32::MAX);
+            self.count = i + 1;
+        }
+    }
+
+    /// Fills in who holds how much. The list of holders is exact unless it is full.
+    fn match_prefix(&mut self, request: &RequestView<'_>) {
+        let Some(prefix) = request.prefix else { return };
+        let slots = &self.slots[..self.count];
+        let full = prefix.holders(|holders| {
+            for holder in holders {
+                if let Ok(i) = slots.binary_search(&holder.slot.into()) {
+                    self.matched[i] = prefix.tokens(holder.blocks);
+                }
+            }
+            holders.len() >= MAX_HOLDERS
+        });
+        if full {
+            for (matched, &slot) in self.matched.iter_mut().zip(slots) {
+                *matched = prefix.tokens(prefix.blocks_of(slot as usize));
+            }
+        }
+    }
+
+    fn view(&self, role: Role, wants_prefix: bool) -> pointsman_candidates {
+        pointsman_candidates {
+            size: size_of::<pointsman_candidates>() as u32,
+            role: role.index() as u32,
+            count: self.count as u32,
+            reserved: 0,
+            workers: self.workers.as_ptr(),
+            user_data: self.user_data.as_ptr(),
+            weights: self.weights.as_ptr(),
+            slots: self.slots.as_ptr(),
+            in_flight: self.in_flight.as_ptr(),
+            matched_tokens: if wants_prefix { self.matched.as_ptr() } else { std::ptr::null() },
+        }
+    }
+
+    /// The decision that the host's indices stand for.
+    fn decide(&self, decided: &pointsman_decision) -> Option<Decision> {
+        let worker = |index: u32| {
+            let id = self.workers[..self.count].get(index as usize)?;
+            Some(WorkerId::from_raw(*id))
+        };
+        let runner_up = match decided.runner_up {
+            POINTSMAN_NONE => None,
+            index => Some(RunnerUp { worker: worker(index)?, score: decided.runner_up_score }),
+        };
+        Some(Decision {
+            matched_tokens: self.matched.get(decided.index as usize).copied().unwrap_or(0),
+            score: decided.score,
+            runner_up,
+            work_tokens: decided.work_tokens,
+            ..Decision::new(worker(decided.index)?, Reason::Custom)
+        })
+    }
+}
+
+impl OwnPolicy {
+    pub(crate) fn new(made_by: Arc<Registration>, instance: *mut c_void) -> Self {
+        OwnPolicy { made_by, instance }
+    }
+
+    fn wants(&self, flag: u32) -> bool {
+        self.made_by.callbacks.flags & flag != 0
+    }
+
+    #[cold]
+    fn failed(&self, reason: String) -> RoutingError {
+        let (name, source) = (self.made_by.name.clone(), PolicyError::Failed(reason));
+        RoutingError::Policy(Box::new(PolicyFailure { name, source }))
+    }
+
+    /// Asks the host, with the candidates in arrays on the stack.
+    #[inline(never)]
+    fn ask<const N: usize>(
+        &self,
+        candidates: &Candidates<'_>,
+        request: &RequestView<'_>,
+    ) -> Result<Decision, RoutingError> {
+        let wants_prefix = self.wants(POINTSMAN_POLICY_WANTS_PREFIX);
+        let mut arrays = Arrays::<N>::new();
+        arrays.fill(candidates);
+        if wants_prefix {
+            arrays.match_prefix(request);
+        }
+        let select = match self.made_by.callbacks.select {
+            Some(select) if arrays.count > 0 => select,
+            _ => return Err(candidates.none()),
+        };
+        let view = arrays.view(candidates.role(), wants_prefix);
+        let asked = pointsman_request_view {
+            size: size_of::<pointsman_request_view>() as u32,
+            prompt_tokens: request.prompt_tokens,
+            now: request.now,
+            routing_key: request.routing_key.unwrap_or(0),
+        };
+        let mut decided = pointsman_decision {
+            size: size_of::<pointsman_decision>() as u32,
+            index: POINTSMAN_NONE,
+            runner_up: POINTSMAN_NONE,
+            work_tokens: 0,
+            score: 0.0,
+            runner_up_score: 0.0,
+        };
+        if in_callback() {
+            return Err(self.failed("asked from inside a callback".to_owned()));
+        }
+        let status = {
+            let _inside = Inside::enter();
+            // SAFETY: the host's promise at registration; all pointers are valid during the call.
+            unsafe { select(self.instance, &view, &asked, &mut decided) }
+        };
+        match status {
+            POINTSMAN_OK => arrays.decide(&decided).ok_or_else(|| self.out_of_range(&decided)),
+            POINTSMAN_NO_WORKER | POINTSMAN_ALL_BUSY => Err(candidates.none()),
+            other => Err(self.failed(format!("select returned {other}"))),
+        }
+    }
+
+    #[cold]
+    fn out_of_range(&self, decided: &pointsman_decision) -> RoutingError {
+        let (index, runner_up) = (decided.index, decided.runner_up);
+        self.failed(format!("it chose index {index}, runner-up {runner_up}: not a candidate"))
+    }
+
+    fn tell(&self, event: &pointsman_event) {
+        if let Some(on_event) = self.made_by.callbacks.on_event {
+            let _inside = Inside::enter();
+            // SAFETY: the host's promise at registration; the event is valid during the call.
+            unsafe { on_event(self.instance, event) };
+        }
+    }
+}
+
+/// An event in which nothing is known but its kind and its worker.
+fn event(kind: u32, worker: u64, slot: usize, role: Role) -> pointsman_event {
+    pointsman_event {
+        size: size_of::<pointsman_event>() as u32,
+        kind,
+        worker,
+        prefill_worker: worker,
+        user_data: 0,
+        now: 0,
+        dispatched: 0,
+        slot: slot as u32,
+        role: role.index() as u32,
+        work_tokens: 0,
+        matched_tokens: 0,
+        prompt_tokens: POINTSMAN_UNKNOWN,
+        cached_tokens: POINTSMAN_UNKNOWN,
+        completion_tokens: POINTSMAN_UNKNOWN,
+        outcome: 0,
+    }
+}
+
+impl RoutingPolicy for OwnPolicy {
+    fn name(&self) -> &str {
+        &self.made_by.name
+    }
+
+    fn select_single(
+        &self,
+        candidates: &Candidates<'_>,
+        request: &RequestView<'_>,
+    ) -> Result<Decision, RoutingError> {
+        match candidates.len() {
+            0..=16 => self.ask::<16>(candidates, request),
+            17..=128 => self.ask::<128>(candidates, request),
+            _ => self.ask::<{ pointsman_core::MAX_WORKERS }>(candidates, request),
+        }
+    }
+
+    fn on_dispatch(&self, dispatch: &Dispatch<'_>) {
+        let (decision, request) = (dispatch.decision, dispatch.request);
+        if self.wants(POINTSMAN_POLICY_WANTS_REQUEST_EVENTS) {
+            let worker = decision.worker;
+            self.tell(&pointsman_event {
+                now: request.now,
+                dispatched: request.now,
+                work_tokens: decision.work_tokens,
+                matched_tokens: decision.matched_tokens,
+                prompt_tokens: request.prompt_tokens,
+                ..event(POINTSMAN_EVENT_DISPATCH, worker.to_raw(), worker.slot(), dispatch.role)
+            });
+        }
+    }
+
+    fn on_first_token(&self, first: &FirstToken) {
+        if self.wants(POINTSMAN_POLICY_WANTS_REQUEST_EVENTS) {
+            let worker = first.worker;
+            self.tell(&pointsman_event {
+                now: first.now,
+                dispatched: first.dispatched,
+                work_tokens: first.work_tokens,
+                matched_tokens: first.matched_tokens,
+                cached_tokens: first.cached_tokens.unwrap_or(POINTSMAN_UNKNOWN),
+                ..event(POINTSMAN_EVENT_FIRST_TOKEN, worker.to_raw(), worker.slot(), first.role)
+            });
+        }
+    }
+
+    fn on_request_complete(&self, end: &Completion) {
+        if self.wants(POINTSMAN_POLICY_WANTS_REQUEST_EVENTS) {
+            let role = if end.prefill == end.worker { Role::Regular } else { Role::Decode };
+            let worker = end.worker;
+            self.tell(&pointsman_event {
+                prefill_worker: end.prefill.to_raw(),
+                now: end.now,
+                dispatched: end.dispatched,
+                work_tokens: end.work_tokens,
+                matched_tokens: end.matched_tokens,
+                prompt_tokens: end.usage.prompt_tokens.unwrap_or(POINTSMAN_UNKNOWN),
+                cached_tokens: end.usage.cached_tokens.unwrap_or(POINTSMAN_UNKNOWN),
+                completion_tokens: end.usage.completion_tokens.unwrap_or(POINTSMAN_UNKNOWN),
+                outcome: end.outcome.index() as u32,
+                ..event(POINTSMAN_EVENT_COMPLETE, worker.to_raw(), worker.slot(), role)
+            });
+        }
+    }
+
+    fn on_worker_added(&self, worker: &WorkerInfo) {
+        self.tell(&pointsman_event {
+            user_data: worker.user_data,
+            ..event(POINTSMAN_EVENT_WORKER_ADDED, worker.id.to_raw(), worker.id.slot(), worker.role)
+        });
+    }
+
+    fn on_worker_removed(&self, worker: &WorkerInfo) {
+        self.tell(&pointsman_event {
+            user_data: worker.user_data,
+            ..event(
+                POINTSMAN_EVENT_WORKER_REMOVED,
+                worker.id.to_raw(),
+                worker.id.slot(),
+                worker.role,
+            )
+        });
+    }
+
+    fn after_fork(&self) {
+        self.tell(&event(POINTSMAN_EVENT_FORKED, 0, 0, Role::Regular));
+    }
+
+    fn wants_prefix(&self) -> bool {
+        self.wants(POINTSMAN_POLICY_WANTS_PREFIX)
+    }
+
+    fn wants_events(&self) -> bool {
+        self.made_by.callbacks.flags != 0
+    }
+}
