@@ -190,12 +190,6 @@ impl Core {
         self.started.elapsed().as_nanos() as u64
     }
 
-    /// The time at which a dropped selection is cancelled. A cancellation teaches nothing, so this need
-    /// not be the clock of a host that tells its own time.
-    pub(super) fn last_seen(&self) -> u64 {
-        self.clock()
-    }
-
     #[inline]
     pub(super) fn view(&self) -> Guard<Arc<View>> {
         self.view.load()

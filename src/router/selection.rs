@@ -136,7 +136,8 @@ impl Drop for Open {
     #[inline]
     fn drop(&mut self) {
         if self.ticket.is_tracked() {
-            let now = self.handle.core.last_seen();
+            // A cancellation teaches nothing, so this need not be the clock of a host that tells its own.
+            let now = self.handle.core.clock();
             // An error says that the ticket was closed by other means.
             let _ = self.end(Ending::of(Outcome::ClientCancelled), now);
         }
