@@ -67,7 +67,7 @@ pub use crate::router::{
 };
 pub use crate::worker::{
     Role, WorkerId,
-    health::{HealthConfig, Outcome},
+    health::{HealthChange, HealthConfig, HealthState, Outcome},
     proposal::Worker,
     spec::{WorkerInfo, WorkerSpec},
     state::{LoadReport, WorkerState},

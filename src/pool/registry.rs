@@ -14,7 +14,7 @@ use crate::error::PoolError;
 use crate::prefix::Registration;
 use crate::worker::{
     Role, WorkerId,
-    health::{Health, HealthConfig},
+    health::{Health, HealthChange, HealthConfig, HealthState},
     spec::{WorkerInfo, WorkerSpec, check_weight},
     state::{Standing, WorkerState},
 };
@@ -202,39 +202,38 @@ impl Registry {
         self.by_url.get(url).copied()
     }
 
-    /// Applies what outcomes and time have brought about for one slot.
-    pub(crate) fn settle(&mut self, slot: usize, now: u64) {
-        let Some(role) = self.entries.get(slot).and_then(|e| e.as_ref()).map(|e| e.info.role)
-        else {
-            return;
-        };
+    /// Applies what outcomes and time have brought about for one slot, and says what that was.
+    pub(crate) fn settle(&mut self, slot: usize, now: u64) -> Option<HealthChange> {
+        let role = self.entries.get(slot)?.as_ref()?.info.role;
         let may_eject = self.may_eject(role);
-        let (Some(Some(entry)), row) = (self.entries.get_mut(slot), &self.rows[slot]) else {
-            return;
-        };
+        let entry = self.entries.get_mut(slot)?.as_mut()?;
+        let row = &self.rows[slot];
         if entry.host_health.is_some() || self.health.failures == 0 {
-            return;
+            return None;
         }
-        match row.standing() {
+        let state = match row.standing() {
             Standing::Healthy if row.streak() >= self.health.failures && may_eject => {
-                entry.health.eject(&self.health, now);
                 row.set_standing(Standing::Ejected);
+                entry.health.eject(&self.health, now)
             }
             Standing::Ejected if entry.health.try_probation(now) => {
                 row.set_standing(Standing::Probation);
+                HealthState::Probation
             }
             Standing::Probation if row.streak() > 0 => {
-                entry.health.eject(&self.health, now);
                 row.set_standing(Standing::Ejected);
+                entry.health.eject(&self.health, now)
             }
             Standing::Probation if row.recovered() >= self.health.successes => {
                 entry.health.recover();
                 entry.ramp_since = now;
                 row.set_standing(Standing::Healthy);
+                HealthState::Healthy
             }
-            _ => return,
-        }
+            _ => return None,
+        };
         row.set_limit(entry.limit());
+        Some(HealthChange { now, worker: Arc::clone(&entry.info), state })
     }
 
     /// Whether one more worker of the role may be ejected.

@@ -9,10 +9,12 @@ use super::{
     config::RouterConfig,
     core::Core,
     explain::{DecisionLog, DecisionRecord, Hook},
+    watch::{self, HealthWatch},
 };
 use crate::error::{ConfigError, PolicyError};
 use crate::policy::{RoutingPolicy, factory::PolicyFactory};
 use crate::random::Random;
+use crate::worker::health::HealthChange;
 
 /// Builds a router from a configuration and a factory.
 ///
@@ -51,6 +53,7 @@ pub struct RouterBuilder {
     config: RouterConfig,
     factory: PolicyFactory,
     log: Option<(u32, Hook)>,
+    watch: Option<watch::Hook>,
 }
 
 impl RouterBuilder {
@@ -86,6 +89,18 @@ impl RouterBuilder {
         self
     }
 
+    /// Calls `hook` when outcomes or time have ejected a worker, let it in on probation, or made it
+    /// healthy again. Without it nothing is collected.
+    ///
+    /// It is called without a lock, in order and by one thread at a time: by the one whose call has
+    /// brought the change about, or by one that was telling an earlier change just then. No other
+    /// call waits for it; up to 1,024 changes do, and what comes on top is dropped. It may use the
+    /// router.
+    pub fn health_log(mut self, hook: impl Fn(&HealthChange) + Send + Sync + 'static) -> Self {
+        self.watch = Some(Box::new(hook));
+        self
+    }
+
     /// Builds the router.
     pub fn build(self) -> Result<Router, ConfigError> {
         let factory = match self.config.seed {
@@ -97,7 +112,8 @@ impl RouterBuilder {
             hook,
             random: Random::new(self.config.seed),
         });
-        Ok(Router::from_core(Core::new(&self.config, factory, log)?))
+        let watch = self.watch.map(HealthWatch::new);
+        Ok(Router::from_core(Core::new(&self.config, factory, log, watch)?))
     }
 }
 

@@ -15,6 +15,7 @@ use super::config::RouterConfig;
 use super::explain::DecisionLog;
 use super::policies::Policies;
 use super::ticket::Tickets;
+use super::watch::HealthWatch;
 use crate::error::{ConfigError, PoolError};
 use crate::policy::{RoutingPolicy, factory::PolicyFactory, random::RandomPolicy};
 use crate::pool::{
@@ -69,6 +70,7 @@ pub(crate) struct Core {
     /// Tickets closed because nobody completed them.
     pub(super) expired: AtomicU64,
     pub(super) log: Option<DecisionLog>,
+    watch: Option<HealthWatch>,
     pub(super) random: Random,
     /// Decides for requests that cannot be tracked.
     pub(super) fallback: RandomPolicy,
@@ -122,6 +124,7 @@ impl Core {
         config: &RouterConfig,
         factory: PolicyFactory,
         log: Option<DecisionLog>,
+        watch: Option<HealthWatch>,
     ) -> Result<Self, ConfigError> {
         config.check()?;
         let rows: Arc<[WorkerState]> =
@@ -156,6 +159,7 @@ impl Core {
             untracked: Striped::new(|_| AtomicU64::new(0)),
             expired: AtomicU64::new(0),
             log,
+            watch,
             random: Random::new(config.seed),
             fallback: RandomPolicy::new(config.seed),
             bytes_per_token: AtomicU32::new(4f32.to_bits()),
@@ -311,6 +315,21 @@ impl Core {
                 break;
             }
         }
+        self.tell_health();
+    }
+
+    fn tell_health(&self) {
+        if let Some(watch) = &self.watch {
+            watch.tell();
+        }
+    }
+
+    /// Applies what outcomes and time have brought about for one slot.
+    fn settle_slot(&self, writer: &mut Writer, slot: usize, now: u64) {
+        let change = writer.registry.settle(slot, now);
+        if let (Some(change), Some(watch)) = (change, &self.watch) {
+            watch.note(change);
+        }
     }
 
     fn settle_locked(&self, writer: &mut Writer, now: u64) {
@@ -324,7 +343,7 @@ impl Core {
             }
             let now = writer.now;
             while bits != 0 {
-                writer.registry.settle(i * 64 + bits.trailing_zeros() as usize, now);
+                self.settle_slot(writer, i * 64 + bits.trailing_zeros() as usize, now);
                 // Also where the registry sees no change: a pause has lowered the weight.
                 changed = true;
                 bits &= bits - 1;
@@ -333,7 +352,7 @@ impl Core {
         let now = writer.now;
         if writer.due <= now {
             for slot in 0..self.rows.len() {
-                writer.registry.settle(slot, now);
+                self.settle_slot(writer, slot, now);
             }
             changed = true;
         }
@@ -405,6 +424,7 @@ impl Core {
             self.settle_locked(&mut writer, now);
             self.wake_at.store(writer.due.min(self.sweep_at.load(Relaxed)), Relaxed);
         }
+        self.tell_health();
         self.settle_marks(now);
     }
 

@@ -14,6 +14,7 @@
 //! - [`explain`]: the decision log.
 //! - [`selection`]: what a host gets, and the load coming back when it is dropped.
 //! - [`ticket`]: the fixed table of open requests.
+//! - [`watch`]: the health log.
 
 pub(crate) mod builder;
 mod commit;
@@ -30,6 +31,7 @@ mod print;
 mod route;
 pub(crate) mod selection;
 pub(crate) mod ticket;
+mod watch;
 
 #[cfg(feature = "async")]
 pub(crate) use self::core::{DEFAULT_OUTPUT_TOKENS, URL};

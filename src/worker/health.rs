@@ -10,8 +10,11 @@
 //!
 //! This file holds the rules as plain values; the pool applies them under its writer lock.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
+use super::spec::WorkerInfo;
 use crate::error::ConfigError;
 
 const SECOND: u64 = 1_000_000_000;
@@ -129,6 +132,34 @@ impl HealthConfig {
     }
 }
 
+/// What a worker has become, by its outcomes and by time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum HealthState {
+    /// It takes its share again: probation went well.
+    Healthy,
+    /// It gets nothing: it failed too often in a row, or on probation.
+    Ejected {
+        /// When probation begins, in the nanoseconds of the router's clock.
+        until: u64,
+    },
+    /// It is let in one request at a time, to see if it has recovered.
+    Probation,
+}
+
+/// A change of a worker's health that its outcomes or time have brought about. What the host sets
+/// itself is no such change.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct HealthChange {
+    /// When, in the nanoseconds of the router's clock.
+    pub now: u64,
+    /// Which worker.
+    pub worker: Arc<WorkerInfo>,
+    /// What it has become.
+    pub state: HealthState,
+}
+
 /// Where a worker stands, by its outcomes alone.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Health {
@@ -140,10 +171,12 @@ pub(crate) struct Health {
 }
 
 impl Health {
-    pub(crate) fn eject(&mut self, config: &HealthConfig, now: u64) {
-        self.ejected_until = Some(now.saturating_add(config.ejection(self.ejections)));
+    pub(crate) fn eject(&mut self, config: &HealthConfig, now: u64) -> HealthState {
+        let until = now.saturating_add(config.ejection(self.ejections));
+        self.ejected_until = Some(until);
         self.on_probation = false;
         self.ejections = self.ejections.saturating_add(1);
+        HealthState::Ejected { until }
     }
 
     /// Starts probation if the ejection is over; whether it did.

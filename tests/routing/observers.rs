@@ -1,10 +1,12 @@
 //! What watches and divides decisions: a split, a shadow, the decision log.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
-use pointsman::{PolicyConfig, Reason, Request, Role, Router, SplitConfig};
+use pointsman::{
+    HealthState, Outcome, PolicyConfig, Reason, Request, Role, Router, SplitConfig, Usage, WorkerId,
+};
 
-use crate::support::{self, add_many, assert_idle, assert_shares, pick};
+use crate::support::{self, SECOND, add_many, assert_idle, assert_shares, pick};
 
 fn split(policy: &str, share: f64) -> SplitConfig {
     let document = format!(r#"{{"policy": "{policy}", "share": {share}}}"#);
@@ -123,4 +125,125 @@ fn the_log_sees_every_decision_or_a_share_of_them() {
     (0..10_000).for_each(|_| drop(pick(&router, &Request::none())));
     let count = seen.lock().unwrap().len() as u64;
     assert_shares(&[count, 10_000 - count], &[0.1, 0.9]);
+}
+
+/// A router with two workers that notes what its health log is told.
+fn watched(told: &Arc<Mutex<Vec<(u64, HealthState)>>>) -> (Router, Vec<WorkerId>) {
+    let told = Arc::clone(told);
+    let router = Router::builder()
+        .health_log(move |change| {
+            assert_eq!(change.worker.url, "http://regular-0");
+            told.lock().unwrap().push((change.now, change.state));
+        })
+        .build()
+        .unwrap();
+    let workers = add_many(&router, Role::Regular, 2);
+    (router, workers)
+}
+
+fn serve(router: &Router, worker: WorkerId, outcome: Outcome, now: u64) {
+    let selection = router.select_at(&Request::none().allow(&[worker]), now).unwrap();
+    selection.complete_at(outcome, Usage::default(), now).unwrap();
+}
+
+#[test]
+fn the_health_log_is_told_of_every_change_once() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let (router, workers) = watched(&told);
+    let fail = |now| serve(&router, workers[0], Outcome::WorkerError, now);
+    let succeed = |now| serve(&router, workers[0], Outcome::Success, now);
+    (1..=3).for_each(fail);
+    let ejected = (3, HealthState::Ejected { until: 3 + 10 * SECOND });
+    assert_eq!(*told.lock().unwrap(), [ejected], "before the call returns");
+    // Probation begins with the first call after its time; a failure ends it.
+    fail(11 * SECOND);
+    router.tick(40 * SECOND);
+    (41..=42).for_each(|second| succeed(second * SECOND));
+    (43..=50).for_each(|second| succeed(second * SECOND));
+    let expected = [
+        ejected,
+        (11 * SECOND, HealthState::Probation),
+        (11 * SECOND, HealthState::Ejected { until: 31 * SECOND }),
+        (40 * SECOND, HealthState::Probation),
+        (42 * SECOND, HealthState::Healthy),
+    ];
+    assert_eq!(*told.lock().unwrap(), expected);
+}
+
+#[test]
+fn what_the_host_says_is_not_told_back_to_it() {
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let (router, workers) = watched(&told);
+    for health in [Some(false), Some(true), None] {
+        router.set_health(workers[0], health).unwrap();
+    }
+    serve(&router, workers[0], Outcome::Overloaded { retry_after: SECOND }, 0);
+    router.drain_worker(workers[0], true).unwrap();
+    assert_eq!(*told.lock().unwrap(), []);
+}
+
+/// The hook runs without a lock, so it may do what hosts want to do with a worker that is out.
+#[test]
+fn a_health_hook_may_use_the_router() {
+    let slot: Arc<OnceLock<Router>> = Arc::default();
+    let inside = Arc::clone(&slot);
+    let router = Router::builder()
+        .health_log(move |change| {
+            let router = inside.get().unwrap();
+            router.remove_worker(change.worker.id).unwrap();
+            // The next one fails while this change is being told; it is told afterwards.
+            let next = router.workers().first().map(|status| status.info.id);
+            if let Some(next) = next.filter(|_| router.workers().len() > 1) {
+                (0..3).for_each(|_| serve(router, next, Outcome::Timeout, 1));
+            }
+        })
+        .build()
+        .unwrap();
+    let workers = add_many(&router, Role::Regular, 4);
+    assert!(slot.set(router.clone()).is_ok());
+    (0..3).for_each(|_| serve(&router, workers[0], Outcome::WorkerError, 0));
+    assert_eq!(router.workers().len(), 1);
+    assert_idle(&router);
+}
+
+#[test]
+fn changes_of_many_threads_are_told_in_order() {
+    let states: Arc<Mutex<Vec<(WorkerId, HealthState)>>> = Arc::default();
+    let told = Arc::clone(&states);
+    let router = Router::builder()
+        .health_log(move |change| told.lock().unwrap().push((change.worker.id, change.state)))
+        .build()
+        .unwrap();
+    let workers = add_many(&router, Role::Regular, 8);
+    std::thread::scope(|scope| {
+        for thread in 0..4usize {
+            let (router, workers) = (&router, &workers);
+            scope.spawn(move || {
+                for step in 0..4_000u64 {
+                    let worker = workers[(step as usize + thread) % workers.len()];
+                    let now = step * SECOND / 4;
+                    let fails = (step / 64 + thread as u64) % 3 != 0;
+                    let outcome = if fails { Outcome::WorkerError } else { Outcome::Success };
+                    let request = Request::none().allow(std::slice::from_ref(&worker));
+                    if let Ok(selection) = router.select_at(&request, now) {
+                        selection.complete_at(outcome, Usage::default(), now).unwrap();
+                    }
+                }
+            });
+        }
+    });
+    let states = states.lock().unwrap();
+    assert!(states.len() > workers.len(), "{} changes", states.len());
+    for worker in workers {
+        let mut at = HealthState::Healthy;
+        for &(_, next) in states.iter().filter(|(id, _)| *id == worker) {
+            let follows = match at {
+                HealthState::Healthy => matches!(next, HealthState::Ejected { .. }),
+                HealthState::Ejected { .. } => next == HealthState::Probation,
+                _ => next != HealthState::Probation,
+            };
+            assert!(follows, "{at:?}, then {next:?}");
+            at = next;
+        }
+    }
 }
