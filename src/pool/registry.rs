@@ -265,6 +265,15 @@ impl Registry {
         (elapsed < self.slow_start).then(|| since.saturating_add((elapsed / step + 1) * step))
     }
 
+    /// The clock was set back by this much: what is to end at a time ends that much earlier.
+    pub(crate) fn turn_back(&mut self, by: u64) {
+        for entry in self.entries.iter_mut().flatten() {
+            entry.ramp_since = entry.ramp_since.saturating_sub(by);
+            entry.health.turn_back(by);
+            self.rows[entry.info.id.slot()].turn_pause_back(by);
+        }
+    }
+
     /// Weight in force at `now`.
     fn effective_weight(&self, entry: &Entry, now: u64) -> f64 {
         let elapsed = now.saturating_sub(entry.ramp_since);

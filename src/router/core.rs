@@ -82,8 +82,10 @@ pub(crate) struct Core {
     pub(super) sweep_word: AtomicU64,
     /// When that look is due.
     pub(super) sweep_at: AtomicU64,
+    /// Nanoseconds from one such look to the next.
+    sweep_every: u64,
     dirty: [AtomicU64; WORDS],
-    /// The latest time of any mark, for the one who settles it in the marker's stead.
+    /// The time of the last mark, for the one who settles it in the marker's stead.
     marked_at: AtomicU64,
     writer: Mutex<Writer>,
     started: Instant,
@@ -100,7 +102,8 @@ pub(super) struct Writer {
     pub(super) registry: Registry,
     pub(super) policies: Policies,
     pub(super) factory: PolicyFactory,
-    /// The latest time that any change was told: the clock of changes that are not told a time.
+    /// The latest time that any change was told: the clock of changes that are not told a time. Goes
+    /// back only where a host's clock does, by more than [`CLOCK_SLACK`].
     now: u64,
     /// When time alone changes the membership's snapshot.
     due: u64,
@@ -108,7 +111,21 @@ pub(super) struct Writer {
     old: Vec<Arc<View>>,
 }
 
+/// How far behind each other threads may read one clock, in nanoseconds. A time further back than that
+/// says that the clock was set back.
+pub(super) const CLOCK_SLACK: u64 = 60 * 1_000_000_000;
+
 impl Writer {
+    /// Takes note of the time. After a jump ahead and back, ejections, pauses and slow starts go on for
+    /// as long as they had left, instead of waiting for the time of the jump to come.
+    fn advance(&mut self, now: u64) {
+        if now.saturating_add(CLOCK_SLACK) < self.now {
+            self.registry.turn_back(self.now - now);
+            (self.now, self.due) = (now, now);
+        }
+        self.now = self.now.max(now);
+    }
+
     /// Frees the replaced snapshots that nobody reads any more, and hands out the rest.
     pub(super) fn still_read(&mut self) -> &[Arc<View>] {
         // Nobody can take a new reference to a replaced snapshot, so a count of one stays one.
@@ -142,12 +159,15 @@ impl Core {
         let block = BlockSize::new(usize::from(config.tree.block_bytes))
             .map_err(|error| ConfigError::Document(error.to_string()))?;
         let deadline = (config.ticket_deadline_secs * SECOND) as u64;
+        let tickets = Tickets::new(config.max_tickets);
+        // The whole table is looked at eight times within one deadline.
+        let sweep_every = (deadline / 8 / tickets.words() as u64).max(1);
         let core = Core {
             view: ArcSwap::from_pointee(View {
                 pool: PoolSnapshot::default(),
                 policies: Policies::default(),
             }),
-            tickets: Tickets::new(config.max_tickets),
+            tickets,
             tree: PrefixTree::new(config.tree.budget_bytes, rows.len())
                 .map_err(|error| ConfigError::Document(format!("tree.budget_bytes: {error}")))?,
             rows,
@@ -166,6 +186,7 @@ impl Core {
             wake_at: AtomicU64::new(0),
             sweep_word: AtomicU64::new(0),
             sweep_at: AtomicU64::new(0),
+            sweep_every,
             dirty: std::array::from_fn(|_| AtomicU64::new(0)),
             marked_at: AtomicU64::new(0),
             writer: Mutex::new(Writer {
@@ -232,7 +253,7 @@ impl Core {
 
     pub(super) fn remove_worker(&self, id: WorkerId, now: u64) -> Result<(), PoolError> {
         let info = self.locked(|core, writer| {
-            writer.now = writer.now.max(now);
+            writer.advance(now);
             let info = writer.registry.remove(id)?;
             core.publish(writer);
             // After publishing: a request that finds its worker gone reads a snapshot without it
@@ -298,7 +319,7 @@ impl Core {
 
     /// Marks a slot whose health may have changed at this time.
     pub(super) fn mark(&self, slot: u16, now: u64) {
-        self.marked_at.fetch_max(now, Relaxed);
+        self.marked_at.store(now, Relaxed);
         if let Some(word) = self.dirty.get(usize::from(slot) / 64) {
             // SeqCst: ordered before the attempt to lock that follows; see `settle`.
             word.fetch_or(1 << (slot % 64), SeqCst);
@@ -333,12 +354,12 @@ impl Core {
     }
 
     fn settle_locked(&self, writer: &mut Writer, now: u64) {
-        writer.now = writer.now.max(now);
         let mut changed = false;
+        writer.advance(now);
         for (i, word) in self.dirty.iter().enumerate() {
             let mut bits = word.swap(0, SeqCst);
             if bits != 0 {
-                // The exchange above shows the times of the marks that it took.
+                // The exchange above shows the time of a mark that it took.
                 writer.now = writer.now.max(self.marked_at.load(Relaxed));
             }
             let now = writer.now;
@@ -367,7 +388,9 @@ impl Core {
         change: impl FnOnce(&Core, &mut Writer) -> Result<T, E>,
     ) -> Result<T, E> {
         self.locked(|core, writer| {
-            writer.now = writer.now.max(now.unwrap_or(0));
+            if let Some(now) = now {
+                writer.advance(now);
+            }
             let done = change(core, writer)?;
             core.publish(writer);
             Ok(done)
@@ -408,15 +431,23 @@ impl Core {
         self.settle_marks(now);
     }
 
+    /// Whether housekeeping is due. The next time never lies further ahead than a sweep takes; where it
+    /// does, the clock was set back.
+    #[inline]
+    pub(super) fn is_due(&self, now: u64) -> bool {
+        is_due(self.wake_at.load(Relaxed), now, self.sweep_every)
+    }
+
     /// What one call does for the house once it is due: the deadlines of 64 tickets, and whatever
     /// time has changed.
     #[cold]
     pub(super) fn keep_house(&self, now: u64) {
         let at = self.sweep_at.load(Relaxed);
-        let words = self.tickets.words() as u64;
-        // The whole table is looked at eight times within one deadline.
-        let next = now.saturating_add((self.deadline / 8 / words).max(1));
-        if at <= now && self.sweep_at.compare_exchange(at, next, Relaxed, Relaxed).is_ok() {
+        let next = now.saturating_add(self.sweep_every);
+        if is_due(at, now, self.sweep_every)
+            && self.sweep_at.compare_exchange(at, next, Relaxed, Relaxed).is_ok()
+        {
+            let words = self.tickets.words() as u64;
             let word = self.sweep_word.fetch_add(1, Relaxed) % words;
             self.expire(word as usize, now);
         }
@@ -443,6 +474,13 @@ impl Core {
             installed.policy.after_fork();
         }
     }
+}
+
+/// Whether something to be done at `at`, at most `ahead` from the time at which that was set, is due.
+/// One comparison: a time that has passed wraps around to a very large distance.
+#[inline]
+fn is_due(at: u64, now: u64, ahead: u64) -> bool {
+    at.wrapping_sub(now).wrapping_sub(1) >= ahead.saturating_add(CLOCK_SLACK)
 }
 
 /// A removed worker's slot rests until its last request is undone, so there are a few more slots

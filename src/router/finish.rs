@@ -1,6 +1,6 @@
 //! First token, completion, expiry: give back what was charged, and learn from it.
 
-use super::core::Core;
+use super::core::{CLOCK_SLACK, Core};
 use super::ticket::{Closed, Ticket};
 use crate::error::TicketError;
 use crate::policy::{Completion, FirstToken, Usage};
@@ -192,7 +192,7 @@ impl Core {
 
     /// Closes the tickets of one word whose deadline has passed.
     pub(super) fn expire(&self, word: usize, now: u64) {
-        for ticket in self.tickets.expired_in(word, now) {
+        for ticket in self.tickets.expired_in(word, now, self.deadline, CLOCK_SLACK) {
             // An error says that its owner has completed it at this moment.
             if self.complete(ticket, Ending::of(Outcome::Expired), now).is_ok() {
                 self.expired.fetch_add(1, Relaxed);

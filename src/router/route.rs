@@ -16,7 +16,6 @@ use crate::pool::{
 };
 use crate::prefix::Unit;
 use crate::request::{Prompt, Request};
-use crate::sync::atomic::Ordering::Relaxed;
 use crate::worker::Role;
 
 /// Tries before a request that keeps losing races for the last free place is refused. They nest, so
@@ -50,7 +49,7 @@ impl Core {
         request: &Request<'_>,
         now: u64,
     ) -> Result<M::Selection, RoutingError> {
-        if now >= self.wake_at.load(Relaxed) {
+        if self.is_due(now) {
             self.keep_house(now);
         }
         self.attempt::<M>(handle, request, now, ATTEMPTS)

@@ -1,5 +1,6 @@
 //! What a host gets: who, why, and the duty to give the load back.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::commit::Routed;
@@ -138,8 +139,15 @@ impl Drop for Open {
         if self.ticket.is_tracked() {
             // A cancellation teaches nothing, so this need not be the clock of a host that tells its own.
             let now = self.handle.core.clock();
-            // An error says that the ticket was closed by other means.
-            let _ = self.end(Ending::of(Outcome::ClientCancelled), now);
+            let mut end = || self.end(Ending::of(Outcome::ClientCancelled), now);
+            if std::thread::panicking() {
+                // A second panic, of a policy that is told, would end the process. The load is given back
+                // all the same.
+                let _ = catch_unwind(AssertUnwindSafe(end));
+            } else {
+                // An error says that the ticket was closed by other means.
+                let _ = end();
+            }
         }
     }
 }

@@ -322,11 +322,25 @@ impl Tickets {
     }
 
     /// The tickets among the 64 of this word whose deadline has passed.
-    pub(crate) fn expired_in(&self, word: usize, now: u64) -> impl Iterator<Item = Ticket> {
+    ///
+    /// No deadline lies more than `life` ahead, but for the `slack` between clocks, unless the clock was
+    /// set back: such a ticket gets the deadline of one opened now.
+    pub(crate) fn expired_in(
+        &self,
+        word: usize,
+        now: u64,
+        life: u64,
+        slack: u64,
+    ) -> impl Iterator<Item = Ticket> {
+        let fresh = now.saturating_add(life);
+        let latest = fresh.saturating_add(slack);
         self.open_in(word).filter(move |ticket| {
-            self.entries
-                .get(ticket.index())
-                .is_some_and(|entry| entry.deadline.load(Relaxed) <= now)
+            let Some(entry) = self.entries.get(ticket.index()) else { return false };
+            let deadline = entry.deadline.load(Relaxed);
+            if deadline > latest {
+                entry.deadline.store(fresh, Relaxed);
+            }
+            deadline <= now
         })
     }
 

@@ -189,6 +189,11 @@ impl Health {
         over
     }
 
+    /// The clock was set back by this much.
+    pub(crate) fn turn_back(&mut self, by: u64) {
+        self.ejected_until = self.ejected_until.map(|until| until.saturating_sub(by));
+    }
+
     pub(crate) fn recover(&mut self) {
         *self = Health::default();
     }

@@ -282,6 +282,12 @@ impl WorkerState {
         self.cold.paused_until.fetch_max(until, Relaxed);
     }
 
+    /// The clock was set back by this much. Loses a pause that is asked for at this very moment.
+    pub(crate) fn turn_pause_back(&self, by: u64) {
+        let until = self.paused_until();
+        self.cold.paused_until.store(until.saturating_sub(by), Relaxed);
+    }
+
     pub(crate) fn paused_until(&self) -> u64 {
         self.cold.paused_until.load(Relaxed)
     }
@@ -316,11 +322,12 @@ impl WorkerState {
         self.reported.store(report.at.saturating_add(1), Relaxed);
     }
 
-    /// Whether a report was taken at most `max_age` nanoseconds ago.
+    /// Whether a report was taken at most `max_age` nanoseconds ago. One from further ahead is from
+    /// before the clock was set back.
     #[inline]
     pub(crate) fn is_reported(&self, now: u64, max_age: u64) -> bool {
         let at = self.reported.load(Relaxed);
-        at != 0 && now.saturating_sub(at - 1) <= max_age
+        at != 0 && now.abs_diff(at - 1) <= max_age
     }
 
     fn forget_report(&self) {

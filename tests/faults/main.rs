@@ -1,0 +1,54 @@
+//! What goes wrong around a router: workers that flap, outages, clocks, storms of changes, policies that
+//! misbehave, memory that is refused, hosts that forget, signals. After each fault no load is stuck, no
+//! ticket is open that should not be, and routing is fair again after [`SETTLING`] requests per worker.
+
+#![allow(missing_docs)]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
+
+#[allow(dead_code)]
+#[path = "../support/mod.rs"]
+mod support;
+
+mod clock;
+mod extremes;
+mod flapping;
+mod forgotten;
+mod joining;
+mod misbehaving;
+mod outage;
+mod refused_memory;
+mod signals;
+mod storms;
+
+use pointsman::{Outcome, Request, Router, Usage, WorkerId};
+
+use support::{SECOND, assert_idle, assert_shares, tally};
+
+#[global_allocator]
+static ALLOCATOR: refused_memory::Refusing = refused_memory::Refusing;
+
+/// Requests per worker that may be routed unevenly after a fault is over.
+const SETTLING: u32 = 10;
+/// Requests per worker over which shares are then measured.
+const MEASURED: u32 = 200;
+
+/// Fails unless requests that share nothing spread evenly over exactly these workers of weight 1, and
+/// nothing is left open. Time stands still meanwhile.
+#[track_caller]
+fn assert_recovered(router: &Router, workers: &[WorkerId], now: u64) {
+    let count = workers.len() as u32;
+    let picks = |requests: u32| (0..requests).map(|_| serve(router, Outcome::Success, now));
+    picks(SETTLING * count).for_each(drop);
+    let counts = tally(workers, picks(MEASURED * count));
+    assert_shares(&counts, &vec![1.0; workers.len()]);
+    assert_idle(router);
+}
+
+/// One request without a prompt, from selection to its end; who served it.
+#[track_caller]
+fn serve(router: &Router, outcome: Outcome, now: u64) -> WorkerId {
+    let selection = router.select_at(&Request::none(), now).expect("a worker");
+    let (worker, ticket) = (selection.worker(), selection.into_ticket());
+    router.complete_at(ticket, outcome, Usage::default(), now).expect("an open ticket");
+    worker
+}
