@@ -927,21 +927,31 @@ pointsman_status pointsman_router_prometheus(const pointsman_router *router,
 
 /* ---- Log ------------------------------------------------------------------------------------- */
 
-// The library failed by a bug of its own.
+// A policy of the host's own failed, or chose what it may not choose.
 #define POINTSMAN_LOG_ERROR 1
 
-// A request found no worker.
+// A request found no worker or could not be read; a worker was ejected.
 #define POINTSMAN_LOG_WARNING 2
 
-// Workers came, went or were changed; a policy was switched.
+// Workers came, went, were changed or recovered; a policy was switched.
 #define POINTSMAN_LOG_INFO 3
 
 // Every decision, as the line of pointsman_selection_print.
 #define POINTSMAN_LOG_DEBUG 4
 
+// A worker takes its share again.
+#define POINTSMAN_STATE_HEALTHY 0
+
+// A worker gets nothing: it failed too often in a row, or on probation.
+#define POINTSMAN_STATE_EJECTED 1
+
+// A worker is let in one request at a time, to see if it has recovered.
+#define POINTSMAN_STATE_PROBATION 2
+
 // Receives messages. Called on the thread that caused the message, before the call that caused it
-// returns, possibly by several threads at once; no lock is held. message is UTF-8, NUL-terminated,
-// at most 1,023 bytes without a line end, and valid during the call only.
+// returns, possibly by several threads at once; no lock is held. Messages about a worker's health
+// come as pointsman_health_callback says. message is UTF-8, NUL-terminated, at most 1,023 bytes
+// without a line end, and valid during the call only.
 //
 // It must return, not throw, and must not call functions of the library that change the router
 // (they answer POINTSMAN_IN_CALLBACK).
@@ -982,6 +992,33 @@ typedef struct pointsman_decision_record {
 // throw, and must not call functions of the library that change the router.
 typedef void (*pointsman_decision_callback)(void *user_data,
                                             const pointsman_decision_record *record);
+
+// A change of a worker's health that outcomes of requests or time have brought about. Belongs to the
+// library and is valid during the call.
+typedef struct pointsman_health_change {
+    // sizeof this struct in the library.
+    uint32_t size;
+    // What the worker has become: one of the POINTSMAN_STATE_ constants.
+    uint32_t state;
+    // When, by the router's clock or as told.
+    uint64_t now;
+    // Which worker.
+    uint64_t worker;
+    // The host's own number of it.
+    uint64_t user_data;
+    // When probation begins, if it was ejected; else 0.
+    uint64_t until;
+} pointsman_health_change;
+
+// Receives changes of health, in order and by one thread at a time: by the one whose call has
+// brought the change about, before that call returns, or by one that was telling an earlier change
+// just then. Other threads do not wait for it; up to 1,024 changes do, and what comes on top is
+// dropped. What the host sets by pointsman_worker_set_health is not told.
+//
+// It must return, not throw, and must not call functions of the library that change the router.
+// pointsman_worker_url may be called.
+typedef void (*pointsman_health_callback)(void *user_data,
+                                          const pointsman_health_change *change);
 
 /* ---- Policies of the host's own -------------------------------------------------------------- */
 
@@ -1227,6 +1264,14 @@ pointsman_status pointsman_builder_set_decision_log(pointsman_builder *builder,
                                                     uint32_t every,
                                                     pointsman_decision_callback callback,
                                                     void *user_data);
+
+// Tells a callback when outcomes or time have ejected a worker, let it in on probation, or made
+// it healthy again; a NULL callback stops it.
+//
+// Errors: POINTSMAN_INVALID_ARGUMENT.
+pointsman_status pointsman_builder_set_health_log(pointsman_builder *builder,
+                                                  pointsman_health_callback callback,
+                                                  void *user_data);
 
 // Builds a router. The builder can be used again.
 //

@@ -8,7 +8,8 @@ use pointsman_core::{PolicyFactory, Router, RouterConfig};
 
 use crate::argument::{self, Place};
 use crate::log::{
-    DecisionLog, Log, POINTSMAN_LOG_DEBUG, pointsman_decision_callback, pointsman_log_callback,
+    DecisionLog, HealthLog, Log, POINTSMAN_LOG_DEBUG, level, pointsman_decision_callback,
+    pointsman_health_callback, pointsman_log_callback,
 };
 use crate::policy::{Registration, in_callback, pointsman_policy};
 use crate::router::{
@@ -27,6 +28,7 @@ pub struct pointsman_builder {
     policies: Vec<Arc<Registration>>,
     log: Log,
     decision_log: Option<DecisionLog>,
+    health_log: Option<HealthLog>,
 }
 
 handle!(pointsman_builder, "builder", b"PMbuildr");
@@ -128,6 +130,16 @@ export! {
         user_data: *mut c_void,
     ) -> pointsman_status => set_decision_log;
 
+    /// Tells a callback when outcomes or time have ejected a worker, let it in on probation, or made
+    /// it healthy again; a NULL callback stops it.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT.
+    fn pointsman_builder_set_health_log(
+        builder: *mut pointsman_builder,
+        callback: pointsman_health_callback,
+        user_data: *mut c_void,
+    ) -> pointsman_status => set_health_log;
+
     /// Builds a router. The builder can be used again.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_INVALID_CONFIG, POINTSMAN_POLICY_FAILED (the
@@ -149,6 +161,7 @@ unsafe fn new(builder: *mut *mut pointsman_builder) -> Result<(), Failure> {
         policies: Vec::new(),
         log: Log::NONE,
         decision_log: None,
+        health_log: None,
     })));
     Ok(())
 }
@@ -327,6 +340,19 @@ unsafe fn set_decision_log(
 
 /// # Safety
 /// See the export.
+unsafe fn set_health_log(
+    builder: *mut pointsman_builder,
+    callback: pointsman_health_callback,
+    user_data: *mut c_void,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let builder = unsafe { borrow_mut(builder) }?;
+    builder.health_log = callback.map(|callback| HealthLog { callback, user_data });
+    Ok(())
+}
+
+/// # Safety
+/// See the export.
 unsafe fn build(
     builder: *const pointsman_builder,
     router: *mut *mut pointsman_router,
@@ -344,6 +370,15 @@ unsafe fn build(
     let mut core = Router::builder().config(builder.config.clone()).factory(factory);
     if let Some(log) = builder.decision_log {
         core = core.decision_log(log.every, move |record| log.write(record));
+    }
+    let (log, health_log) = (builder.log, builder.health_log);
+    if log.wants(level::WARNING) || health_log.is_some() {
+        core = core.health_log(move |change| {
+            log.health(change);
+            if let Some(health_log) = health_log {
+                health_log.write(change);
+            }
+        });
     }
     let built = core.build()?;
     place.write(hand_out(built, builder.log));

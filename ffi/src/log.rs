@@ -3,23 +3,41 @@
 use std::ffi::{c_char, c_void};
 use std::fmt;
 
-use pointsman_core::DecisionRecord;
+use pointsman_core::{DecisionRecord, HealthChange, HealthState};
 
 use crate::policy::Inside;
 use crate::status::Text;
 
-/// The library failed by a bug of its own.
+/// Writes to a log if it wants the level; formats nothing otherwise.
+macro_rules! write {
+    ($log:expr, $level:ident, $($message:tt)*) => {
+        if $log.wants($crate::log::level::$level) {
+            $log.write($crate::log::level::$level, format_args!($($message)*));
+        }
+    };
+}
+pub(crate) use write;
+
+/// A policy of the host's own failed, or chose what it may not choose.
 pub const POINTSMAN_LOG_ERROR: i32 = 1;
-/// A request found no worker.
+/// A request found no worker or could not be read; a worker was ejected.
 pub const POINTSMAN_LOG_WARNING: i32 = 2;
-/// Workers came, went or were changed; a policy was switched.
+/// Workers came, went, were changed or recovered; a policy was switched.
 pub const POINTSMAN_LOG_INFO: i32 = 3;
 /// Every decision, as the line of pointsman_selection_print.
 pub const POINTSMAN_LOG_DEBUG: i32 = 4;
 
+/// A worker takes its share again.
+pub const POINTSMAN_STATE_HEALTHY: u32 = 0;
+/// A worker gets nothing: it failed too often in a row, or on probation.
+pub const POINTSMAN_STATE_EJECTED: u32 = 1;
+/// A worker is let in one request at a time, to see if it has recovered.
+pub const POINTSMAN_STATE_PROBATION: u32 = 2;
+
 /// Receives messages. Called on the thread that caused the message, before the call that caused it
-/// returns, possibly by several threads at once; no lock is held. message is UTF-8, NUL-terminated,
-/// at most 1,023 bytes without a line end, and valid during the call only.
+/// returns, possibly by several threads at once; no lock is held. Messages about a worker's health
+/// come as pointsman_health_callback says. message is UTF-8, NUL-terminated, at most 1,023 bytes
+/// without a line end, and valid during the call only.
 ///
 /// It must return, not throw, and must not call functions of the library that change the router
 /// (they answer POINTSMAN_IN_CALLBACK).
@@ -64,6 +82,70 @@ pub struct pointsman_decision_record {
 #[allow(non_camel_case_types)]
 pub type pointsman_decision_callback =
     Option<unsafe extern "C" fn(user_data: *mut c_void, record: *const pointsman_decision_record)>;
+
+/// A change of a worker's health that outcomes of requests or time have brought about. Belongs to the
+/// library and is valid during the call.
+#[allow(non_camel_case_types)]
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct pointsman_health_change {
+    /// sizeof this struct in the library.
+    pub size: u32,
+    /// What the worker has become: one of the POINTSMAN_STATE_ constants.
+    pub state: u32,
+    /// When, by the router's clock or as told.
+    pub now: u64,
+    /// Which worker.
+    pub worker: u64,
+    /// The host's own number of it.
+    pub user_data: u64,
+    /// When probation begins, if it was ejected; else 0.
+    pub until: u64,
+}
+
+/// Receives changes of health, in order and by one thread at a time: by the one whose call has
+/// brought the change about, before that call returns, or by one that was telling an earlier change
+/// just then. Other threads do not wait for it; up to 1,024 changes do, and what comes on top is
+/// dropped. What the host sets by pointsman_worker_set_health is not told.
+///
+/// It must return, not throw, and must not call functions of the library that change the router.
+/// pointsman_worker_url may be called.
+#[allow(non_camel_case_types)]
+pub type pointsman_health_callback =
+    Option<unsafe extern "C" fn(user_data: *mut c_void, change: *const pointsman_health_change)>;
+
+/// A host's health log.
+#[derive(Clone, Copy)]
+pub(crate) struct HealthLog {
+    pub(crate) callback: unsafe extern "C" fn(*mut c_void, *const pointsman_health_change),
+    pub(crate) user_data: *mut c_void,
+}
+
+// SAFETY: whoever registers a callback promises that any thread may call it with its user data.
+unsafe impl Send for HealthLog {}
+// SAFETY: as above.
+unsafe impl Sync for HealthLog {}
+
+impl HealthLog {
+    pub(crate) fn write(&self, change: &HealthChange) {
+        let (state, until) = match change.state {
+            HealthState::Ejected { until } => (POINTSMAN_STATE_EJECTED, until),
+            HealthState::Probation => (POINTSMAN_STATE_PROBATION, 0),
+            _ => (POINTSMAN_STATE_HEALTHY, 0),
+        };
+        let raw = pointsman_health_change {
+            size: size_of::<pointsman_health_change>() as u32,
+            state,
+            now: change.now,
+            worker: change.worker.id.to_raw(),
+            user_data: change.worker.user_data,
+            until,
+        };
+        let _inside = Inside::enter();
+        // SAFETY: the host's promise at registration; the change is valid during the call.
+        unsafe { (self.callback)(self.user_data, &raw) };
+    }
+}
 
 /// A host's decision log.
 #[derive(Clone, Copy)]
@@ -124,6 +206,18 @@ impl Log {
         level <= self.level
     }
 
+    pub(crate) fn health(&self, change: &HealthChange) {
+        let (id, url) = (change.worker.id, &change.worker.url);
+        match change.state {
+            HealthState::Ejected { until } => {
+                let secs = until.saturating_sub(change.now) as f64 / 1e9;
+                write!(self, WARNING, "worker {id} ejected for {secs} s: {url}");
+            }
+            HealthState::Probation => write!(self, INFO, "worker {id} on probation: {url}"),
+            _ => write!(self, INFO, "worker {id} healthy again: {url}"),
+        }
+    }
+
     #[cold]
     #[inline(never)]
     pub(crate) fn write(&self, level: i32, message: fmt::Arguments<'_>) {
@@ -136,19 +230,10 @@ impl Log {
     }
 }
 
-/// Writes to a log if it wants the level; formats nothing otherwise.
-macro_rules! write {
-    ($log:expr, $level:ident, $($message:tt)*) => {
-        if $log.wants($crate::log::level::$level) {
-            $log.write($crate::log::level::$level, format_args!($($message)*));
-        }
-    };
-}
-pub(crate) use write;
-
 /// The levels under short names, for [`write!`].
 pub(crate) mod level {
     pub(crate) use super::{
-        POINTSMAN_LOG_DEBUG as DEBUG, POINTSMAN_LOG_INFO as INFO, POINTSMAN_LOG_WARNING as WARNING,
+        POINTSMAN_LOG_DEBUG as DEBUG, POINTSMAN_LOG_ERROR as ERROR, POINTSMAN_LOG_INFO as INFO,
+        POINTSMAN_LOG_WARNING as WARNING,
     };
 }

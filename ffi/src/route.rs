@@ -291,7 +291,10 @@ fn of_chosen(chosen: &Chosen<'_>, ticket: u64) -> pointsman_selection {
 
 #[cold]
 fn refused(handle: &pointsman_router, error: RoutingError) -> Failure {
-    log::write!(handle.log, WARNING, "{error}");
+    match &error {
+        RoutingError::Policy(_) => log::write!(handle.log, ERROR, "{error}"),
+        _ => log::write!(handle.log, WARNING, "{error}"),
+    }
     error.into()
 }
 

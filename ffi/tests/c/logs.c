@@ -25,6 +25,112 @@ static void on_decision(void *user_data, const pointsman_decision_record *record
     seen[decisions++ % 2] = *record;
 }
 
+struct changes {
+    int count;
+    pointsman_health_change last;
+    pointsman_router *router;
+};
+
+static void on_health(void *user_data, const pointsman_health_change *change) {
+    struct changes *changes = user_data;
+    char url[32];
+    CHECK(change->size == sizeof *change);
+    CHECK(pointsman_worker_drain(changes->router, change->worker, 1) == POINTSMAN_IN_CALLBACK);
+    OK(pointsman_worker_url(changes->router, change->worker, url, sizeof url, NULL));
+    CHECK(strcmp(url, "http://sick") == 0);
+    changes->count++;
+    changes->last = *change;
+}
+
+#define SECOND ((uint64_t)1000000000)
+
+/* One request to the worker at this second, which ends so. */
+static void serve(pointsman_router *router, uint64_t worker, uint32_t outcome, uint64_t second) {
+    pointsman_request request = POINTSMAN_REQUEST_INIT;
+    pointsman_selection chosen = POINTSMAN_SELECTION_INIT;
+    pointsman_completion end = POINTSMAN_COMPLETION_INIT;
+    request.allowed = &worker, request.allowed_count = 1;
+    request.now = end.now = second * SECOND;
+    OK(pointsman_select(router, &request, &chosen));
+    end.outcome = outcome;
+    OK(pointsman_complete(router, chosen.ticket, &end));
+}
+
+/* A worker that falls ill and recovers, with and without a log of each kind. */
+static void health(int32_t level, int with_callback) {
+    struct lines lines = {{0}, "", NULL};
+    struct changes changes = {0, {0, 0, 0, 0, 0, 0}, NULL};
+    pointsman_builder *builder = NULL;
+    pointsman_router *router = NULL;
+    OK(pointsman_builder_new(&builder));
+    OK(pointsman_builder_set_policy(builder, "random", NUL));
+    OK(pointsman_builder_set_log(builder, level, on_line, &lines));
+    OK(pointsman_builder_set_health_log(builder, on_health, &changes));
+    if (!with_callback) OK(pointsman_builder_set_health_log(builder, NULL, NULL));
+    OK(pointsman_builder_build(builder, &router));
+    pointsman_builder_free(builder);
+    changes.router = router;
+    pointsman_worker_spec spec = POINTSMAN_WORKER_SPEC_INIT;
+    uint64_t worker = 0;
+    spec.url = "http://sick", spec.user_data = 77;
+    OK(pointsman_worker_add(router, &spec, SECOND, &worker));
+    add_worker(router, "http://well", 0);
+    lines.count[POINTSMAN_LOG_INFO] = 0;
+    for (int i = 0; i < 3; i++) serve(router, worker, POINTSMAN_OUTCOME_WORKER_ERROR, 2);
+    CHECK(lines.count[POINTSMAN_LOG_WARNING] == (level >= POINTSMAN_LOG_WARNING));
+    if (level >= POINTSMAN_LOG_WARNING && level < POINTSMAN_LOG_DEBUG) {
+        CHECK(strstr(lines.last, " ejected for 10 s: http://sick") != NULL);
+    }
+    if (with_callback) {
+        CHECK(changes.count == 1 && changes.last.state == POINTSMAN_STATE_EJECTED);
+        CHECK(changes.last.worker == worker && changes.last.user_data == 77);
+        CHECK(changes.last.now == 2 * SECOND && changes.last.until == 12 * SECOND);
+    }
+    OK(pointsman_router_tick(router, 13 * SECOND));
+    if (with_callback) {
+        CHECK(changes.count == 2 && changes.last.state == POINTSMAN_STATE_PROBATION);
+        CHECK(changes.last.until == 0);
+    }
+    serve(router, worker, POINTSMAN_OUTCOME_SUCCESS, 14);
+    serve(router, worker, POINTSMAN_OUTCOME_SUCCESS, 15);
+    CHECK(lines.count[POINTSMAN_LOG_INFO] == (level >= POINTSMAN_LOG_INFO ? 2 : 0));
+    CHECK(changes.count == (with_callback ? 3 : 0));
+    if (with_callback) CHECK(changes.last.state == POINTSMAN_STATE_HEALTHY);
+    OK(pointsman_worker_set_health(router, worker, POINTSMAN_HEALTH_UNHEALTHY));
+    CHECK(changes.count == (with_callback ? 3 : 0));
+    pointsman_router_free(router);
+}
+
+static pointsman_status failing(void *instance, const pointsman_candidates *candidates,
+                                const pointsman_request_view *request,
+                                pointsman_decision *decision) {
+    (void)instance, (void)candidates, (void)request, (void)decision;
+    return POINTSMAN_OK; /* without having chosen */
+}
+
+/* A policy that breaks its contract is an error, what a request cannot help is a warning. */
+static void failures(void) {
+    struct lines lines = {{0}, "", NULL};
+    pointsman_builder *builder = NULL;
+    pointsman_router *router = NULL;
+    pointsman_policy policy = POINTSMAN_POLICY_INIT;
+    policy.select = failing;
+    OK(pointsman_builder_new(&builder));
+    OK(pointsman_builder_add_policy(builder, "failing", NUL, &policy));
+    OK(pointsman_builder_set_policy(builder, "failing", NUL));
+    OK(pointsman_builder_set_log(builder, POINTSMAN_LOG_ERROR, on_line, &lines));
+    OK(pointsman_builder_build(builder, &router));
+    pointsman_builder_free(builder);
+    pointsman_request request = POINTSMAN_REQUEST_INIT;
+    pointsman_selection chosen = POINTSMAN_SELECTION_INIT;
+    CHECK(pointsman_select(router, &request, &chosen) == POINTSMAN_NO_WORKER);
+    CHECK(lines.count[POINTSMAN_LOG_ERROR] == 0);
+    add_worker(router, "http://w", 0);
+    CHECK(pointsman_select(router, &request, &chosen) == POINTSMAN_POLICY_FAILED);
+    CHECK(lines.count[POINTSMAN_LOG_ERROR] == 1 && strstr(lines.last, "failing") != NULL);
+    pointsman_router_free(router);
+}
+
 static pointsman_router *router_with(int32_t level, struct lines *lines) {
     pointsman_builder *builder = NULL;
     pointsman_router *router = NULL;
@@ -75,6 +181,11 @@ int main(void) {
         OK(pointsman_worker_remove(router, worker, 0));
         pointsman_router_free(router);
     }
+    for (int32_t level = 0; level <= POINTSMAN_LOG_DEBUG; level++) {
+        health(level, 0);
+        health(level, 1);
+    }
+    failures();
     puts("logs: all well");
     return 0;
 }

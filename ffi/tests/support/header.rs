@@ -210,12 +210,13 @@ fn init_macro(it: &syn::ItemStruct) -> String {
 }
 
 /// Structs that only the library fills, so that nobody sets them up.
-const LIBRARY_ONLY: [&str; 5] = [
+const LIBRARY_ONLY: [&str; 6] = [
     "pointsman_candidates",
     "pointsman_request_view",
     "pointsman_event",
     "pointsman_decision",
     "pointsman_decision_record",
+    "pointsman_health_change",
 ];
 
 /// The whole header.
