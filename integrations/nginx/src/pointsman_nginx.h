@@ -1,0 +1,133 @@
+/*
+ * What the module's files share. Each of nginx's worker processes is one thread, so nothing here locks.
+ *
+ *   module.c     the module: its directives and hooks
+ *   settings.c   the "pointsman" directive: from words to settings, or a refusal
+ *   router.c     one router for each upstream, from the configuration's reading to a process's end
+ *   peer.c       one request: choose a worker, take its answer's end as the ticket's
+ *   body.c       the request's body, wherever nginx has put it, as a fingerprint
+ *   response.c   the answer's first byte and the usage at its end
+ *   outcome.c    how a request ended
+ *   status.c     the "pointsman_status" location
+ *   merge.c      its text, from those of every process
+ *   variables.c  the variables for the access log
+ */
+#ifndef POINTSMAN_NGINX_H
+#define POINTSMAN_NGINX_H
+
+#include <ngx_config.h>
+#include <ngx_core.h>
+#include <ngx_http.h>
+
+#include <pointsman.h>
+
+/* The end of an answer that is kept to find the usage in. */
+#define NGX_POINTSMAN_TAIL 1024
+
+/* One address of the upstream's servers: the router's worker for it. */
+typedef struct {
+    uint64_t    worker;
+    uint32_t    slot;
+    unsigned    healthy:1;  /* as the router was told last */
+} ngx_pointsman_member_t;
+
+/* An upstream with a "pointsman" directive. */
+typedef struct {
+    ngx_str_t                      name;
+    ngx_str_t                      policy;        /* a name or JSON; empty: as config says */
+    ngx_str_t                      config;        /* JSON; empty: every default */
+    off_t                          budget;        /* bytes; 0: the library's default */
+    ngx_uint_t                     replicas;      /* 0: as many as there are worker processes */
+    uint64_t                       kv_capacity;   /* tokens of each worker; 0: unknown */
+    uint32_t                       prompt_kind;   /* of the POINTSMAN_PROMPT_ constants */
+    ngx_http_complex_value_t      *cache_namespace;
+    ngx_http_complex_value_t      *routing_key;
+    u_char                         hash_key[32];
+    unsigned                       hash_key_set:1;
+
+    pointsman_router              *router;
+    pointsman_fingerprinter       *fingerprinter; /* of this process */
+
+    ngx_pointsman_member_t        *members;       /* as nginx lists them, backups last */
+    ngx_http_upstream_rr_peer_t  **peers;         /* scratch of one selection, as members */
+    ngx_uint_t                     primaries;
+    ngx_uint_t                     backups;
+    uint64_t                      *allowed;       /* scratch of one selection: bits of slots */
+    size_t                         allowed_words;
+
+    unsigned                       changed:1;     /* since its metrics were published last */
+} ngx_pointsman_upstream_t;
+
+typedef struct {
+    ngx_array_t                    upstreams;     /* of ngx_pointsman_upstream_t * */
+    unsigned                       has_status:1;
+} ngx_pointsman_main_t;
+
+/* One request at such an upstream. */
+typedef struct {
+    ngx_http_upstream_rr_peer_data_t  round_robin;  /* first: nginx's own functions take it for theirs */
+    ngx_http_request_t               *request;
+    ngx_pointsman_upstream_t         *upstream;
+
+    pointsman_fingerprint             prompt;       /* no hashes: none that could be read */
+    uint32_t                          expected_output_tokens;
+    ngx_str_t                         routing_key;
+
+    pointsman_selection               chosen;       /* of the last attempt */
+    ngx_str_t                         worker;
+    uint64_t                          dispatched;   /* by the router's clock */
+    unsigned                          selected:1;   /* chosen is the router's */
+    unsigned                          open:1;       /* its ticket is to be completed */
+    unsigned                          first_byte:1; /* was reported */
+    unsigned                          on_backups:1;
+
+    size_t                            tail_length;
+    u_char                            tail[NGX_POINTSMAN_TAIL];
+} ngx_pointsman_peer_t;
+
+/* What a process published about an upstream. */
+typedef struct {
+    ngx_uint_t  process;
+    ngx_str_t   upstream;
+    ngx_str_t   text;
+} ngx_pointsman_page_t;
+
+extern ngx_module_t  ngx_http_pointsman_module;
+
+/* settings.c */
+char *ngx_pointsman_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+
+/* router.c */
+ngx_int_t ngx_pointsman_build_router(ngx_conf_t *cf, ngx_pointsman_upstream_t *upstream);
+ngx_int_t ngx_pointsman_init_upstream(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us);
+void ngx_pointsman_init_routers(ngx_cycle_t *cycle, ngx_pointsman_main_t *main);
+ngx_int_t ngx_pointsman_start_routers(ngx_cycle_t *cycle, ngx_pointsman_main_t *main);
+ngx_uint_t ngx_pointsman_processes(ngx_cycle_t *cycle);
+ngx_uint_t ngx_pointsman_counts_replicas(ngx_pointsman_upstream_t *upstream);
+
+/* peer.c */
+ngx_int_t ngx_pointsman_init_peer(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us);
+
+/* body.c */
+ngx_int_t ngx_pointsman_read_prompt(ngx_pointsman_peer_t *peer);
+
+/* outcome.c */
+void ngx_pointsman_complete(ngx_pointsman_peer_t *peer, ngx_peer_connection_t *pc, ngx_uint_t state);
+
+/* response.c */
+ngx_int_t ngx_pointsman_init_filter(ngx_conf_t *cf);
+void ngx_pointsman_find_usage(ngx_pointsman_peer_t *peer, pointsman_completion *completion);
+
+/* status.c */
+char *ngx_pointsman_status_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
+void ngx_pointsman_init_status(ngx_cycle_t *cycle, ngx_pointsman_main_t *main);
+void ngx_pointsman_start_publishing(ngx_cycle_t *cycle, ngx_pointsman_main_t *main);
+
+/* merge.c */
+ngx_buf_t *ngx_pointsman_merge(ngx_pool_t *pool, const ngx_pointsman_page_t *pages, ngx_uint_t count);
+
+/* variables.c */
+ngx_int_t ngx_pointsman_add_variables(ngx_conf_t *cf);
+ngx_int_t ngx_pointsman_remember(ngx_pointsman_peer_t *peer);
+
+#endif
