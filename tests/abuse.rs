@@ -163,7 +163,7 @@ fn metrics_and_decisions_tell_nothing_of_what_was_asked() {
 
 /// Holds this many requests of the prompt open at a time, until `total` were made; how many of them the
 /// busiest worker got, and the worker of each request that is open at the end.
-fn pin<'r>(router: &'r Router, prompt: &str, open: usize, total: usize) -> (usize, Vec<Selection>) {
+fn pin(router: &Router, prompt: &str, open: usize, total: usize) -> (usize, Vec<Selection>) {
     let mut held: std::collections::VecDeque<Selection> = std::collections::VecDeque::new();
     let mut counts = std::collections::HashMap::new();
     for step in 0..total {
