@@ -14,7 +14,10 @@ missing() {
   [ -z "${CI:-}" ]
 }
 has() { command -v "$1" >/dev/null 2>&1; }
-nightly() { cargo +nightly --version >/dev/null 2>&1; }
+# The runtime of a sanitizer that comes with Rust's own builds of the compiler.
+runtime() { find "$(rustc --print sysroot)" -name "librustc*rt.$1.a" 2>/dev/null | head -1; }
+# Whether this component, or the standard library for this target, is there or could be fetched.
+fetched() { rustup "$1" list --installed 2>/dev/null | grep -q "^$2" || rustup "$1" add "$2" >/dev/null 2>&1; }
 
 # Memory errors and leaks in every C program, without the ones whose point is to be many or to be loaded.
 memcheck() { # 3 min
@@ -31,19 +34,19 @@ with_clang() { # 2 min
   CC=clang CXX=clang++ cargo test -p pointsman-ffi --test header --test programs --test cpp --test examples
 }
 
-# A library instrumented by a sanitizer lies here afterwards.
+# A library instrumented by a sanitizer lies in target/NAME afterwards. The option is not stable, so the
+# stable compiler must be told to take it; what is tested is then what is shipped.
 sanitized() {
   local name=$1
   shift
-  RUSTFLAGS="-Zsanitizer=$name ${extra_flags:-}" CARGO_TARGET_DIR="$target/$name" \
-    cargo +nightly build "$@" --release --package pointsman-ffi --target "$triple"
-  echo "built with -Zsanitizer=$name"
+  RUSTC_BOOTSTRAP=1 RUSTFLAGS="-Zsanitizer=$name" CARGO_TARGET_DIR="$target/$name" \
+    cargo build "$@" --release --package pointsman-ffi --target "$triple"
 }
 
 # AddressSanitizer on both sides of the boundary, UndefinedBehaviorSanitizer and leaks on the C side.
 asan() { # 3 min
-  nightly || { missing "nightly toolchain"; return; }
   has clang || { missing clang; return; }
+  [ -n "$(runtime asan)" ] || { missing "AddressSanitizer's runtime for Rust"; return; }
   sanitized address
   # The runtime must see what the tests expect of it: an error in a known-bad program.
   local bad
@@ -61,15 +64,14 @@ asan() { # 3 min
 
 # ThreadSanitizer on both sides, over the programs with threads.
 tsan() { # 4 min
-  nightly || { missing "nightly toolchain"; return; }
   has clang || { missing clang; return; }
-  rustup +nightly component list 2>/dev/null | grep -q 'rust-src (installed)' ||
-    rustup component add rust-src --toolchain nightly >/dev/null 2>&1 ||
-    { missing rust-src; return; }
-  sanitized thread -Zbuild-std
   # The compiler of C may be older than Rust's; the newer runtime knows both.
   local runtime
-  runtime=$(find "$(rustc +nightly --print sysroot)" -name 'librustc*rt.tsan.a' | head -1)
+  runtime=$(runtime tsan)
+  [ -n "$runtime" ] || { missing "ThreadSanitizer's runtime for Rust"; return; }
+  # The standard library's own synchronisation must be seen, or it looks like races.
+  fetched component rust-src || { missing rust-src; return; }
+  sanitized thread -Zbuild-std
   local flags="-fsanitize=thread -fno-sanitize-link-runtime -Wl,--whole-archive,$runtime,--no-whole-archive -lrt -lresolv -lm -ldl -lpthread"
   # A race that is there must be seen.
   local bad
@@ -154,23 +156,55 @@ cost() { # 3 min
   done
 }
 
-# Builds that would turn panics into aborts are refused; other platforms compile where they are at hand.
-platforms() { # 1 min
+# A library that turned panics into aborts would end its host; so it is not built.
+abort_is_refused() {
   if CARGO_PROFILE_DEV_PANIC=abort CARGO_TARGET_DIR="$target/abort" \
     cargo check -p pointsman-ffi 2> "$target/abort.log"; then
     echo "panic = \"abort\" was accepted"
     return 1
   fi
   grep -q 'cannot be built with panic' "$target/abort.log"
-  local platform
-  for platform in x86_64-unknown-linux-musl aarch64-unknown-linux-gnu aarch64-unknown-linux-musl; do
-    if rustup target list --installed 2>/dev/null | grep -qx "$platform" ||
-      rustup target add "$platform" >/dev/null 2>&1; then
-      cargo check -p pointsman-ffi --target "$platform"
-    else
-      missing "target $platform" || return 1
-    fi
+}
+
+# Other machines and C libraries: compiled everywhere, and where a C compiler for them is at hand, linked
+# and run.
+platforms() { # 4 min
+  abort_is_refused
+  fetched target aarch64-unknown-linux-musl || { missing "target aarch64-unknown-linux-musl"; return; }
+  cargo check --release -p pointsman-ffi --target aarch64-unknown-linux-musl
+  musl
+  aarch64
+}
+
+# Static programs with another C library.
+musl() {
+  local for=x86_64-unknown-linux-musl unwinder work program
+  fetched target $for || { missing "target $for"; return; }
+  has musl-gcc || { missing musl-gcc; return; }
+  cargo build --release -p pointsman-ffi --target $for
+  # The compiler's own unwinder belongs to another C library; Rust's comes with its target.
+  unwinder=$(rustc --print sysroot)/lib/rustlib/$for/lib/self-contained/libunwind.a
+  work=$(mktemp -d)
+  for program in surface errors prompts policy logs forks threads; do
+    musl-gcc -static -std=c11 -D_GNU_SOURCE -O1 -Iinclude -Iffi/tests/c "ffi/tests/c/$program.c" \
+      "$target/$for/release/libpointsman.a" "$unwinder" -nodefaultlibs -lc -o "$work/$program"
+    "$work/$program" - $([ $program = threads ] && echo 64 1000) | tail -1
   done
+  rm -r "$work"
+}
+
+# Another processor, whose memory model is weaker; emulated.
+aarch64() {
+  local for=aarch64-unknown-linux-gnu cc=aarch64-linux-gnu-gcc
+  fetched target $for || { missing "target $for"; return; }
+  has $cc || { missing $cc; return; }
+  has qemu-aarch64 || { missing qemu-aarch64; return; }
+  CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER=$cc \
+    cargo build --release -p pointsman-ffi --target $for
+  # Without those that measure this process: the emulator's memory is in it.
+  CC=$cc POINTSMAN_RUNNER="qemu-aarch64 -L /usr/aarch64-linux-gnu" POINTSMAN_SCALE=10 \
+    POINTSMAN_LIBRARY="$target/$for/release" \
+    cargo test -p pointsman-ffi --test programs -- --skip little_stack --skip loaded_and_unloaded
 }
 
 names="memcheck with_clang asan tsan with_cmake cost platforms"
