@@ -466,7 +466,7 @@ pointsman_status pointsman_workers(const pointsman_router *router,
 /* ---- Request --------------------------------------------------------------------------------- */
 
 // A number of tokens that is not known.
-#define POINTSMAN_UNKNOWN 4294967295
+#define POINTSMAN_UNKNOWN UINT32_MAX
 
 // There is no prompt, or none that can be read.
 #define POINTSMAN_PROMPT_NONE 0
@@ -1023,7 +1023,7 @@ typedef void (*pointsman_health_callback)(void *user_data,
 /* ---- Policies of the host's own -------------------------------------------------------------- */
 
 // No index.
-#define POINTSMAN_NONE 4294967295
+#define POINTSMAN_NONE UINT32_MAX
 
 // The policy reads prefixes: prompts are fingerprinted, candidates show how much each holds, and
 // what is dispatched is remembered.

@@ -232,6 +232,13 @@ class request {
         raw_.allowed_count = ids.size();
         return *this;
     }
+    // words must outlive the request: slot s is bit s % 64 of word s / 64.
+    request &allow_slots(const std::vector<std::uint64_t> &words) {
+        static const std::uint64_t nobody = 0;
+        raw_.allowed_words = words.empty() ? &nobody : words.data();
+        raw_.allowed_words_count = words.size();
+        return *this;
+    }
     request &label(std::string_view key, std::string_view value) {
         labels_.push_back(worker_spec::label_of(key, value));
         return *this;
@@ -453,9 +460,26 @@ class router {
         if (code != POINTSMAN_OK) return error::last(code);
         return pair_selection(raw_.get(), prefill, decode);
     }
-    // Completes a ticket whose number was released.
+    // For tickets whose number was released.
+    result<void> first_token(std::uint64_t ticket, std::uint32_t cached_tokens = POINTSMAN_UNKNOWN,
+                             std::uint64_t now = POINTSMAN_NOW) {
+        return of(pointsman_first_token(raw_.get(), ticket, cached_tokens, now));
+    }
+    result<void> progress(std::uint64_t ticket, std::uint64_t now = POINTSMAN_NOW) {
+        return of(pointsman_progress(raw_.get(), ticket, now));
+    }
     result<void> complete(std::uint64_t ticket, const completion &end = completion()) {
         return of(pointsman_complete(raw_.get(), ticket, end.raw()));
+    }
+    // The prompt's fingerprint, as many hashes as there is room for. It borrows them.
+    result<pointsman_fingerprint> fingerprint(const request &request,
+                                              std::vector<std::uint64_t> &hashes) const {
+        const pointsman_request raw = request.raw();
+        pointsman_fingerprint fingerprint = POINTSMAN_FINGERPRINT_INIT;
+        const pointsman_status code = pointsman_fingerprint_request(
+            raw_.get(), &raw, hashes.data(), hashes.size(), &fingerprint);
+        if (code != POINTSMAN_OK) return error::last(code);
+        return fingerprint;
     }
     // The record of a decision as one line of JSON.
     result<std::string> print(const chosen &chosen) const {
@@ -466,6 +490,13 @@ class router {
 
     result<void> set_policy(std::string_view policy) {
         return of(pointsman_router_set_policy(raw_.get(), policy.data(), policy.size()));
+    }
+    // An empty one leaves that role to policy.
+    result<void> set_policies(std::string_view policy, std::string_view prefill,
+                              std::string_view decode) {
+        return of(pointsman_router_set_policies(raw_.get(), policy.data(), policy.size(),
+                                                prefill.data(), prefill.size(), decode.data(),
+                                                decode.size()));
     }
     result<void> set_shadow(std::string_view policy) {
         return of(pointsman_router_set_shadow(raw_.get(), policy.data(), policy.size()));
@@ -547,6 +578,29 @@ class builder {
     }
     result<void> policy(std::string_view policy) {
         return of(pointsman_builder_set_policy(raw_.get(), policy.data(), policy.size()));
+    }
+    result<void> tree_budget(std::uint64_t bytes) {
+        return of(pointsman_builder_set_tree_budget(raw_.get(), bytes));
+    }
+    result<void> limits(std::uint32_t max_workers, std::uint32_t max_tickets) {
+        return of(pointsman_builder_set_limits(raw_.get(), max_workers, max_tickets));
+    }
+    result<void> hash_key(const std::uint8_t (&key)[32]) {
+        return of(pointsman_builder_set_hash_key(raw_.get(), key, sizeof key));
+    }
+    result<void> seed(std::uint64_t seed) {
+        return of(pointsman_builder_set_seed(raw_.get(), seed));
+    }
+    // What user_data points to must outlive the routers, here and below.
+    result<void> log(std::int32_t level, pointsman_log_callback callback, void *user_data) {
+        return of(pointsman_builder_set_log(raw_.get(), level, callback, user_data));
+    }
+    result<void> decision_log(std::uint32_t every, pointsman_decision_callback callback,
+                              void *user_data) {
+        return of(pointsman_builder_set_decision_log(raw_.get(), every, callback, user_data));
+    }
+    result<void> health_log(pointsman_health_callback callback, void *user_data) {
+        return of(pointsman_builder_set_health_log(raw_.get(), callback, user_data));
     }
     // make is called, with the options as JSON, each time that configuration calls for the policy;
     // what it returns lives until nothing uses it any more. NULL refuses the options. flags are

@@ -8,6 +8,9 @@ use crate::status::Failure;
 /// A length that says: up to the terminating NUL.
 pub(crate) const NUL_TERMINATED: usize = usize::MAX;
 
+/// More than any version of any struct will have: a size above it is what lay in memory before.
+const LARGEST: usize = 4096;
+
 /// A struct that crosses the boundary. Its first field is its size as the caller's header has it.
 ///
 /// # Safety
@@ -46,7 +49,7 @@ unsafe fn size_of_caller<T: Sized32>(
     }
     // SAFETY: not NULL, aligned, and begins with its size by the caller's promise.
     let size = unsafe { pointer.cast::<u32>().read() } as usize;
-    if size < T::FIRST_SIZE {
+    if !(T::FIRST_SIZE..=LARGEST).contains(&size) {
         return Err(Failure::argument(
             name,
             "has a size that no version of this struct has; set it up with its INIT macro",
@@ -361,7 +364,7 @@ mod tests {
 
     #[test]
     fn sizes_that_never_were_and_bad_pointers_are_refused() {
-        for size in [0, 1, 7] {
+        for size in [0, 1, 7, 4097, u32::MAX] {
             let error = read(&Grown { size, old: 0, new: 0 }).unwrap_err();
             assert!(error.contains("INIT macro"), "{error}");
         }

@@ -95,6 +95,12 @@ static void workers(void) {
     pointsman_worker_spec spec = POINTSMAN_WORKER_SPEC_INIT;
     FAILS(INVALID, "router is NULL", pointsman_worker_add(NULL, &spec, 0, &worker));
     FAILS(INVALID, "spec is NULL", pointsman_worker_add(router, NULL, 0, &worker));
+    const uint32_t sizes[] = {0, 1, (uint32_t)sizeof spec - 1, 4097, UINT32_MAX};
+    for (int i = 0; i < 5; i++) {
+        spec.size = sizes[i];
+        FAILS(INVALID, "INIT macro", pointsman_worker_add(router, &spec, 0, &worker));
+    }
+    spec.size = (uint32_t)sizeof spec;
     FAILS(INVALID, "URL is empty", pointsman_worker_add(router, &spec, 0, &worker));
     spec.url = "\xc3\x28";
     FAILS(INVALID, "spec.url is not UTF-8", pointsman_worker_add(router, &spec, 0, &worker));

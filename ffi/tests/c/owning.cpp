@@ -120,6 +120,49 @@ static void fingerprints() {
     CHECK(again && again->matched_tokens() > 100);
 }
 
+static void settings() {
+    auto builder = pointsman::builder::make();
+    int decisions = 0, ejections = 0, lines = 0;
+    const std::uint8_t key[32] = {1};
+    CHECK(builder && builder->tree_budget(1 << 20) && builder->limits(2, 64) && builder->seed(7));
+    CHECK(builder->hash_key(key) && builder->policy("round_robin"));
+    CHECK(builder->log(POINTSMAN_LOG_WARNING,
+                       [](void *it, std::int32_t, const char *, std::size_t) { ++*static_cast<int *>(it); },
+                       &lines));
+    CHECK(builder->decision_log(
+        1, [](void *it, const pointsman_decision_record *) { ++*static_cast<int *>(it); }, &decisions));
+    CHECK(builder->health_log(
+        [](void *it, const pointsman_health_change *) { ++*static_cast<int *>(it); }, &ejections));
+    auto router = builder->build(), twin = builder->build();
+    CHECK(router && twin);
+    auto a = router->add_worker(pointsman::worker_spec("a"));
+    CHECK(a && router->add_worker(pointsman::worker_spec("b")));
+    CHECK(router->add_worker(pointsman::worker_spec("c")).error().code == POINTSMAN_LIMIT);
+    CHECK(router->metrics()->tree_budget_bytes == 1 << 20);
+
+    const std::vector<pointsman::worker_id> only = {*a};
+    for (int i = 0; i < 3; i++) {
+        auto chosen = router->select(pointsman::request().allow(only));
+        CHECK(chosen && chosen->complete(pointsman::outcome::worker_error));
+    }
+    CHECK(decisions == 3 && ejections == 1 && lines == 1);
+    const std::vector<std::uint64_t> slots = {std::uint64_t{1} << router->describe_worker(*a)->slot}, none;
+    CHECK(!router->select(pointsman::request().allow_slots(slots)));
+    CHECK(router->set_health(*a, pointsman::health::healthy));
+    CHECK(!router->select(pointsman::request().allow_slots(none)));
+    auto chosen = router->select(pointsman::request().allow_slots(slots));
+    CHECK(chosen && chosen->worker() == *a);
+    const std::uint64_t ticket = chosen->release();
+    CHECK(router->first_token(ticket, 3) && router->progress(ticket) && router->complete(ticket));
+
+    CHECK(router->set_policies("random", {}, "power_of_two") && !router->set_policies("random", "x", {}));
+    const std::string prompt(1000, 'p');
+    std::vector<std::uint64_t> hashes(16), others(16);
+    auto one = router->fingerprint(pointsman::request::text(prompt), hashes);
+    auto other = twin->fingerprint(pointsman::request::text(prompt), others);
+    CHECK(one && other && one->hash_count > 0 && hashes == others);
+}
+
 // Chooses by turns, and counts what it is told.
 class turns : public pointsman::policy {
   public:
@@ -184,6 +227,7 @@ int main() {
     ownership();
     everything_else();
     fingerprints();
+    settings();
     own_policy();
     threads();
     std::puts("owning: all well");

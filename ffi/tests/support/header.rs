@@ -51,7 +51,7 @@ const DEFAULTS: [(&str, &str, &str); 14] = [
 struct Section {
     items: Vec<syn::Item>,
     structs: Vec<syn::ItemStruct>,
-    functions: Vec<String>,
+    functions: Vec<syn::Signature>,
 }
 
 /// One line of an `export!`.
@@ -93,7 +93,7 @@ fn read(module: &str) -> Section {
             syn::Item::Macro(call) if call.mac.path.is_ident("export") => {
                 let Exports(exports) = call.mac.parse_body().unwrap();
                 for Export { attributes, signature } in exports {
-                    section.functions.push(signature.ident.to_string());
+                    section.functions.push(signature.clone());
                     section.items.push(syn::parse_quote! {
                         #(#attributes)*
                         #[unsafe(no_mangle)]
@@ -125,7 +125,23 @@ fn read(module: &str) -> Section {
 
 /// The names of all exported functions.
 pub fn functions() -> Vec<String> {
+    signatures().iter().map(|signature| signature.ident.to_string()).collect()
+}
+
+/// What all exported functions take and return.
+pub fn signatures() -> Vec<syn::Signature> {
     SECTIONS.into_iter().flat_map(|(module, _)| read(module).functions).collect()
+}
+
+/// The names of all status codes.
+pub fn statuses() -> Vec<String> {
+    let of = |item: &syn::Item| match item {
+        syn::Item::Const(it) if it.ty.to_token_stream().to_string() == "pointsman_status" => {
+            Some(it.ident.to_string())
+        }
+        _ => None,
+    };
+    read("status").items.iter().filter_map(of).collect()
 }
 
 /// The names of all structs that cross the boundary, with their fields.
@@ -255,7 +271,8 @@ fn tidy(text: &str) -> String {
         lines.push(if defines {
             line.to_owned()
         } else {
-            line.replace("struct pointsman", "pointsman")
+            // The largest number as a constant of its type, so that no expression with it gets wider.
+            line.replace("struct pointsman", "pointsman").replace(" 4294967295", " UINT32_MAX")
         });
     }
     lines.join("\n") + "\n"
