@@ -66,6 +66,9 @@ async fn single(shared: &Shared, inbound: &Inbound, body: Bytes, in_flight: InFl
 
 /// What the client is told when the router names no worker.
 pub(crate) fn unroutable(error: &RoutingError) -> Response {
+    if matches!(error, RoutingError::Body(_)) {
+        return problem(StatusCode::BAD_REQUEST, &error.to_string());
+    }
     let mut response = problem(StatusCode::SERVICE_UNAVAILABLE, &error.to_string());
     response.headers_mut().insert(header::RETRY_AFTER, 1.into());
     response

@@ -1,0 +1,114 @@
+//! Request bodies that gateways handle in their own ways.
+
+use axum::body::Bytes;
+use axum::http::{Method, Request, Response};
+use futures_util::stream;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Frame, Incoming};
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+
+use super::{Verdict, demand};
+use crate::bench::Bench;
+use crate::http::{AnyError, WORKER_HEADER, call};
+
+const MEGABYTE: usize = 1_000_000;
+
+/// What an engine said about one request.
+struct Served {
+    worker: String,
+    prompt: u64,
+    cached: u64,
+}
+
+/// Bodies of a megabyte arrive whole, in one piece or in chunks, and the same beginning again goes to
+/// the same worker.
+pub(super) async fn large(bench: &mut Bench) -> Verdict {
+    let mut cached = 0.0;
+    for (number, piece) in [(1, 2 * MEGABYTE), (2, 10_000)] {
+        let text = format!("{number} {}", "long ".repeat(MEGABYTE / 5));
+        let first = send(bench, &text, piece).await?;
+        let tokens = MEGABYTE as u64 / 4;
+        demand(first.prompt >= tokens, || format!("{} of {tokens} tokens", first.prompt))?;
+        let second = send(bench, &format!("{text} And?"), piece).await?;
+        demand(first.worker == second.worker, || "the second went elsewhere".to_owned())?;
+        cached = second.cached as f64 / first.prompt as f64;
+        demand(cached > 0.95, || format!("{:.1}% of it cached", cached * 100.0))?;
+    }
+    Ok(format!("whole and in chunks; {:.1}% cached the second time", cached * 100.0))
+}
+
+/// Bodies without a content-length are read like others.
+pub(super) async fn chunked(bench: &mut Bench) -> Verdict {
+    const PROMPTS: usize = 12;
+    for number in 0..PROMPTS {
+        let text = format!("{number} {}", "piece by piece ".repeat(300));
+        // Pieces that cut the JSON anywhere, the last ones byte by byte.
+        let piece = [1, 7, 100, 1_500][number % 4];
+        let first = send(bench, &text, piece).await?;
+        let second = send(bench, &format!("{text} And?"), piece).await?;
+        demand(first.worker == second.worker, || format!("prompt {number} went elsewhere"))?;
+        demand(second.cached * 10 > first.prompt * 9, || format!("prompt {number} not cached"))?;
+    }
+    Ok(format!("{PROMPTS} of {PROMPTS} prompts found again"))
+}
+
+/// Requests without a body, with an empty one and with one that is no JSON are served, too.
+pub(super) async fn none(bench: &mut Bench) -> Verdict {
+    let url = bench.url();
+    for (method, path, body, expected) in [
+        (Method::GET, "/v1/models", "", 200),
+        (Method::GET, "/health", "", 200),
+        (Method::HEAD, "/v1/models", "", 200),
+        (Method::POST, "/v1/chat/completions", "", 400),
+        (Method::POST, "/v1/chat/completions", "no JSON", 400),
+        (Method::POST, "/v1/chat/completions", "{\"messages\": [{\"role\": \"user\"", 400),
+        (Method::POST, "/v1/chat/completions", "{}", 400),
+        (Method::POST, "/nowhere", "{}", 404),
+    ] {
+        for _ in 0..5 {
+            let (status, _) =
+                call(&bench.client, method.clone(), &format!("{url}{path}"), body).await?;
+            demand(status == expected, || format!("{method} {path} {body:?}: {status}"))?;
+        }
+    }
+    Ok("8 kinds, as the engine answers them".to_owned())
+}
+
+/// Sends a prompt in chunks of this many bytes.
+async fn send(bench: &Bench, prompt: &str, piece: usize) -> Result<Served, AnyError> {
+    let body = json!({
+        "model": "sim",
+        "messages": [{ "role": "user", "content": prompt }],
+        "max_tokens": 1,
+    })
+    .to_string();
+    let pieces: Vec<_> = body
+        .as_bytes()
+        .chunks(piece)
+        .map(|piece| Ok::<_, AnyError>(Frame::data(Bytes::copy_from_slice(piece))))
+        .collect();
+    let request = Request::post(format!("{}/v1/chat/completions", bench.url()))
+        .header("content-type", "application/json")
+        .body(StreamBody::new(stream::iter(pieces)))?;
+    // The body's length is unknown to this client, so it is sent chunked.
+    let client = Client::builder(TokioExecutor::new()).build_http();
+    served(client.request(request).await?).await
+}
+
+async fn served(response: Response<Incoming>) -> Result<Served, AnyError> {
+    let (head, body) = response.into_parts();
+    let text = body.collect().await?.to_bytes();
+    demand(head.status.is_success(), || {
+        format!("answered {}: {}", head.status, String::from_utf8_lossy(&text))
+    })?;
+    let worker = head.headers.get(WORKER_HEADER).ok_or("the answer names no worker")?;
+    let usage = &serde_json::from_slice::<Value>(&text)?["usage"];
+    let count = |value: &Value| value.as_u64().unwrap_or(0);
+    Ok(Served {
+        worker: worker.to_str()?.to_owned(),
+        prompt: count(&usage["prompt_tokens"]),
+        cached: count(&usage["prompt_tokens_details"]["cached_tokens"]),
+    })
+}

@@ -1,0 +1,73 @@
+//! What goes on while the load goes on.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Verdict, conversations, demand};
+use crate::bench::Bench;
+use crate::http::AnyError;
+use crate::load::{self, LoadConfig, Report, Tally};
+
+/// How long a worker that is back may wait for its first request.
+const RETURN: Duration = Duration::from_secs(30);
+
+fn load() -> LoadConfig {
+    LoadConfig {
+        users: 24,
+        length: Duration::from_secs(6),
+        system_bytes: 3_000,
+        message_bytes: 600,
+        ..LoadConfig::default()
+    }
+}
+
+/// A worker dies under load and comes back on its port: no request is lost, and it serves again.
+pub(super) async fn killed(bench: &mut Bench) -> Verdict {
+    let (target, length) = (bench.url(), load().length);
+    let accident = async {
+        tokio::time::sleep(length / 3).await;
+        bench.engines[0].kill().await;
+        tokio::time::sleep(length / 4).await;
+        bench.engines[0].restart().await
+    };
+    let tally = Arc::<Tally>::default();
+    let (report, restarted) = tokio::join!(load::run(load(), &target, tally), accident);
+    restarted?;
+    unharmed(&report)?;
+    // What is believed of it decides when it gets work again: probation, slow start.
+    let back = Instant::now();
+    let mut number = 0;
+    while bench.engines[0].stats().succeeded == 0 {
+        demand(back.elapsed() < RETURN, || {
+            "the worker serves nothing since it is back".to_owned()
+        })?;
+        number += 1;
+        conversations::ask_anew(bench, number).await?;
+    }
+    let (answered, cut) = (report.answered, report.cut);
+    Ok(format!("{answered} answered, {cut} broken off by the kill, 0 lost; serves again"))
+}
+
+/// The gateway takes up its configuration three times under load: no request is lost, no answer cut.
+pub(super) async fn reload(bench: &mut Bench) -> Verdict {
+    let (target, length) = (bench.url(), load().length);
+    let reloads = async {
+        for _ in 0..3 {
+            tokio::time::sleep(length / 5).await;
+            bench.reload()?;
+        }
+        Ok::<_, AnyError>(())
+    };
+    let tally = Arc::<Tally>::default();
+    let (report, reloaded) = tokio::join!(load::run(load(), &target, tally), reloads);
+    reloaded?;
+    unharmed(&report)?;
+    demand(report.cut == 0, || format!("{} answers broke off", report.cut))?;
+    Ok(format!("3 reloads, {} answered, 0 lost", report.answered))
+}
+
+fn unharmed(report: &Report) -> Result<(), AnyError> {
+    let error = report.last_error.as_deref().unwrap_or_default();
+    demand(report.lost == 0, || format!("{} requests lost: {error}", report.lost))?;
+    demand(report.answered > 100, || format!("only {} answered", report.answered))
+}

@@ -1,0 +1,75 @@
+//! Answers that are looked at before they are complete.
+
+use axum::body::Bytes;
+use axum::http::Request;
+use futures_util::future::try_join_all;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use serde_json::json;
+
+use super::{Verdict, demand};
+use crate::bench::{Bench, until};
+use crate::http::AnyError;
+
+/// The first event is there while the engine still generates.
+pub(super) async fn unbuffered(bench: &mut Bench) -> Verdict {
+    let mut events = 0;
+    for number in 0..4 {
+        let mut body = stream(bench, number, 20).await?;
+        let finished = bench.succeeded();
+        demand(running(bench) == 1, || "the answer was over when it began".to_owned())?;
+        let mut text = Vec::new();
+        while let Some(frame) = body.frame().await {
+            text.extend_from_slice(frame?.data_ref().map_or(&[], |data| data));
+            events += 1;
+        }
+        demand(text.ends_with(b"data: [DONE]\n\n"), || "the answer has no end".to_owned())?;
+        demand(bench.succeeded() == finished + 1, || "the engine did not finish".to_owned())?;
+    }
+    // A gateway that collects events would hand over fewer, larger pieces.
+    demand(events >= 4 * 15, || format!("80 events came in {events} pieces"))?;
+    Ok(format!("80 events in {} pieces", events + 4))
+}
+
+/// Clients that go away in the middle of an answer free their workers, and harm nobody's health.
+pub(super) async fn disconnect(bench: &mut Bench) -> Verdict {
+    const CLIENTS: u64 = 20;
+    let streams = try_join_all((0..CLIENTS).map(|number| stream(bench, number, 2_000))).await?;
+    bench.until_in_flight(CLIENTS).await?;
+    drop(streams);
+    until("the engines stop generating", || running(bench) == 0).await?;
+    bench.until_in_flight(0).await?;
+    let cancelled: u64 = bench.engines.iter().map(|engine| engine.stats().cancelled).sum();
+    demand(cancelled == CLIENTS, || format!("the engines saw {cancelled} disconnects"))?;
+    // All workers still serve.
+    for number in 0..40 {
+        stream(bench, 1_000 + number, 1).await?.collect().await?;
+    }
+    let idle = bench.engines.iter().filter(|engine| engine.stats().succeeded == 0).count();
+    demand(idle == 0, || format!("{idle} workers serve nothing since"))?;
+    Ok(format!("{CLIENTS} of {CLIENTS} freed"))
+}
+
+/// A streamed answer whose first event has arrived.
+async fn stream(bench: &Bench, number: u64, tokens: usize) -> Result<Incoming, AnyError> {
+    let body = json!({
+        "messages": [{ "role": "user", "content": format!("{number}: {}", "why? ".repeat(200)) }],
+        "max_tokens": tokens,
+        "stream": true,
+    });
+    let request = Request::post(format!("{}/v1/chat/completions", bench.url()))
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(body.to_string())))?;
+    let response = bench.client.request(request).await?;
+    let status = response.status();
+    demand(status.is_success(), || format!("answered {status}"))?;
+    let mut body = response.into_body();
+    let first = body.frame().await.ok_or("the answer is empty")??;
+    let data = first.into_data().unwrap_or_default();
+    demand(data.starts_with(b"data: "), || format!("no event: {data:?}"))?;
+    Ok(body)
+}
+
+fn running(bench: &Bench) -> usize {
+    bench.engines.iter().map(|engine| engine.stats().running).sum()
+}
