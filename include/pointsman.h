@@ -195,8 +195,8 @@ uint64_t pointsman_router_now(const pointsman_router *router);
 // that stands for a policy in the configuration. The prefix tree keeps its contents; requests in
 // flight complete at the policy that chose their worker.
 //
-// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_INVALID_CONFIG, POINTSMAN_POLICY_FAILED (its
-// create callback refused), POINTSMAN_LIMIT, POINTSMAN_IN_CALLBACK.
+// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_INVALID_CONFIG, also if the policy's create
+// callback refuses the options; POINTSMAN_LIMIT; POINTSMAN_IN_CALLBACK.
 pointsman_status pointsman_router_set_policy(const pointsman_router *router,
                                              const char *policy,
                                              size_t policy_length);
@@ -1275,8 +1275,8 @@ pointsman_status pointsman_builder_set_health_log(pointsman_builder *builder,
 
 // Builds a router. The builder can be used again.
 //
-// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_INVALID_CONFIG, POINTSMAN_POLICY_FAILED (the
-// policy's create callback refused), POINTSMAN_IN_CALLBACK.
+// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_INVALID_CONFIG, also if the policy's create
+// callback refuses the options; POINTSMAN_IN_CALLBACK.
 pointsman_status pointsman_builder_build(const pointsman_builder *builder,
                                          pointsman_router **router);
 

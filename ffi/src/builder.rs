@@ -142,8 +142,8 @@ export! {
 
     /// Builds a router. The builder can be used again.
     ///
-    /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_INVALID_CONFIG, POINTSMAN_POLICY_FAILED (the
-    /// policy's create callback refused), POINTSMAN_IN_CALLBACK.
+    /// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_INVALID_CONFIG, also if the policy's create
+    /// callback refuses the options; POINTSMAN_IN_CALLBACK.
     fn pointsman_builder_build(
         builder: *const pointsman_builder,
         router: *mut *mut pointsman_router,

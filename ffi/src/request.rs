@@ -100,6 +100,8 @@ pub(crate) unsafe fn read_plain<'a>(raw: &'a pointsman_request) -> Option<Reques
         | raw.routing_key as usize
         | raw.allowed as usize
         | raw.allowed_words as usize
+        | raw.allowed_count
+        | raw.allowed_words_count
         | raw.excluded_count
         | raw.label_count
         | !raw.expected_output_tokens as usize;
@@ -158,7 +160,9 @@ pub(crate) unsafe fn read<'a>(
     }
     let selective = raw.excluded_count != 0
         || !raw.allowed.is_null()
+        || raw.allowed_count != 0
         || !raw.allowed_words.is_null()
+        || raw.allowed_words_count != 0
         || raw.label_count != 0;
     if selective {
         // SAFETY: the caller's promise.
@@ -208,10 +212,11 @@ unsafe fn read_selection<'a>(
     // SAFETY: the caller's promise.
     unsafe {
         request = request.exclude(ids(raw.excluded, raw.excluded_count, "request.excluded")?);
-        if !raw.allowed.is_null() {
+        // NULL allows all, but not where somebody has counted: that list was lost.
+        if !raw.allowed.is_null() || raw.allowed_count != 0 {
             request = request.allow(ids(raw.allowed, raw.allowed_count, "request.allowed")?);
         }
-        if !raw.allowed_words.is_null() {
+        if !raw.allowed_words.is_null() || raw.allowed_words_count != 0 {
             let (words, count) = (raw.allowed_words, raw.allowed_words_count);
             request = request.allow_slots(argument::slice(words, count, "request.allowed_words")?);
         }

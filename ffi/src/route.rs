@@ -245,6 +245,9 @@ unsafe fn select_pair(
     decode: *mut pointsman_selection,
 ) -> Result<(), Failure> {
     let (mut scratch, mut labels) = (MaybeUninit::uninit(), MaybeUninit::uninit());
+    if std::ptr::eq(prefill, decode) && !prefill.is_null() {
+        return Err(Failure::argument("decode", "is the same selection as prefill"));
+    }
     // SAFETY: the caller's promise.
     let (handle, prefill, decode, raw) = unsafe {
         (

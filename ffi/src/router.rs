@@ -74,8 +74,8 @@ export! {
     /// that stands for a policy in the configuration. The prefix tree keeps its contents; requests in
     /// flight complete at the policy that chose their worker.
     ///
-    /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_INVALID_CONFIG, POINTSMAN_POLICY_FAILED (its
-    /// create callback refused), POINTSMAN_LIMIT, POINTSMAN_IN_CALLBACK.
+    /// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_INVALID_CONFIG, also if the policy's create
+    /// callback refuses the options; POINTSMAN_LIMIT; POINTSMAN_IN_CALLBACK.
     fn pointsman_router_set_policy(
         router: *const pointsman_router,
         policy: *const c_char,

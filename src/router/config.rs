@@ -76,8 +76,10 @@ impl RouterConfig {
     /// Reads a JSON document. Unknown fields are refused, with the known ones listed; errors name
     /// line and column.
     pub fn from_json(document: &str) -> Result<Self, ConfigError> {
-        let config: RouterConfig = serde_json::from_str(document)
-            .map_err(|error| ConfigError::Document(error.to_string()))?;
+        let refused = |error: serde_json::Error| ConfigError::Document(error.to_string());
+        // A struct would also be read from an array of its fields, in an order that nobody promises.
+        serde_json::from_str::<serde_json::Map<_, serde_json::Value>>(document).map_err(refused)?;
+        let config: RouterConfig = serde_json::from_str(document).map_err(refused)?;
         config.check()?;
         Ok(config)
     }

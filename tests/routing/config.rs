@@ -59,6 +59,15 @@ fn documents_survive_a_round_trip() {
 }
 
 #[test]
+fn only_objects_are_documents() {
+    for document in ["[]", r#"["random"]"#] {
+        refused(document, &["invalid type: sequence, expected a map at line 1"]);
+    }
+    refused("null", &["invalid type: null"]);
+    refused("", &["EOF", "line 1 column 0"]);
+}
+
+#[test]
 fn unknown_fields_are_refused_with_the_known_ones_listed() {
     refused(r#"{"polcy": "random"}"#, &["polcy", "`policy`", "`max_tickets`", "line 1"]);
     refused(r#"{"tree": {"budget": 1}}"#, &["budget", "`budget_bytes`"]);

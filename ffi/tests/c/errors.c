@@ -7,6 +7,7 @@ static void configurations(void) {
     pointsman_router *router = (pointsman_router *)0x1;
     FAILS(INVALID, "router is NULL", pointsman_router_new("{}", NUL, NULL));
     FAILS(INVALID, "config is NULL, but", pointsman_router_new(NULL, 3, &router));
+    FAILS(POINTSMAN_INVALID_CONFIG, "sequence", pointsman_router_new("[\"random\"]", NUL, &router));
     FAILS(INVALID, "config is not UTF-8", pointsman_router_new("\xff", 1, &router));
     FAILS(POINTSMAN_INVALID_CONFIG, "line 1 column 2", pointsman_router_new("{polcy}", NUL, &router));
     FAILS(POINTSMAN_INVALID_CONFIG, "unknown field `polcy`, expected one of `policy`",
@@ -196,6 +197,7 @@ static void requests(void) {
     FAILS(INVALID, "selection is NULL", pointsman_select(router, &good, NULL));
     FAILS(INVALID, "prefill is NULL", pointsman_select_pair(router, &good, NULL, &chosen));
     FAILS(INVALID, "decode is NULL", pointsman_select_pair(router, &good, &chosen, NULL));
+    FAILS(INVALID, "same selection", pointsman_select_pair(router, &good, &chosen, &chosen));
     REFUSED(INVALID, "prompt_kind", request.prompt_kind = 5);
     REFUSED(INVALID, "prompt_kind", request.prompt_kind = UINT32_MAX);
     REFUSED(INVALID, "request.prompt is NULL",
@@ -217,6 +219,8 @@ static void requests(void) {
     REFUSED(INVALID, "excluded is NULL", request.excluded_count = 1);
     uint64_t zero = 0;
     REFUSED(INVALID, "excluded contains 0", request.excluded = &zero; request.excluded_count = 1);
+    REFUSED(INVALID, "allowed is NULL, but", request.allowed_count = 1);
+    REFUSED(INVALID, "allowed_words is NULL, but", request.allowed_words_count = 1);
     REFUSED(INVALID, "allowed contains 0", request.allowed = &zero; request.allowed_count = 1);
     REFUSED(INVALID, "allowed_words is not aligned",
             request.allowed_words = (const uint64_t *)(const void *)((const char *)&good + 4);
