@@ -2,6 +2,7 @@
 
 #include "pointsman_nginx.h"
 
+static ngx_int_t postconfiguration(ngx_conf_t *cf);
 static void *create_main(ngx_conf_t *cf);
 static void *create_upstream(ngx_conf_t *cf);
 static ngx_int_t init_module(ngx_cycle_t *cycle);
@@ -16,8 +17,8 @@ static ngx_command_t commands[] = {
 };
 
 static ngx_http_module_t context = {
-    ngx_pointsman_add_variables, /* preconfiguration */
-    ngx_pointsman_init_filter,   /* postconfiguration */
+    ngx_pointsman_add_variables,
+    postconfiguration,
     create_main,
     NULL,
     create_upstream,
@@ -40,6 +41,12 @@ ngx_module_t ngx_http_pointsman_module = {
     NULL,
     NGX_MODULE_V1_PADDING,
 };
+
+static ngx_int_t postconfiguration(ngx_conf_t *cf)
+{
+    ngx_pointsman_init_filter();
+    return ngx_pointsman_check_routers(cf);
+}
 
 static void *create_main(ngx_conf_t *cf)
 {

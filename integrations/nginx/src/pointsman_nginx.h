@@ -100,6 +100,7 @@ char *ngx_pointsman_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf);
 /* router.c */
 ngx_int_t ngx_pointsman_build_router(ngx_conf_t *cf, ngx_pointsman_upstream_t *upstream);
 ngx_int_t ngx_pointsman_init_upstream(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us);
+ngx_int_t ngx_pointsman_check_routers(ngx_conf_t *cf);
 void ngx_pointsman_init_routers(ngx_cycle_t *cycle, ngx_pointsman_main_t *main);
 ngx_int_t ngx_pointsman_start_routers(ngx_cycle_t *cycle, ngx_pointsman_main_t *main);
 ngx_uint_t ngx_pointsman_processes(ngx_cycle_t *cycle);
@@ -115,7 +116,7 @@ ngx_int_t ngx_pointsman_read_prompt(ngx_pointsman_peer_t *peer);
 void ngx_pointsman_complete(ngx_pointsman_peer_t *peer, ngx_peer_connection_t *pc, ngx_uint_t state);
 
 /* response.c */
-ngx_int_t ngx_pointsman_init_filter(ngx_conf_t *cf);
+void ngx_pointsman_init_filter(void);
 void ngx_pointsman_find_usage(ngx_pointsman_peer_t *peer, pointsman_completion *completion);
 
 /* status.c */

@@ -13,11 +13,10 @@ static ngx_int_t body_filter(ngx_http_request_t *r, ngx_chain_t *in);
 static void keep_tail(ngx_pointsman_peer_t *peer, const u_char *bytes, size_t length);
 static uint32_t find_number(ngx_pointsman_peer_t *peer, const char *key);
 
-ngx_int_t ngx_pointsman_init_filter(ngx_conf_t *cf)
+void ngx_pointsman_init_filter(void)
 {
     next_body_filter = ngx_http_top_body_filter;
     ngx_http_top_body_filter = body_filter;
-    return NGX_OK;
 }
 
 static ngx_int_t body_filter(ngx_http_request_t *r, ngx_chain_t *in)

@@ -20,8 +20,8 @@ static pointsman_status set_policy(pointsman_builder *builder, ngx_pointsman_ups
 static pointsman_status configure(pointsman_builder *builder, ngx_pointsman_upstream_t *upstream,
                                   u_char *hash_key);
 static void free_router(void *data);
-static ngx_int_t add_worker(ngx_conf_t *cf, ngx_pointsman_upstream_t *upstream,
-                            ngx_http_upstream_rr_peer_t *peer, ngx_pointsman_member_t *member);
+static pointsman_status add_worker(ngx_pointsman_upstream_t *upstream, ngx_http_upstream_rr_peer_t *peer,
+                                   ngx_pointsman_member_t *member);
 static size_t policy_with_replicas(u_char *buffer, size_t capacity, ngx_uint_t replicas);
 
 /* Reads the settings into a router; pointsman_last_error tells why it is none. */
@@ -101,7 +101,7 @@ ngx_uint_t ngx_pointsman_counts_replicas(ngx_pointsman_upstream_t *upstream)
                && ngx_strncmp(policy->data, "least_work", policy->len) == 0);
 }
 
-/* Both functions that may own a router's last call: a cycle's pool ends with the cycle. */
+/* The end of the configuration's memory: in the master, and in each process. */
 static void free_router(void *data)
 {
     ngx_pointsman_upstream_t *upstream = data;
@@ -132,10 +132,12 @@ ngx_int_t ngx_pointsman_init_upstream(ngx_conf_t *cf, ngx_http_upstream_srv_conf
     ngx_pointsman_member_t *member = upstream->members;
     for (; peers != NULL; peers = peers->next) {
         for (ngx_http_upstream_rr_peer_t *peer = peers->peer; peer != NULL; peer = peer->next) {
-            if (add_worker(cf, upstream, peer, member) != NGX_OK) {
+            pointsman_status status = add_worker(upstream, peer, member);
+            if (status != POINTSMAN_OK) {
                 ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
                               "\"pointsman\" directive: server %V of upstream \"%V\" in %s:%ui: %s", &peer->name,
-                              &us->host, us->file_name, us->line, pointsman_last_error());
+                              &us->host, us->file_name, us->line,
+                              status == POINTSMAN_ALREADY_EXISTS ? "listed twice" : pointsman_last_error());
                 return NGX_ERROR;
             }
             size_t words = member->slot / 64 + 1;
@@ -148,8 +150,8 @@ ngx_int_t ngx_pointsman_init_upstream(ngx_conf_t *cf, ngx_http_upstream_srv_conf
 }
 
 /* nginx judges the servers' health by max_fails and down; the router is told, and judges nothing. */
-static ngx_int_t add_worker(ngx_conf_t *cf, ngx_pointsman_upstream_t *upstream,
-                            ngx_http_upstream_rr_peer_t *peer, ngx_pointsman_member_t *member)
+static pointsman_status add_worker(ngx_pointsman_upstream_t *upstream, ngx_http_upstream_rr_peer_t *peer,
+                                   ngx_pointsman_member_t *member)
 {
     pointsman_worker_spec spec = POINTSMAN_WORKER_SPEC_INIT;
     pointsman_worker_info info = POINTSMAN_WORKER_INFO_INIT;
@@ -159,14 +161,34 @@ static ngx_int_t add_worker(ngx_conf_t *cf, ngx_pointsman_upstream_t *upstream,
     spec.kv_capacity_tokens = upstream->kv_capacity;
     spec.user_data = (uint64_t) (member - upstream->members);
     member->healthy = !peer->down;
-    if (pointsman_worker_add(upstream->router, &spec, POINTSMAN_NOW, &member->worker) != POINTSMAN_OK
-        || pointsman_worker_set_health(upstream->router, member->worker,
-                                       peer->down ? POINTSMAN_HEALTH_UNHEALTHY : POINTSMAN_HEALTH_HEALTHY)
-               != POINTSMAN_OK
-        || pointsman_worker_describe(upstream->router, member->worker, POINTSMAN_NOW, &info) != POINTSMAN_OK) {
-        return NGX_ERROR;
+
+    pointsman_status status =
+        pointsman_worker_add(upstream->router, &spec, POINTSMAN_NOW, &member->worker);
+    if (status == POINTSMAN_OK) {
+        status = pointsman_worker_set_health(upstream->router, member->worker,
+                                             peer->down ? POINTSMAN_HEALTH_UNHEALTHY
+                                                        : POINTSMAN_HEALTH_HEALTHY);
     }
-    member->slot = info.slot;
+    if (status == POINTSMAN_OK) {
+        status = pointsman_worker_describe(upstream->router, member->worker, POINTSMAN_NOW, &info);
+        member->slot = info.slot;
+    }
+    return status;
+}
+
+/* Refuses upstreams whose balancing method was redefined after the directive. */
+ngx_int_t ngx_pointsman_check_routers(ngx_conf_t *cf)
+{
+    ngx_pointsman_main_t *main = ngx_http_conf_get_module_main_conf(cf, ngx_http_pointsman_module);
+    ngx_pointsman_upstream_t **upstreams = main->upstreams.elts;
+    for (ngx_uint_t i = 0; i < main->upstreams.nelts; i++) {
+        if (upstreams[i]->members == NULL) {
+            ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
+                          "\"pointsman\" directive: upstream \"%V\" has another balancing method, too",
+                          &upstreams[i]->name);
+            return NGX_ERROR;
+        }
+    }
     return NGX_OK;
 }
 

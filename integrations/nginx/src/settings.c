@@ -121,7 +121,7 @@ static char *check_together(ngx_conf_t *cf, ngx_pointsman_upstream_t *upstream)
     if (upstream->replicas != 0 && !ngx_pointsman_counts_replicas(upstream)) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            DIRECTIVE "\"replicas\" goes with policy=cache_aware or policy=least_work; "
-                                     "in JSON, write it there");
+                                     "a policy in JSON has a field of that name");
         return NGX_CONF_ERROR;
     }
     return NGX_CONF_OK;
