@@ -3,6 +3,7 @@
 
 mod example;
 mod haproxy;
+mod nginx;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,7 +12,8 @@ use std::process::Command;
 use crate::http::AnyError;
 use crate::process::Process;
 
-static ALL: &[&dyn Gateway] = &[&haproxy::Haproxy, &example::Example];
+static ALL: &[&dyn Gateway] =
+    &[&nginx::Nginx { processes: 2 }, &haproxy::Haproxy, &example::Example];
 
 /// What the harness needs to know about a gateway.
 ///
