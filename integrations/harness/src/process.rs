@@ -10,6 +10,9 @@ use rustix::process::{Pid, Signal, kill_process, kill_process_group};
 
 use crate::http::AnyError;
 
+/// Lines of a log that are shown.
+const LINES: usize = 12;
+
 /// A running gateway. Dropping it kills its whole process group.
 pub(crate) struct Process {
     child: Child,
@@ -37,9 +40,11 @@ impl Process {
         self.child.try_wait().ok().flatten()
     }
 
-    /// What it has printed so far.
+    /// What it has printed so far: the last lines.
     pub(crate) fn printed(&self) -> String {
-        read_to_string(&self.log).unwrap_or_default()
+        let text = read_to_string(&self.log).unwrap_or_default();
+        let lines: Vec<_> = text.lines().collect();
+        lines[lines.len().saturating_sub(LINES)..].join("\n")
     }
 
     /// Asks it to end; kills what is left after `grace`.

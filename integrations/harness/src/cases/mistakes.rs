@@ -1,9 +1,9 @@
 //! Configurations that must be refused.
 
 use super::{Verdict, demand};
-use crate::bench::Bench;
+use crate::bench::{self, Bench};
 use crate::gateway::Balance;
-use crate::process;
+use crate::process::Process;
 
 /// Each mistake is refused at start, with a line that names what is wrong.
 pub(super) async fn named(bench: &mut Bench) -> Verdict {
@@ -15,10 +15,13 @@ pub(super) async fn named(bench: &mut Bench) -> Verdict {
         let (correct, mistaken) = (mistake.correct, mistake.mistaken);
         demand(text.contains(correct), || format!("the configuration has no `{correct}`"))?;
         std::fs::write(&path, text.replace(correct, mistaken))?;
-        let printed = match process::run(&mut bench.gateway.check(&bench.site)) {
-            Ok(_) => return Err(format!("`{mistaken}` is accepted").into()),
-            Err(refusal) => refusal.to_string(),
-        };
+        let log = bench.site.dir.join("mistake");
+        let mut attempt = Process::start(bench.gateway.check(&bench.site), &log)?;
+        // One that goes on running serves with the mistake.
+        let ended = bench::until("it ends", || attempt.ended().is_some()).await;
+        let refused = ended.is_ok() && attempt.ended().is_some_and(|status| !status.success());
+        demand(refused, || format!("`{mistaken}` is accepted"))?;
+        let printed = attempt.printed();
         let named = printed.lines().any(|line| line.contains(mistake.named));
         demand(named, || format!("`{mistaken}`: no line names {}: {printed}", mistake.named))?;
     }

@@ -1,48 +1,63 @@
-//! HAProxy.
+//! HAProxy, by the example of its own README: only addresses and paths differ.
 
 use std::path::Path;
 use std::process::Command;
 
 use rustix::process::Signal;
 
-use super::{Balance, Gateway, Site, fill};
+use super::{Balance, Gateway, Mistake, Site};
 use crate::http::AnyError;
-use crate::process::Process;
+use crate::process::{self, Process};
 
 pub(super) struct Haproxy;
 
-const FILE: &str = "haproxy.cfg";
+const EXAMPLE: &str = include_str!("../../../haproxy/example/haproxy.cfg");
+const SCRIPT: &str = include_str!("../../../haproxy/example/llm.lua");
+
+/// Who answered, for the harness; `%si` and `%sp` are the server's address and port.
+const ANSWERED_BY: &str = "    http-response set-header x-pointsman-worker %si:%sp";
 
 impl Gateway for Haproxy {
     fn name(&self) -> &'static str {
         "haproxy"
     }
 
-    fn build(&self, _root: &Path) -> Result<(), AnyError> {
-        Ok(())
+    fn build(&self, root: &Path) -> Result<(), AnyError> {
+        process::run(Command::new("make").args(["-C", "integrations/haproxy"]).current_dir(root))
+            .map(drop)
     }
 
     fn configure(&self, site: &Site, balance: Balance) -> Result<(), AnyError> {
-        let balance = match balance {
-            Balance::RoundRobin => "balance roundrobin",
-            Balance::LeastConnections => "balance leastconn",
-            Balance::Pointsman(_) => "balance roundrobin",
-        };
-        let servers = site.each_engine(|number, engine| {
-            format!("    server w{number} {engine} check inter 250 fall 2 rise 1 observe layer4 error-limit 3 on-error mark-down")
-        });
-        let fields = [
-            ("listen", &*site.listen.to_string()),
-            ("status", &*site.status.to_string()),
-            ("balance", balance),
-            ("servers", &servers),
-        ];
-        site.write(FILE, &fill(TEMPLATE, &fields))
+        let mut lines = Vec::new();
+        for line in EXAMPLE.lines() {
+            lines.push(match (line.split_whitespace().next(), balance) {
+                (Some("lua-load-per-thread"), Balance::Pointsman(_)) => load_script(site),
+                // Its own balancing is the same configuration without pointsman.
+                (Some("lua-load-per-thread"), _) => continue,
+                (_, Balance::RoundRobin | Balance::LeastConnections)
+                    if line.contains("pointsman") =>
+                {
+                    continue;
+                }
+                (Some("balance"), Balance::RoundRobin) => "    balance roundrobin".to_owned(),
+                (Some("bind"), _) if line.contains("8404") => {
+                    format!("    bind 127.0.0.1:{}", site.status)
+                }
+                (Some("bind"), _) => format!("    bind 127.0.0.1:{}", site.listen),
+                (Some("server"), _) if line.contains("gpu1") => servers(site),
+                (Some("server"), _) => continue,
+                _ => line.to_owned(),
+            });
+        }
+        if let Balance::Pointsman(policy) = balance {
+            site.write("llm.lua", &SCRIPT.replace("cache_aware", policy))?;
+        }
+        site.write("haproxy.cfg", &(lines.join("\n") + "\n"))
     }
 
     fn command(&self, site: &Site) -> Command {
         let mut command = Command::new("haproxy");
-        command.arg("-W").arg("-db").arg("-f").arg(site.dir.join(FILE));
+        command.arg("-W").arg("-db").arg("-f").arg(site.dir.join("haproxy.cfg"));
         command
     }
 
@@ -50,35 +65,38 @@ impl Gateway for Haproxy {
         process.signal(Signal::USR2)
     }
 
-    fn check(&self, site: &Site) -> Command {
-        let mut command = Command::new("haproxy");
-        command.arg("-c").arg("-f").arg(site.dir.join(FILE));
-        command
+    fn mistakes(&self) -> Vec<Mistake> {
+        let script =
+            |correct, mistaken, named| Mistake { correct, mistaken, named, file: "llm.lua" };
+        vec![
+            script("policy =", "polcy =", "unknown option 'polcy'"),
+            script("cache_aware", "cash_aware", "policy: "),
+            script("\"64m\"", "\"64 quarts\"", "budget: "),
+            script("\"64m\"", "\"1\"", "budget: "),
+            script("budget = \"64m\"", "kv_tokens = \"many\"", "kv_tokens: "),
+            script("\"llm\"", "\"lmm\"", "'lmm': the configuration has no such backend"),
+            Mistake {
+                correct: "filter lua.pointsman",
+                mistaken: "filter lua.pointsman budget=64m",
+                named: "budget=64m",
+                file: "haproxy.cfg",
+            },
+        ]
     }
 }
 
-const TEMPLATE: &str = "\
-global
-    maxconn 4000
-    nbthread 2
+/// Module and script from where they were built, not from where they would be installed.
+fn load_script(site: &Site) -> String {
+    let built = site.root.join("integrations/haproxy");
+    format!(
+        "    lua-prepend-path {0}/?.so cpath\n    lua-prepend-path {0}/?.lua\n    lua-load-per-thread {1}/llm.lua",
+        built.display(),
+        site.dir.display()
+    )
+}
 
-defaults
-    mode http
-    timeout connect 2s
-    timeout client 60s
-    timeout server 60s
-    retries 3
-    retry-on conn-failure empty-response
-    option redispatch 1
-    option http-buffer-request
-
-frontend front
-    bind 127.0.0.1:{{listen}}
-    default_backend engines
-
-backend engines
-    {{balance}}
-    option httpchk GET /health
-    http-response set-header x-pointsman-worker %si:%sp
-{{servers}}
-";
+fn servers(site: &Site) -> String {
+    let checked = site
+        .each_engine(|number, engine| format!("    server gpu{number} {engine} check inter 250"));
+    format!("{ANSWERED_BY}\n{checked}")
+}

@@ -1,0 +1,3 @@
+local pointsman = require("pointsman")
+
+pointsman.backend("llm", { policy = "cache_aware", budget = "64m" })
