@@ -47,6 +47,8 @@ sanitized() {
 asan() { # 3 min
   has clang || { missing clang; return; }
   [ -n "$(runtime asan)" ] || { missing "AddressSanitizer's runtime for Rust"; return; }
+  [ -e "$(clang -print-file-name="libclang_rt.asan-$(uname -m).a")" ] ||
+    { missing "AddressSanitizer's runtime for clang"; return; }
   sanitized address
   # The runtime must see what the tests expect of it: an error in a known-bad program.
   local bad
@@ -125,17 +127,22 @@ CMAKE
   rm -r "$root"
 }
 
-# What the C interface adds to Rust's own cost, in instructions per select and complete.
-cost() { # 3 min
-  has valgrind || { missing valgrind; return; }
+# The programs whose cost is compared lie in $work as c and rust afterwards.
+priced() {
   cargo build --release --package pointsman-ffi
   cargo build --release --package pointsman-ffi --example cost
-  local work
   work=$(mktemp -d)
   ${CC:-cc} -O2 -std=c11 -D_GNU_SOURCE -Iinclude -Iffi/tests/c ffi/tests/c/cost.c \
     "$target/release/libpointsman.a" -lpthread -ldl -lm -lgcc_s -o "$work/c"
   strip -g -o "$work/rust" "$target/release/examples/cost"
   strip -g "$work/c"
+}
+
+# What the C interface adds to Rust's own cost, in instructions per select and complete.
+cost() { # 3 min
+  has valgrind || { missing valgrind; return; }
+  local work
+  priced
   # Instructions in these functions and what they call, per request.
   count() {
     local functions=$1
@@ -154,6 +161,25 @@ cost() { # 3 min
     # The bar is 60 on round-robin; power-of-two has a runner-up to pass on.
     [ $((c - rust)) -le $([ $policy = round_robin ] && echo 60 || echo 70) ]
   done
+  rm -r "$work"
+}
+
+# The same as time, over the floor of the same run: medians of 15 rounds in turn. For a quiet machine, so
+# not among all the checks.
+timing() { # 1 min
+  local work round
+  priced
+  for round in $(seq 15); do
+    "$work/rust" floor 2000000 time >> "$work/floor.ns"
+    "$work/rust" round_robin 1000000 time >> "$work/rust.ns"
+    "$work/c" library round_robin 1000000 time >> "$work/c.ns"
+  done
+  median() { sort -n "$work/$1.ns" | sed -n 8p; }
+  echo "$(median floor) $(median rust) $(median c)" | awk '{
+    over = ($5 - $3) / $1
+    printf "floor %.1f ns, Rust %.1f ns, C %.1f ns: %.1f floors more; the bar of 3 is %s\n",
+      $1, $3, $5, over, over <= 3 ? "met" : "missed" }'
+  rm -r "$work"
 }
 
 # A library that turned panics into aborts would end its host; so it is not built.
@@ -170,10 +196,11 @@ abort_is_refused() {
 # and run.
 platforms() { # 4 min
   abort_is_refused
-  fetched target aarch64-unknown-linux-musl || { missing "target aarch64-unknown-linux-musl"; return; }
-  cargo check --release -p pointsman-ffi --target aarch64-unknown-linux-musl
   musl
   aarch64
+  local for=aarch64-unknown-linux-musl
+  fetched target $for || { missing "target $for"; return; }
+  cargo check --release -p pointsman-ffi --target $for
 }
 
 # Static programs with another C library.
@@ -209,9 +236,9 @@ aarch64() {
 
 names="memcheck with_clang asan tsan with_cmake cost platforms"
 case "${1:-list}" in
-  list) echo "checks: $names" ;;
+  list) echo "checks: $names timing" ;;
   all) for name in $names; do echo "== $name"; "$name"; done ;;
   *) for name in "$@"; do
-    case " $names " in *" $name "*) "$name" ;; *) echo "checks: $names" >&2; exit 2 ;; esac
+    case " $names timing " in *" $name "*) "$name" ;; *) echo "checks: $names" >&2; exit 2 ;; esac
   done ;;
 esac

@@ -42,11 +42,10 @@
 #define POINTSMAN_VERSION_MINOR 1
 #define POINTSMAN_VERSION_PATCH 0
 #define POINTSMAN_VERSION_NUMBER \
-    ((uint32_t)(POINTSMAN_VERSION_MAJOR * 65536 + POINTSMAN_VERSION_MINOR * 256 + \
-                POINTSMAN_VERSION_PATCH))
+    (POINTSMAN_VERSION_MAJOR * 65536u + POINTSMAN_VERSION_MINOR * 256u + POINTSMAN_VERSION_PATCH)
 
 /* The length that stands for "up to the terminating NUL" wherever text is passed. */
-#define POINTSMAN_NUL_TERMINATED ((size_t)-1)
+#define POINTSMAN_NUL_TERMINATED SIZE_MAX
 
 #ifdef __cplusplus
 extern "C" {
@@ -365,15 +364,15 @@ pointsman_status pointsman_worker_report_load(const pointsman_router *router,
                                               const pointsman_load *load);
 
 #define POINTSMAN_LABEL_INIT \
-    {(uint32_t)sizeof(pointsman_label), 0, NULL, POINTSMAN_NUL_TERMINATED, NULL, \
+    {sizeof(pointsman_label), 0, NULL, POINTSMAN_NUL_TERMINATED, NULL, \
      POINTSMAN_NUL_TERMINATED}
 
 #define POINTSMAN_WORKER_SPEC_INIT \
-    {(uint32_t)sizeof(pointsman_worker_spec), 0, NULL, POINTSMAN_NUL_TERMINATED, NULL, \
+    {sizeof(pointsman_worker_spec), 0, NULL, POINTSMAN_NUL_TERMINATED, NULL, \
      POINTSMAN_NUL_TERMINATED, 1.0, 0, 0, NULL, 0, 0}
 
 #define POINTSMAN_LOAD_INIT \
-    {(uint32_t)sizeof(pointsman_load), 0, 0, 0, UINT64_MAX, UINT64_MAX, 0}
+    {sizeof(pointsman_load), 0, 0, 0, UINT64_MAX, UINT64_MAX, 0}
 
 /* ---- Workers, looked up ---------------------------------------------------------------------- */
 
@@ -460,8 +459,8 @@ pointsman_status pointsman_workers(const pointsman_router *router,
                                    size_t *count);
 
 #define POINTSMAN_WORKER_INFO_INIT \
-    {(uint32_t)sizeof(pointsman_worker_info), 0, 0, 0, 0.0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-     0, 0, 0, 0, 0, 0}
+    {sizeof(pointsman_worker_info), 0, 0, 0, 0.0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
+     0, 0, 0}
 
 /* ---- Request --------------------------------------------------------------------------------- */
 
@@ -537,7 +536,7 @@ typedef struct pointsman_request {
 } pointsman_request;
 
 #define POINTSMAN_REQUEST_INIT \
-    {(uint32_t)sizeof(pointsman_request), 0, NULL, 0, NULL, POINTSMAN_NUL_TERMINATED, NULL, \
+    {sizeof(pointsman_request), 0, NULL, 0, NULL, POINTSMAN_NUL_TERMINATED, NULL, \
      POINTSMAN_NUL_TERMINATED, NULL, 0, NULL, 0, NULL, 0, NULL, 0, POINTSMAN_UNKNOWN, 0, 0}
 
 /* ---- Routing --------------------------------------------------------------------------------- */
@@ -655,10 +654,10 @@ pointsman_status pointsman_complete(const pointsman_router *router,
                                     const pointsman_completion *completion);
 
 #define POINTSMAN_SELECTION_INIT \
-    {(uint32_t)sizeof(pointsman_selection), 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0}
+    {sizeof(pointsman_selection), 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0}
 
 #define POINTSMAN_COMPLETION_INIT \
-    {(uint32_t)sizeof(pointsman_completion), 0, 0, POINTSMAN_UNKNOWN, POINTSMAN_UNKNOWN, \
+    {sizeof(pointsman_completion), 0, 0, POINTSMAN_UNKNOWN, POINTSMAN_UNKNOWN, \
      POINTSMAN_UNKNOWN, 0, 0}
 
 /* ---- Why ------------------------------------------------------------------------------------- */
@@ -777,7 +776,7 @@ pointsman_status pointsman_fingerprint_decode(const void *bytes,
                                               pointsman_fingerprint *fingerprint);
 
 #define POINTSMAN_FINGERPRINT_INIT \
-    {(uint32_t)sizeof(pointsman_fingerprint), 0, 0, 0, 0, 0, 0, 0, NULL}
+    {sizeof(pointsman_fingerprint), 0, 0, 0, 0, 0, 0, 0, NULL}
 
 /* ---- Fingerprints of prompts that arrive in pieces ------------------------------------------- */
 
@@ -863,7 +862,7 @@ pointsman_status pointsman_fingerprinter_body(const pointsman_fingerprinter *fin
                                               pointsman_body *body);
 
 #define POINTSMAN_BODY_INIT \
-    {(uint32_t)sizeof(pointsman_body), 0, 0, POINTSMAN_UNKNOWN, 0, 0}
+    {sizeof(pointsman_body), 0, 0, POINTSMAN_UNKNOWN, 0, 0}
 
 /* ---- Metrics --------------------------------------------------------------------------------- */
 
@@ -923,7 +922,7 @@ pointsman_status pointsman_router_prometheus(const pointsman_router *router,
                                              size_t *length);
 
 #define POINTSMAN_METRICS_INIT \
-    {(uint32_t)sizeof(pointsman_metrics), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
+    {sizeof(pointsman_metrics), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}
 
 /* ---- Log ------------------------------------------------------------------------------------- */
 
@@ -1178,7 +1177,7 @@ typedef struct pointsman_policy {
 } pointsman_policy;
 
 #define POINTSMAN_POLICY_INIT \
-    {(uint32_t)sizeof(pointsman_policy), 0, NULL, NULL, NULL, NULL, NULL, NULL}
+    {sizeof(pointsman_policy), 0, NULL, NULL, NULL, NULL, NULL, NULL}
 
 /* ---- Builder --------------------------------------------------------------------------------- */
 

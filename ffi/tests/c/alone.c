@@ -2,15 +2,15 @@
 #include <pointsman.h>
 #include <pointsman.h>
 
-#if POINTSMAN_VERSION_MAJOR > 9999 || POINTSMAN_ABI_VERSION < 1
+#if POINTSMAN_VERSION_NUMBER > 655359999 || POINTSMAN_ABI_VERSION < 1
 #error "the versions are numbers that the preprocessor knows"
 #endif
 
 static const pointsman_request REQUEST = POINTSMAN_REQUEST_INIT;
 
-int sum(void);
+uint32_t sum(void);
 
-int sum(void) {
+uint32_t sum(void) {
     pointsman_label label = POINTSMAN_LABEL_INIT;
     pointsman_worker_spec spec = POINTSMAN_WORKER_SPEC_INIT;
     pointsman_load load = POINTSMAN_LOAD_INIT;
@@ -22,7 +22,6 @@ int sum(void) {
     pointsman_metrics metrics = POINTSMAN_METRICS_INIT;
     pointsman_policy policy = POINTSMAN_POLICY_INIT;
     uint32_t version = POINTSMAN_VERSION_NUMBER;
-    return (int)(REQUEST.size + label.size + spec.size + load.size + info.size + selection.size +
-                 completion.size + fingerprint.size + body.size + metrics.size + policy.size +
-                 version);
+    return REQUEST.size + label.size + spec.size + load.size + info.size + selection.size +
+           completion.size + fingerprint.size + body.size + metrics.size + policy.size + version;
 }

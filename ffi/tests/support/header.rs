@@ -198,7 +198,8 @@ fn init_macro(it: &syn::ItemStruct) -> String {
     let fields = it.fields.iter().map(|field| {
         let field_name = field.ident.as_ref().map(ToString::to_string).unwrap_or_default();
         if field_name == "size" {
-            return format!("(uint32_t)sizeof({name})");
+            // Without a cast, which C++ compilers can be told to warn of.
+            return format!("sizeof({name})");
         }
         let default = DEFAULTS.iter().find(|(of, which, _)| *of == name && *which == field_name);
         let kind = field.ty.to_token_stream().to_string();

@@ -42,11 +42,10 @@
 #define POINTSMAN_VERSION_MINOR @MINOR@
 #define POINTSMAN_VERSION_PATCH @PATCH@
 #define POINTSMAN_VERSION_NUMBER \
-    ((uint32_t)(POINTSMAN_VERSION_MAJOR * 65536 + POINTSMAN_VERSION_MINOR * 256 + \
-                POINTSMAN_VERSION_PATCH))
+    (POINTSMAN_VERSION_MAJOR * 65536u + POINTSMAN_VERSION_MINOR * 256u + POINTSMAN_VERSION_PATCH)
 
 /* The length that stands for "up to the terminating NUL" wherever text is passed. */
-#define POINTSMAN_NUL_TERMINATED ((size_t)-1)
+#define POINTSMAN_NUL_TERMINATED SIZE_MAX
 
 #ifdef __cplusplus
 extern "C" {
