@@ -222,7 +222,8 @@ fn waited() -> Option<u64> {
 }
 
 impl Figure {
-    fn of(mut values: Vec<f64>) -> Option<Self> {
+    /// Of these values, unless there are none.
+    pub fn of(mut values: Vec<f64>) -> Option<Self> {
         values.sort_by(f64::total_cmp);
         let at = |share: f64| {
             values.get((values.len().saturating_sub(1) as f64 * share).round() as usize).copied()

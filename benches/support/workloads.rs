@@ -3,8 +3,6 @@
 //! Text is drawn from a word list; tokens are one `u32` per four bytes of it. A workload keeps
 //! every text once and builds each prompt in place, so that even 4,000 prompts of 128 KiB fit.
 
-#![allow(dead_code)]
-
 const WORDS: &str = "a able about above act add after again age ago air all also always among and \
     animal answer any appear area as ask at back base be bear beauty because bed been before began \
     begin behind best better between big bird black blue boat body book both box boy bring brought \
@@ -19,14 +17,14 @@ const WORDS: &str = "a able about above act add after again age ago air all also
     hundred idea if in inch interest into is island it just keep kind king knew know land language";
 
 /// A small generator, enough for text that looks like words.
-pub(crate) struct Random(u64);
+pub struct Random(u64);
 
 impl Random {
-    pub(crate) fn new(seed: u64) -> Random {
+    pub fn new(seed: u64) -> Random {
         Random(seed ^ 0x9e37_79b9_7f4a_7c15)
     }
 
-    pub(crate) fn next(&mut self) -> u64 {
+    pub fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -34,12 +32,12 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    pub(crate) fn below(&mut self, limit: usize) -> usize {
+    pub fn below(&mut self, limit: usize) -> usize {
         ((u128::from(self.next()) * limit as u128) >> 64) as usize
     }
 
     /// Appends `length` bytes of words.
-    pub(crate) fn text(&mut self, words: &[&str], length: usize, out: &mut Vec<u8>) {
+    pub fn text(&mut self, words: &[&str], length: usize, out: &mut Vec<u8>) {
         let end = out.len() + length;
         while out.len() < end {
             out.extend_from_slice(words[self.below(words.len())].as_bytes());
@@ -58,20 +56,21 @@ struct Prompt {
 }
 
 /// Prompts in order, each built in place when asked for.
-pub(crate) struct Workload {
-    pub(crate) name: &'static str,
+pub struct Workload {
+    pub name: &'static str,
     /// Bytes that a perfect store of all prompts would hold.
-    pub(crate) unique_bytes: usize,
+    pub unique_bytes: usize,
     texts: Vec<Vec<u8>>,
     tokens: Vec<Vec<u32>>,
     tails: Vec<Vec<u8>>,
+    tail_tokens: Vec<Vec<u32>>,
     prompts: Vec<Prompt>,
 }
 
 impl Workload {
     /// W1: 64 system prompts of 2 KiB, 2,000 conversations of 10 turns of about 600 bytes,
     /// 20,000 requests interleaved.
-    pub(crate) fn chat(seed: u64) -> Workload {
+    pub fn chat(seed: u64) -> Workload {
         let (random, words) = (&mut Random::new(seed), &words()[..]);
         let mut systems = Vec::new();
         for _ in 0..64 {
@@ -111,7 +110,7 @@ impl Workload {
     }
 
     /// W2: 200 documents of 128 KiB, each asked 20 times with a question of 200 bytes.
-    pub(crate) fn long_context(seed: u64) -> Workload {
+    pub fn long_context(seed: u64) -> Workload {
         let (random, words) = (&mut Random::new(seed), &words()[..]);
         let mut texts = Vec::new();
         for _ in 0..200 {
@@ -137,7 +136,7 @@ impl Workload {
     }
 
     /// W3: `count` prompts of 4 KiB that share nothing.
-    pub(crate) fn unique(seed: u64, count: usize) -> Workload {
+    pub fn unique(seed: u64, count: usize) -> Workload {
         let (random, words) = (&mut Random::new(seed), &words()[..]);
         let mut texts = Vec::new();
         let mut prompts = Vec::new();
@@ -157,16 +156,24 @@ impl Workload {
         tails: Vec<Vec<u8>>,
         prompts: Vec<Prompt>,
     ) -> Workload {
-        Workload { name, unique_bytes, texts, tokens: Vec::new(), tails, prompts }
+        Workload {
+            name,
+            unique_bytes,
+            texts,
+            tokens: Vec::new(),
+            tails,
+            tail_tokens: Vec::new(),
+            prompts,
+        }
     }
 
     /// Number of prompts.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.prompts.len()
     }
 
     /// Prompt number `index` as text.
-    pub(crate) fn text(&mut self, index: usize) -> &[u8] {
+    pub fn text(&mut self, index: usize) -> &[u8] {
         let prompt = &self.prompts[index];
         let text = &mut self.texts[prompt.text as usize];
         let mut end = prompt.length as usize;
@@ -178,19 +185,29 @@ impl Workload {
         &text[..end]
     }
 
+    /// Prompt number `index` as text, for several threads at once; not for a workload of long
+    /// contexts, whose prompts are put together in place.
+    pub fn shared_text(&self, index: usize) -> &[u8] {
+        let prompt = &self.prompts[index];
+        assert!(prompt.tail.is_none(), "this prompt has to be put together");
+        &self.texts[prompt.text as usize][..prompt.length as usize]
+    }
+
     /// Makes the token form of all texts; call it before [`tokens`](Self::tokens).
-    pub(crate) fn tokenize(&mut self) {
-        self.tokens = self.texts.iter().map(|text| to_tokens(text)).collect();
+    pub fn tokenize(&mut self) {
+        let all = |texts: &[Vec<u8>]| texts.iter().map(|text| to_tokens(text)).collect();
+        self.tokens = all(&self.texts);
+        self.tail_tokens = all(&self.tails);
     }
 
     /// Prompt number `index` as tokens.
-    pub(crate) fn tokens(&mut self, index: usize) -> &[u32] {
+    pub fn tokens(&mut self, index: usize) -> &[u32] {
         let prompt = &self.prompts[index];
         let tokens = &mut self.tokens[prompt.text as usize];
         let mut end = prompt.length as usize / 4;
         if let Some(tail) = prompt.tail {
-            let tail = to_tokens(&self.tails[tail as usize]);
-            tokens[end..end + tail.len()].copy_from_slice(&tail);
+            let tail = &self.tail_tokens[tail as usize];
+            tokens[end..end + tail.len()].copy_from_slice(tail);
             end += tail.len();
         }
         &tokens[..end]
