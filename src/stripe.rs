@@ -37,6 +37,9 @@ pub(crate) struct Striped<T> {
 }
 
 impl<T> Striped<T> {
+    /// Bytes allocated.
+    pub(crate) const BYTES: usize = STRIPES * size_of::<CachePadded<T>>();
+
     /// A copy per stripe, made by `make` from the stripe's number.
     pub(crate) fn new(mut make: impl FnMut(usize) -> T) -> Self {
         Striped { stripes: Box::new(std::array::from_fn(|i| CachePadded::new(make(i)))) }

@@ -36,6 +36,7 @@ impl Lines {
         // SAFETY: the layout's size is at least the slack, so it is not zero.
         let memory = unsafe { std::alloc::alloc_zeroed(Self::layout(count)?) };
         let memory = std::ptr::NonNull::new(memory)?;
+        ask_for_large_pages(memory, count * size_of::<Line>());
         let skip = memory.as_ptr().addr().wrapping_neg() % align_of::<Line>();
         // SAFETY: `skip` is less than the slack, so this stays inside the allocation.
         let first = unsafe { memory.add(skip) }.cast();
@@ -95,6 +96,24 @@ impl std::ops::Deref for Lines {
         &self.lines
     }
 }
+
+/// Asks the system to back the memory by large pages where it can. Lines are reached at random, so that
+/// with small pages each would cost a walk through the page table, and the first touch of each page,
+/// thousands of them, a fault.
+#[cfg(all(target_os = "linux", not(miri), not(pointsman_loom)))]
+fn ask_for_large_pages(memory: std::ptr::NonNull<u8>, bytes: usize) {
+    const LARGE: usize = 2 << 20;
+    let skip = memory.as_ptr().addr().wrapping_neg() % LARGE;
+    let whole = bytes.saturating_sub(skip) / LARGE * LARGE;
+    if whole > 0 {
+        // SAFETY: the range lies inside the allocation, as `skip + whole <= bytes`, and the advice
+        // changes nothing about what the memory holds. Its failure changes nothing at all.
+        unsafe { libc::madvise(memory.as_ptr().add(skip).cast(), whole, libc::MADV_HUGEPAGE) };
+    }
+}
+
+#[cfg(all(not(all(target_os = "linux", not(miri))), not(pointsman_loom)))]
+fn ask_for_large_pages(_memory: std::ptr::NonNull<u8>, _bytes: usize) {}
 
 /// Asks for a line that is needed soon.
 #[inline(always)]

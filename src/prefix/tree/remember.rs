@@ -75,7 +75,7 @@ impl PrefixTree {
         let mut walk = Walk { blocks, slot, stamp, renew, tally: Tally::default() };
         self.walk(&mut walk, start);
         let tally = walk.tally;
-        self.counters.add(blocks.first().copied().unwrap_or(0), tally);
+        self.counters.add(tally);
         Remembered {
             accepted: true,
             new_blocks: new_blocks as u32,

@@ -1,8 +1,8 @@
 //! What the tree did, counted without a line that all threads write.
 
+use crate::stripe::Striped;
 use crate::sync::{AtomicU64, Ordering};
 
-const STRIPES: usize = 8;
 const KINDS: usize = 3;
 
 /// Counters of a tree, since it was made.
@@ -38,26 +38,20 @@ pub(super) struct Tally {
     pub(super) skipped: u64,
 }
 
-#[repr(align(64))]
-struct Stripe([AtomicU64; KINDS]);
-
-pub(super) struct Counters {
-    stripes: Box<[Stripe]>,
-}
+#[derive(Debug)]
+pub(super) struct Counters(Striped<[AtomicU64; KINDS]>);
 
 impl Counters {
-    pub(super) const BYTES: usize = STRIPES * size_of::<Stripe>();
+    pub(super) const BYTES: usize = Striped::<[AtomicU64; KINDS]>::BYTES;
 
     pub(super) fn new() -> Counters {
-        let stripe = || Stripe(std::array::from_fn(|_| AtomicU64::new(0)));
-        Counters { stripes: (0..STRIPES).map(|_| stripe()).collect() }
+        Counters(Striped::new(|_| std::array::from_fn(|_| AtomicU64::new(0))))
     }
 
-    /// Adds a call's share; `key` spreads calls over the stripes.
-    pub(super) fn add(&self, key: u64, tally: Tally) {
-        let stripe = &self.stripes[(key.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 61) as usize];
-        for (counter, value) in stripe.0.iter().zip([tally.inserted, tally.evicted, tally.skipped])
-        {
+    /// Adds a call's share.
+    pub(super) fn add(&self, tally: Tally) {
+        let mine = self.0.mine();
+        for (counter, value) in mine.iter().zip([tally.inserted, tally.evicted, tally.skipped]) {
             if value != 0 {
                 counter.fetch_add(value, Ordering::Relaxed);
             }
@@ -66,7 +60,7 @@ impl Counters {
 
     pub(super) fn sum(&self) -> TreeStats {
         let sum = |kind: usize| {
-            self.stripes.iter().map(|stripe| stripe.0[kind].load(Ordering::Relaxed)).sum()
+            self.0.iter().map(|counters| counters[kind].load(Ordering::Relaxed)).sum()
         };
         TreeStats {
             inserted_nodes: sum(0),

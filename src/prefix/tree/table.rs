@@ -278,13 +278,13 @@ impl Table {
         self.lane(set, WAYS + way)
     }
 
+    /// Under the set's lock. Marks are refreshed without it: a refresh of a neighbour that falls
+    /// between the two accesses is lost, like one that was skipped.
     fn set_lane(&self, set: u32, lane: usize, value: u16) {
         let word = &self.header(set).0[1 + lane / 4];
         let shift = 16 * (lane % 4);
-        // A refresh outside the lock may change a neighbour meanwhile.
-        let _ = word.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |old| {
-            Some(old & !(0xffff << shift) | u64::from(value) << shift)
-        });
+        let old = word.load(Ordering::Relaxed);
+        word.store(old & !(0xffff << shift) | u64::from(value) << shift, Ordering::Relaxed);
     }
 
     /// Marks a node as used at `lane`, unless its word of the header changes meanwhile.
