@@ -1,6 +1,7 @@
 //! The gateways that can be run. A new one is one file here, with one implementation of [`Gateway`],
 //! and one line in [`ALL`].
 
+mod envoy;
 mod example;
 mod haproxy;
 mod nginx;
@@ -13,7 +14,7 @@ use crate::http::AnyError;
 use crate::process::Process;
 
 static ALL: &[&dyn Gateway] =
-    &[&nginx::Nginx { processes: 2 }, &haproxy::Haproxy, &example::Example];
+    &[&nginx::Nginx { processes: 2 }, &envoy::Envoy, &haproxy::Haproxy, &example::Example];
 
 /// What the harness needs to know about a gateway.
 ///
