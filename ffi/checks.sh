@@ -118,6 +118,19 @@ CMAKE
   cmake -S "$root/consumer" -B "$root/build" -DCMAKE_PREFIX_PATH="$root/usr" >/dev/null
   cmake --build "$root/build" >/dev/null
   for program in first first_static gateway; do "$root/build/$program"; done
+  # The lines of ffi/README.md, and the other choice that they name.
+  mkdir "$root/docs"
+  cp ffi/examples/first.c "$root/docs/"
+  local kind
+  for kind in pointsman static; do
+    { printf 'cmake_minimum_required(VERSION 3.13)\nproject(docs C)\nadd_executable(first first.c)\n'
+      sed -n '/^```cmake/,/^```/{/^```/!p}' ffi/README.md | sed "s/pointsman::pointsman/pointsman::$kind/"
+    } > "$root/docs/CMakeLists.txt"
+    grep -q "pointsman::$kind" "$root/docs/CMakeLists.txt"
+    cmake -S "$root/docs" -B "$root/docs/$kind" -DCMAKE_PREFIX_PATH="$root/usr" >/dev/null
+    cmake --build "$root/docs/$kind" >/dev/null
+    "$root/docs/$kind/first"
+  done
   # Another version than the installed one is refused.
   sed -i 's/pointsman 0.1/pointsman 0.2/' "$root/consumer/CMakeLists.txt"
   if cmake -S "$root/consumer" -B "$root/other" -DCMAKE_PREFIX_PATH="$root/usr" >/dev/null 2>&1; then

@@ -53,6 +53,8 @@ fn the_readmes_show_the_program_that_is_tested() {
 fn the_readmes_commands_build_and_run_it() {
     let readme = std::fs::read_to_string(cc::tests().join("../README.md")).unwrap();
     let block = readme.split("```sh\n").nth(1).unwrap().split("```").next().unwrap();
+    let above = std::fs::read_to_string(cc::root().join("README.md")).unwrap();
+    assert!(above.contains(block), "the project's README has other commands");
     let link = block.lines().find(|line| line.starts_with("cc ")).unwrap();
     // The build itself has been done for the tests, in whatever profile they have.
     let program = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("first-by-readme");
