@@ -75,6 +75,7 @@ static ngx_int_t init_module(ngx_cycle_t *cycle)
         return NGX_OK;
     }
     ngx_pointsman_init_routers(cycle, main);
+    ngx_pointsman_init_loads(cycle, main);
     ngx_pointsman_init_status(cycle, main);
     return NGX_OK;
 }

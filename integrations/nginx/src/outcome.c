@@ -26,13 +26,14 @@ void ngx_pointsman_complete(ngx_pointsman_peer_t *peer, ngx_peer_connection_t *p
     }
     if (completion.outcome == POINTSMAN_OUTCOME_SUCCESS) {
         ngx_pointsman_find_usage(peer, &completion);
-        if (!peer->first_byte && u->state != NULL && u->state->header_time != (ngx_msec_t) -1) {
+        if (peer->waiting && u->state != NULL && u->state->header_time != (ngx_msec_t) -1) {
             /* An answer without a body, or one that no filter saw: the header counts. */
             (void) pointsman_first_token(router, peer->chosen.ticket, POINTSMAN_UNKNOWN,
                                          peer->dispatched + (uint64_t) u->state->header_time * 1000000);
         }
     }
     (void) pointsman_complete(router, peer->chosen.ticket, &completion);
+    ngx_pointsman_stop_waiting(peer);
     peer->upstream->changed = 1;
 }
 

@@ -181,13 +181,15 @@ static pointsman_status ask_router(ngx_pointsman_peer_t *peer, ngx_uint_t narrow
     request.expected_output_tokens = peer->expected_output_tokens;
     peer->dispatched = pointsman_router_now(upstream->router);
     request.now = peer->dispatched;
+    ngx_pointsman_report_loads(upstream, peer->dispatched);
     pointsman_status status = pointsman_select(upstream->router, &request, &chosen);
     if (status == POINTSMAN_OK) {
         peer->chosen = chosen;
         peer->selected = 1;
         peer->open = 1;
-        peer->first_byte = 0;
+        peer->waiting = 1;
         peer->tail_length = 0;
+        ngx_pointsman_count_waiting(upstream, (ngx_uint_t) chosen.user_data, 1);
         upstream->changed = 1;
     }
     return status;

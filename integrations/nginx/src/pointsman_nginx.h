@@ -5,6 +5,7 @@
  *   settings.c   the "pointsman" directive: from words to settings, or a refusal
  *   router.c     one router for each upstream, from the configuration's reading to a process's end
  *   peer.c       one request: choose a worker, take its answer's end as the ticket's
+ *   loads.c      what the processes tell each other
  *   body.c       the request's body, wherever nginx has put it, as a fingerprint
  *   response.c   the answer's first byte and the usage at its end
  *   outcome.c    how a request ended
@@ -55,6 +56,12 @@ typedef struct {
     uint64_t                      *allowed;       /* scratch of one selection: bits of slots */
     size_t                         allowed_words;
 
+    ngx_uint_t                     processes;     /* that share counters; 0: none do */
+    u_char                        *counters;      /* requests that wait, by process and member */
+    size_t                         row;           /* bytes of one process */
+    ngx_uint_t                    *told;          /* by member: what the router was told last */
+    uint64_t                       told_at;
+
     unsigned                       changed:1;     /* since its metrics were published last */
 } ngx_pointsman_upstream_t;
 
@@ -78,7 +85,7 @@ typedef struct {
     uint64_t                          dispatched;   /* by the router's clock */
     unsigned                          selected:1;   /* chosen is the router's */
     unsigned                          open:1;       /* its ticket is to be completed */
-    unsigned                          first_byte:1; /* was reported */
+    unsigned                          waiting:1;    /* for the answer's first byte */
     unsigned                          on_backups:1;
 
     size_t                            tail_length;
@@ -109,6 +116,12 @@ ngx_uint_t ngx_pointsman_counts_replicas(ngx_pointsman_upstream_t *upstream);
 /* peer.c */
 ngx_int_t ngx_pointsman_init_peer(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us);
 
+/* loads.c */
+void ngx_pointsman_init_loads(ngx_cycle_t *cycle, ngx_pointsman_main_t *main);
+void ngx_pointsman_start_loads(ngx_pointsman_upstream_t *upstream);
+void ngx_pointsman_count_waiting(ngx_pointsman_upstream_t *upstream, ngx_uint_t member, ngx_int_t change);
+void ngx_pointsman_report_loads(ngx_pointsman_upstream_t *upstream, uint64_t now);
+
 /* body.c */
 ngx_int_t ngx_pointsman_read_prompt(ngx_pointsman_peer_t *peer);
 
@@ -117,6 +130,7 @@ void ngx_pointsman_complete(ngx_pointsman_peer_t *peer, ngx_peer_connection_t *p
 
 /* response.c */
 void ngx_pointsman_init_filter(void);
+void ngx_pointsman_stop_waiting(ngx_pointsman_peer_t *peer);
 void ngx_pointsman_find_usage(ngx_pointsman_peer_t *peer, pointsman_completion *completion);
 
 /* status.c */

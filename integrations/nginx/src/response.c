@@ -29,8 +29,8 @@ static ngx_int_t body_filter(ngx_http_request_t *r, ngx_chain_t *in)
         if (ngx_buf_special(link->buf) || ngx_buf_size(link->buf) == 0) {
             continue;
         }
-        if (!peer->first_byte) {
-            peer->first_byte = 1;
+        if (peer->waiting) {
+            ngx_pointsman_stop_waiting(peer);
             (void) pointsman_first_token(peer->upstream->router, peer->chosen.ticket, POINTSMAN_UNKNOWN,
                                          POINTSMAN_NOW);
         }
@@ -41,6 +41,15 @@ static ngx_int_t body_filter(ngx_http_request_t *r, ngx_chain_t *in)
         }
     }
     return next_body_filter(r, in);
+}
+
+/* The first byte is there, or none will come. */
+void ngx_pointsman_stop_waiting(ngx_pointsman_peer_t *peer)
+{
+    if (peer->waiting) {
+        peer->waiting = 0;
+        ngx_pointsman_count_waiting(peer->upstream, (ngx_uint_t) peer->chosen.user_data, -1);
+    }
 }
 
 static void keep_tail(ngx_pointsman_peer_t *peer, const u_char *bytes, size_t length)

@@ -241,6 +241,7 @@ ngx_int_t ngx_pointsman_start_routers(ngx_cycle_t *cycle, ngx_pointsman_main_t *
                           pointsman_last_error());
             return NGX_ERROR;
         }
+        ngx_pointsman_start_loads(upstream);
     }
     return NGX_OK;
 }
