@@ -202,6 +202,7 @@ impl LoadArgsCommon {
             message_bytes: self.message_bytes,
             output_tokens: self.output_tokens,
             think: Duration::from_millis(self.think),
+            ..LoadConfig::default()
         }
     }
 }

@@ -40,12 +40,18 @@ pub(crate) type Client = hyper_util::client::legacy::Client<HttpConnector, Full<
 
 /// A client whose connection attempts give up after `connect_timeout`.
 pub(crate) fn client(connect_timeout: Duration) -> Client {
+    client_keeping(usize::MAX, connect_timeout)
+}
+
+/// A client that keeps so many idle connections to a server at most.
+pub(crate) fn client_keeping(idle: usize, connect_timeout: Duration) -> Client {
     let mut connector = HttpConnector::new();
     connector.set_nodelay(true);
     connector.set_connect_timeout(Some(connect_timeout));
     hyper_util::client::legacy::Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(Duration::from_secs(30))
+        .pool_max_idle_per_host(idle)
         .build(connector)
 }
 

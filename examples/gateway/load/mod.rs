@@ -20,7 +20,7 @@ use tokio::time::Instant;
 use self::chat::Conversation;
 use self::client::Failure;
 pub(crate) use self::report::{Report, Tally};
-use crate::http::{Client, client};
+use crate::http::{Client, client_keeping};
 
 /// The load on one gateway.
 #[derive(Clone, Debug)]
@@ -40,6 +40,8 @@ pub(crate) struct LoadConfig {
     /// Mean pause between an answer and the next question, exponentially distributed.
     pub(crate) think: Duration,
     pub(crate) seed: u64,
+    /// Whether connections are used again.
+    pub(crate) keep_connections: bool,
 }
 
 impl Default for LoadConfig {
@@ -54,6 +56,7 @@ impl Default for LoadConfig {
             output_tokens: 16,
             think: Duration::from_millis(150),
             seed: 7,
+            keep_connections: true,
         }
     }
 }
@@ -72,10 +75,11 @@ struct Run {
 pub(crate) async fn run(config: LoadConfig, target: &str, tally: Arc<Tally>) -> Report {
     let started = Instant::now();
     let users = config.users;
+    let idle = if config.keep_connections { usize::MAX } else { 0 };
     let run = Arc::new(Run {
         end: started + config.length,
         target: target.trim_end_matches('/').to_owned(),
-        client: client(Duration::from_secs(2)),
+        client: client_keeping(idle, Duration::from_secs(2)),
         next_conversation: AtomicU64::new(0),
         tally,
         config,

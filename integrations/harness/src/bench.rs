@@ -51,18 +51,37 @@ impl Bench {
         format!("http://127.0.0.1:{}", self.site.listen)
     }
 
+    /// Starts the gateway again after it ended.
+    pub(crate) async fn restart(&mut self) -> Result<(), AnyError> {
+        self.process =
+            Process::start(self.gateway.command(&self.site), &self.site.dir.join("log"))?;
+        self.serves().await
+    }
+
     /// Makes the gateway take up its configuration anew.
     pub(crate) fn reload(&self) -> Result<(), AnyError> {
         self.gateway.reload(&self.site, &self.process)
     }
 
+    /// The gateway's process.
+    pub(crate) fn process(&mut self) -> &mut Process {
+        &mut self.process
+    }
+
+    /// What the gateway tells about itself.
+    pub(crate) async fn status(&self) -> Result<String, AnyError> {
+        let url = self.gateway.status_url(&self.site);
+        match call(&self.client, Method::GET, &url, "").await? {
+            (200, text) => Ok(String::from_utf8_lossy(&text).into_owned()),
+            (code, text) => Err(format!("{url} says {code}: {text:?}").into()),
+        }
+    }
+
     /// Requests in flight, as the gateway says.
     pub(crate) async fn in_flight(&self) -> Result<u64, AnyError> {
-        let url = self.gateway.status_url(&self.site);
-        let (code, text) = call(&self.client, Method::GET, &url, "").await?;
-        let text = String::from_utf8_lossy(&text);
-        let in_flight = self.gateway.in_flight(&text).filter(|_| code == 200);
-        in_flight.ok_or_else(|| format!("{url} says {code}, no requests in flight: {text}").into())
+        let text = self.status().await?;
+        let in_flight = self.gateway.in_flight(&text);
+        in_flight.ok_or_else(|| format!("no requests in flight: {text}").into())
     }
 
     /// Waits until the gateway says that this many requests are in flight.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::bench::Bench;
 use crate::engine::EngineConfig;
-use crate::gateway::{Balance, Gateway};
+use crate::gateway::Gateway;
 use crate::http::AnyError;
 use crate::load::{self, LoadConfig, Report, Tally};
 use crate::table::markdown;
@@ -18,19 +18,15 @@ pub(crate) async fn run(
     seconds: f64,
     keep: bool,
 ) -> Result<String, AnyError> {
-    let rows = [
-        ("its own round robin", Balance::RoundRobin),
-        ("its own least connections", Balance::LeastConnections),
-        ("pointsman", Balance::Pointsman("cache_aware")),
-    ];
     let load = LoadConfig { length: Duration::from_secs_f64(seconds), ..LoadConfig::default() };
     let mut lines = Vec::new();
-    for (name, balance) in rows {
+    for row in gateway.rows() {
         let engine = EngineConfig::default();
-        let bench = Bench::start(gateway, balance, &engine, WORKERS, keep).await?;
+        let set_up = row.gateway.unwrap_or(gateway);
+        let bench = Bench::start(set_up, row.balance, &engine, WORKERS, keep).await?;
         let report = load::run(load.clone(), &bench.url(), Arc::<Tally>::default()).await;
         bench.stop().await;
-        lines.push(cells(name, &report));
+        lines.push(cells(row.name, &report));
     }
     let name = gateway.name();
     let head = [name, "cached", "TTFT mean, ms", "p50", "p99", "requests", "lost"];

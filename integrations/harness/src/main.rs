@@ -79,8 +79,10 @@ async fn run(cli: &Cli) -> Result<usize, AnyError> {
     for &gateway in &cli.gateways {
         eprintln!("== {}: building", gateway.name());
         gateway.build(&bench::root()?)?;
-        for case in cases::ALL.iter().filter(|case| chosen(case, cli.only.as_deref())) {
-            let outcome = run_case(gateway, case, cli.keep).await;
+        let common = cases::ALL.iter().map(|case| (gateway, case));
+        let cases = common.chain(gateway.cases());
+        for (set_up, case) in cases.filter(|(_, case)| chosen(case, cli.only.as_deref())) {
+            let outcome = run_case(set_up, case, cli.keep).await;
             table::progress(&outcome);
             outcomes.push(outcome);
         }

@@ -35,6 +35,14 @@ impl Process {
         Ok(kill_process(self.pid(), signal)?)
     }
 
+    /// The processes that it forked and that live.
+    pub(crate) fn children(&self) -> Vec<Pid> {
+        let pid = self.child.id();
+        let listed = read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+        let numbers = listed.split_whitespace().filter_map(|number| number.parse().ok());
+        numbers.filter_map(Pid::from_raw).collect()
+    }
+
     /// Its exit status, if it has ended already.
     pub(crate) fn ended(&mut self) -> Option<ExitStatus> {
         self.child.try_wait().ok().flatten()

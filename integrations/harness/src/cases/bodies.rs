@@ -16,7 +16,7 @@ use crate::http::{AnyError, WORKER_HEADER, call};
 const MEGABYTE: usize = 1_000_000;
 
 /// What an engine said about one request.
-struct Served {
+pub(super) struct Served {
     worker: String,
     prompt: u64,
     cached: u64,
@@ -77,7 +77,7 @@ pub(super) async fn none(bench: &mut Bench) -> Verdict {
 }
 
 /// Sends a prompt in chunks of this many bytes.
-async fn send(bench: &Bench, prompt: &str, piece: usize) -> Result<Served, AnyError> {
+pub(super) async fn send(bench: &Bench, prompt: &str, piece: usize) -> Result<Served, AnyError> {
     let body = json!({
         "model": "sim",
         "messages": [{ "role": "user", "content": prompt }],

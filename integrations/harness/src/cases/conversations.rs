@@ -71,10 +71,10 @@ pub(super) async fn spread(bench: &mut Bench) -> Verdict {
 }
 
 /// Asks for something new.
-pub(super) async fn ask_anew(bench: &Bench, number: u64) -> Result<(), AnyError> {
+pub(super) async fn ask_anew(bench: &Bench, number: u64) -> Result<Answer, AnyError> {
     let mut conversation = Conversation::new(&strangers(), number);
     conversation.ask();
-    ask(bench, &conversation).await.map(drop)
+    ask(bench, &conversation).await
 }
 
 async fn ask(bench: &Bench, conversation: &Conversation) -> Result<Answer, AnyError> {

@@ -2,10 +2,17 @@
 //! pointsman; it returns figures for the table, or what went wrong. One more line in [`ALL`] is one more
 //! case for all gateways.
 
+macro_rules! case {
+    ($name:literal, $workers:literal, $engine:expr, $run:path) => {
+        Case { name: $name, workers: $workers, engine: $engine, run: |bench| Box::pin($run(bench)) }
+    };
+}
+
 mod bodies;
 mod conversations;
 mod faults;
 mod mistakes;
+pub(crate) mod nginx;
 mod streams;
 mod volume;
 
@@ -28,12 +35,6 @@ pub(crate) struct Case {
     workers: usize,
     engine: fn() -> EngineConfig,
     run: Run,
-}
-
-macro_rules! case {
-    ($name:literal, $workers:literal, $engine:expr, $run:path) => {
-        Case { name: $name, workers: $workers, engine: $engine, run: |bench| Box::pin($run(bench)) }
-    };
 }
 
 pub(crate) static ALL: &[Case] = &[

@@ -51,7 +51,11 @@ pub(super) async fn disconnect(bench: &mut Bench) -> Verdict {
 }
 
 /// A streamed answer whose first event has arrived.
-async fn stream(bench: &Bench, number: u64, tokens: usize) -> Result<Incoming, AnyError> {
+pub(super) async fn stream(
+    bench: &Bench,
+    number: u64,
+    tokens: usize,
+) -> Result<Incoming, AnyError> {
     let body = json!({
         "messages": [{ "role": "user", "content": format!("{number}: {}", "why? ".repeat(200)) }],
         "max_tokens": tokens,

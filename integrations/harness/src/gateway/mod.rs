@@ -4,17 +4,17 @@
 mod envoy;
 mod example;
 mod haproxy;
-mod nginx;
+pub(crate) mod nginx;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use crate::cases::Case;
 use crate::http::AnyError;
 use crate::process::Process;
 
-static ALL: &[&dyn Gateway] =
-    &[&nginx::Nginx { processes: 2 }, &envoy::Envoy, &haproxy::Haproxy, &example::Example];
+static ALL: &[&dyn Gateway] = &[&nginx::PLAIN, &envoy::Envoy, &haproxy::Haproxy, &example::Example];
 
 /// What the harness needs to know about a gateway.
 ///
@@ -52,6 +52,21 @@ pub(crate) trait Gateway: Sync {
         sum_of(status, "pointsman_worker_in_flight")
     }
 
+    /// What the comparison measures.
+    fn rows(&self) -> Vec<Row> {
+        let of = |name, balance| Row { name, balance, gateway: None };
+        vec![
+            of("its own round robin", Balance::RoundRobin),
+            of("its own least connections", Balance::LeastConnections),
+            of("pointsman", Balance::Pointsman("cache_aware")),
+        ]
+    }
+
+    /// Cases that concern this gateway only, each on the gateway as that case wants it set up.
+    fn cases(&self) -> Vec<(&'static dyn Gateway, &'static Case)> {
+        Vec::new()
+    }
+
     /// Mistakes in its configuration that it must refuse to start with.
     fn mistakes(&self) -> Vec<Mistake> {
         Vec::new()
@@ -72,6 +87,14 @@ pub(crate) enum Balance {
     LeastConnections,
     /// pointsman with this policy, by name.
     Pointsman(&'static str),
+}
+
+/// One row of the comparison.
+pub(crate) struct Row {
+    pub(crate) name: &'static str,
+    pub(crate) balance: Balance,
+    /// Set up otherwise than for the cases.
+    pub(crate) gateway: Option<&'static dyn Gateway>,
 }
 
 /// One mistake in a configuration.

@@ -5,16 +5,28 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
-use super::{Balance, Gateway, Mistake, Site, fill};
+use super::{Balance, Gateway, Mistake, Row, Site, fill};
+use crate::cases::{self, Case};
 use crate::http::AnyError;
 use crate::process::{self, Process};
 
-/// nginx with this many worker processes.
+/// nginx, set up in one way.
 pub(crate) struct Nginx {
+    /// Worker processes.
     pub(crate) processes: usize,
+    /// What is written otherwise in the template: the first by the second.
+    pub(crate) edits: &'static [(&'static str, &'static str)],
+    /// What it finds in /etc/hosts.
+    pub(crate) hosts: Option<&'static str>,
 }
 
+/// As the common cases and the comparison of nginx's own balancing have it.
+pub(super) static PLAIN: Nginx = Nginx { processes: 2, edits: &[], hosts: None };
+static ONE: Nginx = Nginx { processes: 1, edits: &[], hosts: None };
+static FOUR: Nginx = Nginx { processes: 4, edits: &[], hosts: None };
+
 const FILE: &str = "nginx.conf";
+const HOSTS: &str = "hosts";
 const MODULE: &str = "target/integrations/nginx/ngx_http_pointsman_module.so";
 
 impl Gateway for Nginx {
@@ -32,8 +44,20 @@ impl Gateway for Nginx {
             Balance::LeastConnections => "least_conn;".to_owned(),
             Balance::Pointsman(policy) => format!("pointsman policy={policy} budget=64m;"),
         };
+        site.write(HOSTS, self.hosts.unwrap_or_default())?;
         let servers = site.each_engine(|_, engine| format!("        server {engine};"));
         let module = site.root.join(MODULE);
+        let text = include_str!("../../../nginx/tests/nginx.conf").to_owned();
+        let text = self.edits.iter().fold(text, |text, (from, to)| text.replace(from, to));
+        // Edits may name single engines.
+        let text = (site.engines.iter().enumerate()).fold(text, |text, (number, engine)| {
+            let port = engine.port().to_string();
+            let fields = [
+                (&*format!("engine{number}"), &*engine.to_string()),
+                (&*format!("port{number}"), &*port),
+            ];
+            fill(&text, &fields)
+        });
         let fields = [
             ("module", &*module.to_string_lossy()),
             ("dir", &*site.dir.to_string_lossy()),
@@ -43,11 +67,20 @@ impl Gateway for Nginx {
             ("balance", &*balance),
             ("servers", &*servers),
         ];
-        site.write(FILE, &fill(include_str!("../../../nginx/tests/nginx.conf"), &fields))
+        site.write(FILE, &fill(&text, &fields))
     }
 
     fn command(&self, site: &Site) -> Command {
-        let mut command = Command::new("nginx");
+        let mut command = match self.hosts {
+            None => Command::new("nginx"),
+            // A mount that only it sees.
+            Some(_) => {
+                let mut command = Command::new("unshare");
+                let mount = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
+                command.args(["-m", "sh", "-c", mount]).arg(site.dir.join(HOSTS)).arg("nginx");
+                command
+            }
+        };
         command.arg("-e").arg("stderr").arg("-c").arg(site.dir.join(FILE));
         command
     }
@@ -60,6 +93,26 @@ impl Gateway for Nginx {
         let mut command = self.command(site);
         command.arg("-t");
         command
+    }
+
+    fn rows(&self) -> Vec<Row> {
+        let of =
+            |name, balance, gateway: &'static Nginx| Row { name, balance, gateway: Some(gateway) };
+        let pointsman = Balance::Pointsman("cache_aware");
+        vec![
+            of("its own round robin", Balance::RoundRobin, &ONE),
+            of("its own least connections", Balance::LeastConnections, &ONE),
+            of("pointsman, one process", pointsman, &ONE),
+            of("pointsman, two processes", pointsman, &PLAIN),
+            of("pointsman, four processes", pointsman, &FOUR),
+        ]
+    }
+
+    fn cases(&self) -> Vec<(&'static dyn Gateway, &'static Case)> {
+        // A hosts file of its own is for root only.
+        let can = |nginx: &Nginx| nginx.hosts.is_none() || rustix::process::geteuid().is_root();
+        let cases = cases::nginx::ALL.iter().filter(|(nginx, _)| can(nginx));
+        cases.map(|(nginx, case)| (nginx as &dyn Gateway, case)).collect()
     }
 
     fn mistakes(&self) -> Vec<Mistake> {
