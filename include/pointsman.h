@@ -911,7 +911,7 @@ pointsman_status pointsman_router_metrics(const pointsman_router *router,
                                           pointsman_metrics *metrics);
 
 // Writes every counter in the Prometheus text format, and a final NUL, into buffer. length may
-// be NULL; it gets the text's length without the NUL. About 2 KiB and 4 KiB for each worker.
+// be NULL; it gets the text's length without the NUL. About 4 KiB, and 2 KiB for each worker.
 //
 // Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_BUFFER_TOO_SMALL, where length is written
 // nevertheless; POINTSMAN_IN_CALLBACK.

@@ -226,7 +226,8 @@ pub(crate) fn report(failure: &Failure) -> pointsman_status {
     failure.status()
 }
 
-/// A NUL-terminated text in fixed memory: what does not fit is cut off at a character.
+/// A NUL-terminated line of text in fixed memory: what does not fit is cut off at a character, and
+/// control characters, which names from outside may have, become spaces.
 pub(crate) struct Text<const BYTES: usize> {
     bytes: [u8; BYTES],
     length: usize,
@@ -265,6 +266,7 @@ impl<const BYTES: usize> Write for Text<BYTES> {
         }
         let target = self.bytes.get_mut(self.length..self.length + fits).ok_or(fmt::Error)?;
         target.copy_from_slice(text.as_bytes().get(..fits).ok_or(fmt::Error)?);
+        target.iter_mut().filter(|byte| byte.is_ascii_control()).for_each(|byte| *byte = b' ');
         self.length += fits;
         if fits == text.len() { Ok(()) } else { Err(fmt::Error) }
     }
@@ -305,6 +307,8 @@ mod tests {
         assert_eq!((text.as_bytes(), text.bytes[7]), (&b"1234567"[..], 0));
         text.set(format_args!("123456\u{e4}"));
         assert_eq!((text.as_bytes(), text.bytes[6]), (&b"123456"[..], 0));
+        text.set(format_args!("a\n\0\u{7f}b"));
+        assert_eq!(text.as_bytes(), b"a   b");
         text.set(format_args!("{}{}", "ab", "c"));
         assert_eq!((text.as_bytes(), text.bytes[3]), (&b"abc"[..], 0));
     }

@@ -101,6 +101,27 @@ static void health(int32_t level, int with_callback) {
     pointsman_router_free(router);
 }
 
+/* What a name from outside contains breaks no line, nor does it end one early. */
+static void odd_names(void) {
+    struct lines lines = {{0}, "", NULL};
+    pointsman_builder *builder = NULL;
+    pointsman_router *router = NULL;
+    pointsman_worker_spec spec = POINTSMAN_WORKER_SPEC_INIT;
+    char url[8] = "";
+    uint64_t worker = 0;
+    OK(pointsman_builder_new(&builder));
+    OK(pointsman_builder_set_log(builder, POINTSMAN_LOG_INFO, on_line, &lines));
+    OK(pointsman_builder_build(builder, &router));
+    pointsman_builder_free(builder);
+    spec.url = "a\nb\0c", spec.url_length = 5;
+    OK(pointsman_worker_add(router, &spec, 0, &worker));
+    CHECK(strstr(lines.last, " added: a b c") != NULL);
+    FAILS(POINTSMAN_ALREADY_EXISTS, "a\\nb\\0c", pointsman_worker_add(router, &spec, 0, NULL));
+    OK(pointsman_worker_url(router, worker, url, sizeof url, NULL));
+    CHECK(memcmp(url, spec.url, 6) == 0);
+    pointsman_router_free(router);
+}
+
 static pointsman_status failing(void *instance, const pointsman_candidates *candidates,
                                 const pointsman_request_view *request,
                                 pointsman_decision *decision) {
@@ -186,6 +207,7 @@ int main(void) {
         health(level, 1);
     }
     failures();
+    odd_names();
     puts("logs: all well");
     return 0;
 }
