@@ -15,7 +15,7 @@ usage() {
 }
 for argument in "$@"; do
   case $argument in
-    --prefix=*) prefix=${argument#*=} ;;
+    --prefix=?*) prefix=${argument#*=} ;;
     --libdir=*) libdir=${argument#*=} ;;
     --includedir=*) includedir=${argument#*=} ;;
     --no-build) build=no ;;
@@ -24,13 +24,23 @@ for argument in "$@"; do
     *) usage >&2; exit 2 ;;
   esac
 done
+prefix=${prefix%/}
 libdir=${libdir:-$prefix/lib}
 includedir=${includedir:-$prefix/include}
-case $prefix$libdir in *[!-A-Za-z0-9_./+@~,:]*) echo "$0: odd characters in a path" >&2; exit 2 ;; esac
+for path in "$prefix/" "$libdir" "$includedir"; do
+  case $path in
+    *[!-A-Za-z0-9_./+@~,:]*) echo "$0: odd characters in $path" >&2; exit 2 ;;
+    /*) ;;
+    *) echo "$0: $path is no absolute path" >&2; exit 2 ;;
+  esac
+done
 
 cd "$(dirname "$0")/.."
 if [ $build = yes ]; then cargo build --release --package pointsman-ffi; fi
 from=${from:-${CARGO_TARGET_DIR:-target}/release}
+for file in libpointsman.a libpointsman.so; do
+  if [ ! -f "$from/$file" ]; then echo "$0: $from/$file is not there: build it first" >&2; exit 1; fi
+done
 
 version=$(sed -n 's/^#define POINTSMAN_VERSION "\(.*\)"/\1/p' include/pointsman.h)
 major=${version%%.*}

@@ -65,6 +65,24 @@ fn everything_lies_where_packages_have_it() {
 }
 
 #[test]
+fn a_path_that_is_not_one_is_refused_before_anything_is_written() {
+    let root = fresh("refused");
+    for argument in
+        ["--prefix=", "--prefix=relative", "--libdir=lib", "--prefix=/o d", "--from=/no"]
+    {
+        let output = Command::new("sh")
+            .arg(cc::tests().join("../install.sh"))
+            .args(["--from=/nowhere", argument])
+            .env("DESTDIR", &root)
+            .output()
+            .unwrap();
+        assert!(!output.status.success(), "{argument}");
+        assert!(!output.stderr.is_empty(), "{argument}");
+    }
+    assert_eq!(std::fs::read_dir(&root).unwrap().count(), 0);
+}
+
+#[test]
 fn a_program_outside_the_tree_builds_through_pkg_config() {
     if !cc::works("pkg-config") {
         return cc::not_checked("pkg-config missing");
