@@ -1249,6 +1249,7 @@ pointsman_status pointsman_builder_add_policy(pointsman_builder *builder,
 
 // Sets where the routers built from here on may write messages up to this level, one of the
 // POINTSMAN_LOG_ constants; a NULL callback or level 0 keeps them silent, which is the default.
+// What user_data points to must outlive those routers.
 //
 // Errors: POINTSMAN_INVALID_ARGUMENT.
 pointsman_status pointsman_builder_set_log(pointsman_builder *builder,
@@ -1256,7 +1257,8 @@ pointsman_status pointsman_builder_set_log(pointsman_builder *builder,
                                            pointsman_log_callback callback,
                                            void *user_data);
 
-// Hands one in every decisions, chosen at random, to a callback; a NULL callback stops it.
+// Hands one in every decisions, chosen at random, to a callback; a NULL callback stops it. What
+// user_data points to must outlive the routers built.
 //
 // Errors: POINTSMAN_INVALID_ARGUMENT, also if every is 0.
 pointsman_status pointsman_builder_set_decision_log(pointsman_builder *builder,
@@ -1265,7 +1267,8 @@ pointsman_status pointsman_builder_set_decision_log(pointsman_builder *builder,
                                                     void *user_data);
 
 // Tells a callback when outcomes or time have ejected a worker, let it in on probation, or made
-// it healthy again; a NULL callback stops it.
+// it healthy again; a NULL callback stops it. What user_data points to must outlive the routers
+// built.
 //
 // Errors: POINTSMAN_INVALID_ARGUMENT.
 pointsman_status pointsman_builder_set_health_log(pointsman_builder *builder,

@@ -111,6 +111,7 @@ export! {
 
     /// Sets where the routers built from here on may write messages up to this level, one of the
     /// POINTSMAN_LOG_ constants; a NULL callback or level 0 keeps them silent, which is the default.
+    /// What user_data points to must outlive those routers.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT.
     fn pointsman_builder_set_log(
@@ -120,7 +121,8 @@ export! {
         user_data: *mut c_void,
     ) -> pointsman_status => set_log;
 
-    /// Hands one in every decisions, chosen at random, to a callback; a NULL callback stops it.
+    /// Hands one in every decisions, chosen at random, to a callback; a NULL callback stops it. What
+    /// user_data points to must outlive the routers built.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT, also if every is 0.
     fn pointsman_builder_set_decision_log(
@@ -131,7 +133,8 @@ export! {
     ) -> pointsman_status => set_decision_log;
 
     /// Tells a callback when outcomes or time have ejected a worker, let it in on probation, or made
-    /// it healthy again; a NULL callback stops it.
+    /// it healthy again; a NULL callback stops it. What user_data points to must outlive the routers
+    /// built.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT.
     fn pointsman_builder_set_health_log(
