@@ -242,6 +242,12 @@ function Stream:end_analyze(txn, channel)
   end
 end
 
+-- 0 and 1 here, which are both true in Lua; a later HAProxy may say false.
+local function is_draining(server)
+  local answer = server:is_draining()
+  return answer == 1 or answer == true
+end
+
 -- The action `http-request lua.pointsman`.
 local function choose(txn)
   local name = txn.f:be_name()
@@ -251,6 +257,11 @@ local function choose(txn)
   if not stream then return warn_once("backend '" .. name .. "' lacks the line `filter lua.pointsman`") end
   local key = backend.session_header and txn.f:req_hdr(backend.session_header)
   local worker, ticket, reason, matched, total = backend.router:select(txn.f:req_body(), key)
+  -- Taken out of service since the last look: nothing may go there.
+  if worker and is_draining(core.backends[name].servers[worker]) then
+    backend.router:complete(ticket, "client_cancelled")
+    worker = nil
+  end
   -- Without a worker, HAProxy balances by itself, or says 503.
   if not worker then return txn:set_var("txn.pointsman_reason", "none") end
   stream:finish("client_cancelled")

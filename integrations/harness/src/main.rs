@@ -39,9 +39,9 @@ struct Cli {
     /// Only the cases whose names contain this
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
-    /// Seconds of load for each row of the comparison; 0 leaves the comparison out
-    #[arg(long, value_name = "S", default_value_t = 15.0)]
-    compare: f64,
+    /// Seconds of load for each row of the comparison; 0 leaves it out, as --only does [default: 15]
+    #[arg(long, value_name = "S")]
+    compare: Option<f64>,
     /// Keep the directory with configurations and logs
     #[arg(long)]
     keep: bool,
@@ -88,9 +88,10 @@ async fn run(cli: &Cli) -> Result<usize, AnyError> {
         }
     }
     let mut tables = Vec::new();
-    for &gateway in cli.gateways.iter().filter(|_| cli.compare > 0.0 && cli.only.is_none()) {
+    let seconds = cli.compare.unwrap_or(if cli.only.is_none() { 15.0 } else { 0.0 });
+    for &gateway in cli.gateways.iter().filter(|_| seconds > 0.0) {
         eprintln!("== {}: comparison", gateway.name());
-        tables.push(compare::run(gateway, cli.compare, cli.keep).await?);
+        tables.push(compare::run(gateway, seconds, cli.keep).await?);
     }
     let failed = outcomes.iter().filter(|outcome| outcome.result.is_err()).count();
     println!("{}", table::outcomes(&outcomes));

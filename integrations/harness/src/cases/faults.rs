@@ -69,6 +69,39 @@ pub(super) async fn reload(bench: &mut Bench) -> Verdict {
     Ok(format!("3 reloads, {} answered, 0 lost", report.answered))
 }
 
+/// A worker that the operator takes out gets no new request until it is put back.
+pub(super) async fn taken_out(bench: &mut Bench) -> Verdict {
+    const ASKED: u64 = 30;
+    let Some(done) = bench.gateway.take_out(&bench.site, 0, true) else {
+        return Ok("not tried".to_owned());
+    };
+    done?;
+    let settled = bench.engines[0].stats().succeeded;
+    for number in 0..ASKED {
+        conversations::ask_anew(bench, number).await?;
+    }
+    let served = bench.engines[0].stats().succeeded - settled;
+    demand(served == 0, || format!("it got {served} of {ASKED} requests"))?;
+    bench.gateway.take_out(&bench.site, 0, false).transpose()?;
+    serves_again(bench, settled).await?;
+    Ok(format!("0 of {ASKED} requests while it was out; serves again"))
+}
+
+/// Asks until the first worker has served more than `before`. What is believed of it decides when that
+/// is: probation, slow start.
+async fn serves_again(bench: &Bench, before: u64) -> Result<(), AnyError> {
+    let back = Instant::now();
+    let mut number = 1_000;
+    while bench.engines[0].stats().succeeded == before {
+        demand(back.elapsed() < RETURN, || {
+            "the worker serves nothing since it is back".to_owned()
+        })?;
+        number += 1;
+        conversations::ask_anew(bench, number).await?;
+    }
+    Ok(())
+}
+
 fn unharmed(report: &Report) -> Result<(), AnyError> {
     let error = report.last_error.as_deref().unwrap_or_default();
     demand(report.lost == 0, || format!("{} requests lost: {error}", report.lost))?;

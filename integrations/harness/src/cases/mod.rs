@@ -46,6 +46,7 @@ pub(crate) static ALL: &[Case] = &[
     case!("chunked bodies", 4, EngineConfig::default, bodies::chunked),
     case!("requests without a body", 4, EngineConfig::default, bodies::none),
     case!("a worker killed and brought back", 4, EngineConfig::default, faults::killed),
+    case!("a worker taken out and put back", 3, EngineConfig::default, faults::taken_out),
     case!("reload under load", 4, EngineConfig::default, faults::reload),
     case!("10,000 requests, none failed", 8, quick, volume::ten_thousand),
     case!("mistakes in the configuration are named", 2, quick, mistakes::named),

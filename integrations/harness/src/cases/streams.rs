@@ -6,6 +6,7 @@ use futures_util::future::try_join_all;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use serde_json::json;
+use tokio::task::JoinSet;
 
 use super::{Verdict, demand};
 use crate::bench::{Bench, until};
@@ -31,23 +32,30 @@ pub(super) async fn unbuffered(bench: &mut Bench) -> Verdict {
     Ok(format!("80 events in {} pieces", events + 4))
 }
 
-/// Clients that go away in the middle of an answer free their workers, and harm nobody's health.
+/// Clients that go away, in the middle of an answer or before it, free their workers and harm nobody's
+/// health.
 pub(super) async fn disconnect(bench: &mut Bench) -> Verdict {
-    const CLIENTS: u64 = 20;
-    let streams = try_join_all((0..CLIENTS).map(|number| stream(bench, number, 2_000))).await?;
-    bench.until_in_flight(CLIENTS).await?;
-    drop(streams);
+    const CLIENTS: u64 = 10;
+    const TOKENS: usize = 2_000;
+    let streams = try_join_all((0..CLIENTS).map(|number| stream(bench, number, TOKENS))).await?;
+    let mut waiting = JoinSet::new();
+    for number in CLIENTS..2 * CLIENTS {
+        waiting.spawn(bench.client.request(request(bench, number, TOKENS, false)?));
+    }
+    bench.until_in_flight(2 * CLIENTS).await?;
+    until("the engines are at work", || running(bench) == 2 * CLIENTS as usize).await?;
+    drop((streams, waiting));
     until("the engines stop generating", || running(bench) == 0).await?;
     bench.until_in_flight(0).await?;
     let cancelled: u64 = bench.engines.iter().map(|engine| engine.stats().cancelled).sum();
-    demand(cancelled == CLIENTS, || format!("the engines saw {cancelled} disconnects"))?;
+    demand(cancelled == 2 * CLIENTS, || format!("the engines saw {cancelled} disconnects"))?;
     // All workers still serve.
     for number in 0..40 {
         stream(bench, 1_000 + number, 1).await?.collect().await?;
     }
     let idle = bench.engines.iter().filter(|engine| engine.stats().succeeded == 0).count();
     demand(idle == 0, || format!("{idle} workers serve nothing since"))?;
-    Ok(format!("{CLIENTS} of {CLIENTS} freed"))
+    Ok(format!("{CLIENTS} in the middle of an answer and {CLIENTS} before it: all freed"))
 }
 
 /// A streamed answer whose first event has arrived.
@@ -56,14 +64,7 @@ pub(super) async fn stream(
     number: u64,
     tokens: usize,
 ) -> Result<Incoming, AnyError> {
-    let body = json!({
-        "messages": [{ "role": "user", "content": format!("{number}: {}", "why? ".repeat(200)) }],
-        "max_tokens": tokens,
-        "stream": true,
-    });
-    let request = Request::post(format!("{}/v1/chat/completions", bench.url()))
-        .header("content-type", "application/json")
-        .body(Full::new(Bytes::from(body.to_string())))?;
+    let request = request(bench, number, tokens, true)?;
     let response = bench.client.request(request).await?;
     let status = response.status();
     demand(status.is_success(), || format!("answered {status}"))?;
@@ -72,6 +73,22 @@ pub(super) async fn stream(
     let data = first.into_data().unwrap_or_default();
     demand(data.starts_with(b"data: "), || format!("no event: {data:?}"))?;
     Ok(body)
+}
+
+fn request(
+    bench: &Bench,
+    number: u64,
+    tokens: usize,
+    stream: bool,
+) -> Result<Request<Full<Bytes>>, AnyError> {
+    let body = json!({
+        "messages": [{ "role": "user", "content": format!("{number}: {}", "why? ".repeat(200)) }],
+        "max_tokens": tokens,
+        "stream": stream,
+    });
+    Ok(Request::post(format!("{}/v1/chat/completions", bench.url()))
+        .header("content-type", "application/json")
+        .body(Full::new(Bytes::from(body.to_string())))?)
 }
 
 fn running(bench: &Bench) -> usize {

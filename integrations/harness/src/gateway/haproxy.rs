@@ -1,5 +1,7 @@
 //! HAProxy, by the example of its own README: only addresses and paths differ.
 
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
 
@@ -46,6 +48,9 @@ impl Gateway for Haproxy {
                 (Some("bind"), _) => format!("    bind 127.0.0.1:{}", site.listen),
                 (Some("server"), _) if line.contains("gpu1") => servers(site),
                 (Some("server"), _) => continue,
+                (Some("global"), _) => {
+                    format!("global\n    stats socket {}/socket level admin", site.dir.display())
+                }
                 _ => line.to_owned(),
             });
         }
@@ -63,6 +68,11 @@ impl Gateway for Haproxy {
 
     fn reload(&self, _site: &Site, process: &Process) -> Result<(), AnyError> {
         process.signal(Signal::USR2)
+    }
+
+    fn take_out(&self, site: &Site, worker: usize, out: bool) -> Option<Result<(), AnyError>> {
+        let state = if out { "drain" } else { "ready" };
+        Some(tell(site, &format!("set server llm/gpu{worker} state {state}\n")))
     }
 
     fn mistakes(&self) -> Vec<Mistake> {
@@ -83,6 +93,15 @@ impl Gateway for Haproxy {
             },
         ]
     }
+}
+
+/// One command to the running HAProxy.
+fn tell(site: &Site, command: &str) -> Result<(), AnyError> {
+    let mut socket = UnixStream::connect(site.dir.join("socket"))?;
+    socket.write_all(command.as_bytes())?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer)?;
+    if answer.trim().is_empty() { Ok(()) } else { Err(answer.into()) }
 }
 
 /// Module and script from where they were built, not from where they would be installed.

@@ -67,6 +67,11 @@ pub(crate) trait Gateway: Sync {
         Vec::new()
     }
 
+    /// Takes a worker out of service, as its operator would, or puts it back; nothing if that is not tried.
+    fn take_out(&self, _site: &Site, _worker: usize, _out: bool) -> Option<Result<(), AnyError>> {
+        None
+    }
+
     /// Mistakes in its configuration that it must refuse to start with.
     fn mistakes(&self) -> Vec<Mistake> {
         Vec::new()
