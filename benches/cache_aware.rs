@@ -4,6 +4,7 @@
 //! ```text
 //! cargo bench --bench cache_aware                              everything
 //! cargo bench --bench cache_aware -- --quick speed threads     some families, fewer rounds
+//! cargo bench --bench cache_aware -- --pass text 1             W1 once, for a profiler; or tokens
 //! ```
 //!
 //! Families: speed (the three workloads), growth, full (a tree that has to evict), workers (8 to
@@ -43,6 +44,12 @@ fn main() {
     let quick = arguments.iter().any(|argument| argument == "--quick");
     let thoroughness = if quick { Thoroughness::QUICK } else { Thoroughness::FULL };
     let wanted: Vec<&String> = arguments.iter().filter(|a| !a.starts_with("--")).collect();
+    if let (true, [unit, number]) = (arguments.contains(&"--pass".into()), &wanted[..]) {
+        let number = number.parse().ok().filter(|number| (1..=3).contains(number));
+        let number = number.expect("the number of a workload");
+        let (time, hashing) = speed::once(*unit == "tokens", number);
+        return println!("{time:.0} ns, hashing alone {hashing:.0}");
+    }
     for (name, family) in FAMILIES {
         if wanted.is_empty() || wanted.iter().any(|wanted| *wanted == name) {
             println!("== {name}");

@@ -32,6 +32,14 @@ impl Fleet {
         Fleet::of(router)
     }
 
+    /// As [`Fleet::new`], after the router has served [`Workload::warm_up`]: the first touch of its
+    /// memory is a cost of its start, not of a request.
+    pub fn warm(workers: usize, budget_bytes: usize, warm_up: &mut Workload) -> Fleet {
+        let mut fleet = Fleet::new(workers, budget_bytes);
+        fleet.texts(warm_up);
+        fleet
+    }
+
     /// Another thread's share of the same router.
     pub fn of(router: Router) -> Fleet {
         Fleet { router, open: VecDeque::with_capacity(IN_FLIGHT) }

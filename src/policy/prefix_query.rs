@@ -55,6 +55,11 @@ impl<'a> PrefixQuery<'a> {
         self.matches(|matches| read(matches.holders()))
     }
 
+    /// As [`PrefixQuery::holders`], and whether these are all.
+    pub(crate) fn listed<T>(&self, read: impl FnOnce(&[Holder], bool) -> T) -> T {
+        self.matches(|matches| read(matches.holders(), matches.is_complete()))
+    }
+
     /// Leading blocks of the prompt that the worker in this slot is believed to hold.
     pub fn blocks_of(&self, slot: usize) -> u32 {
         let blocks = self.fingerprint.blocks();

@@ -110,6 +110,22 @@ impl<'a> Candidates<'a> {
             .filter_map(move |slot| this.candidate(slot))
     }
 
+    /// As [`Candidates::iter`], but for those in `skip`: a plain loop, for whoever looks at all of them
+    /// for every request.
+    #[inline]
+    pub(crate) fn visit(&self, skip: &SlotSet, mut visit: impl FnMut(Candidate<'a>)) {
+        for (index, (word, skip)) in self.admitted().words().iter().zip(skip.words()).enumerate() {
+            let mut bits = word & !skip;
+            while bits != 0 {
+                let slot = 64 * index + bits.trailing_zeros() as usize;
+                bits &= bits - 1;
+                if self.has_room(slot) {
+                    self.candidate(slot).into_iter().for_each(&mut visit);
+                }
+            }
+        }
+    }
+
     /// A random candidate; chances are proportional to weights. O(1).
     #[inline]
     pub fn draw(&self, random: &Random) -> Option<Candidate<'a>> {
@@ -425,6 +441,13 @@ impl<'r, T: Copy> Best<'r, T> {
     /// Offers a value. A score that is not a number loses to any number.
     #[inline]
     pub fn offer(&mut self, score: f64, value: T) {
+        // Most offers of many are neither first nor second.
+        if !self.second.is_some_and(|(second, _)| score > second) {
+            self.place(score, value);
+        }
+    }
+
+    fn place(&mut self, score: f64, value: T) {
         let score = if score.is_nan() { f64::INFINITY } else { score };
         let offer = Some((score, value));
         let Some((best, _)) = self.first else {

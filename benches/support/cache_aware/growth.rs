@@ -11,12 +11,13 @@ const BUDGET: usize = 64 * MIB;
 
 pub fn measure(thoroughness: Thoroughness) -> Vec<Bar> {
     let mut workloads = COUNTS.map(|count| (count, Workload::unique(3, count)));
+    let mut warm_up = Workload::warm_up();
     let mut samples = Samples::default();
     for _ in 0..thoroughness.rounds {
         for (count, workload) in &mut workloads {
             // Passes over few prompts are repeated, each with a tree of its own.
             let passes = 10_000usize.div_ceil(*count);
-            let pass = |_| Fleet::new(16, BUDGET).texts(workload);
+            let pass = |_| Fleet::warm(16, BUDGET, &mut warm_up).texts(workload);
             samples.note(count.to_string(), (0..passes).map(pass).sum::<f64>() / passes as f64);
         }
     }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use pointsman::Request;
+use pointsman::{Request, Router};
 
 use super::super::bars::{Bar, Limit};
 use super::super::fleet::{Fleet, MIB};
@@ -11,11 +11,14 @@ use super::super::workloads::Workload;
 
 pub fn measure(thoroughness: Thoroughness) -> Vec<Bar> {
     let workloads = [("W1", Workload::chat(1)), ("W3", Workload::unique(3, 20_000))];
+    let mut warm_up = Workload::warm_up();
     let mut samples = Samples::default();
     for _ in 0..thoroughness.rounds {
         for (name, workload) in &workloads {
             for threads in [1, 2] {
-                samples.note(format!("{name}, {threads} threads"), together(workload, threads));
+                let fleet = Fleet::warm(16, 64 * MIB, &mut warm_up);
+                let served = together(&fleet.router, workload, threads);
+                samples.note(format!("{name}, {threads} threads"), served);
             }
         }
     }
@@ -28,8 +31,7 @@ pub fn measure(thoroughness: Thoroughness) -> Vec<Bar> {
 }
 
 /// Requests per microsecond when so many threads deal a workload out among them.
-fn together(workload: &Workload, threads: usize) -> f64 {
-    let router = Fleet::new(16, 64 * MIB).router;
+fn together(router: &Router, workload: &Workload, threads: usize) -> f64 {
     let serve = |thread: usize| {
         let mut fleet = Fleet::of(router.clone());
         for index in (thread..workload.len()).step_by(threads) {

@@ -12,13 +12,13 @@ const SIZES: [usize; 4] = [8, 64, 512, 1024];
 const SYSTEM: usize = 2048;
 
 pub fn measure(thoroughness: Thoroughness) -> Vec<Bar> {
-    let mut workload = Workload::chat(1);
+    let (mut workload, mut warm_up) = (Workload::chat(1), Workload::warm_up());
     let mut samples = Samples::default();
     for _ in 0..thoroughness.rounds {
         for workers in SIZES {
-            let mut fleet = Fleet::new(workers, 64 * MIB);
+            let mut fleet = Fleet::warm(workers, 64 * MIB, &mut warm_up);
             samples.note(format!("W1, {workers:>4} workers"), fleet.texts(&mut workload));
-            let mut fleet = Fleet::new(workers, 64 * MIB);
+            let mut fleet = Fleet::warm(workers, 64 * MIB, &mut warm_up);
             make_hot(&mut fleet, &systems(&workload, 64));
             let name = format!("W1, {workers:>4} workers, system prompts on all");
             samples.note(name, fleet.texts(&mut workload));

@@ -145,6 +145,8 @@ struct Terms {
     kappa: f64,
     mean_work: f64,
     rate: f64,
+    /// Work of a worker that holds nothing of the prompt.
+    whole: u32,
     /// The slot that other routers would choose, with its discount of work in tokens.
     agreed: Option<(usize, f64)>,
 }
@@ -171,29 +173,32 @@ impl LeastWorkPolicy {
             let scored = self.score(candidate, resident, request, &terms);
             best.offer(scored.score, scored);
         };
-        match request.prefix {
-            None => self.others(candidates, &SlotSet::EMPTY, |c| offer(c, 0)),
-            Some(prefix) => {
-                let mut seen = SlotSet::EMPTY;
-                prefix.holders(|holders| {
-                    for holder in holders.iter().take(self.config.scored_workers) {
-                        if let Some(candidate) = candidates.get(holder.slot.into()) {
-                            seen.insert(holder.slot.into());
-                            offer(candidate, prefix.tokens(holder.blocks));
-                        }
+        let mut seen = SlotSet::EMPTY;
+        let mut complete = true;
+        let limit = self.config.scored_workers;
+        if let Some(prefix) = request.prefix {
+            // However many hold the prefix, some are drawn from all: one of them may be idle.
+            let most = if candidates.len() > limit { limit - (limit / 4).max(1) } else { limit };
+            prefix.listed(|holders, all| {
+                complete = all;
+                for holder in holders.iter().take(most) {
+                    if let Some(candidate) = candidates.get(holder.slot.into()) {
+                        seen.insert(holder.slot.into());
+                        offer(candidate, prefix.tokens(holder.blocks));
                     }
-                });
-                self.others(candidates, &seen, |c| {
-                    offer(c, prefix.tokens(prefix.blocks_of(c.slot())))
-                });
-            }
+                }
+            });
         }
+        let unlisted = request.prefix.filter(|_| !complete);
+        self.others(candidates, &seen, |c| {
+            offer(c, unlisted.map_or(0, |prefix| prefix.tokens(prefix.blocks_of(c.slot()))));
+        });
         best.first().map(|(_, first)| (first, best.second().map(|(_, second)| second)))
     }
 
     /// Visits candidates that have not been seen: all of them while there are few, else a random
     /// sample. Beside the holders, only a worker's backlog tells it from others, and the least of a
-    /// sample of 64 is among the least 5% of all with a probability of 96%.
+    /// sample of 60 is among the least 5% of all with a probability of 95%.
     fn others<'a>(
         &self,
         candidates: &Candidates<'a>,
@@ -202,11 +207,10 @@ impl LeastWorkPolicy {
     ) {
         let limit = self.config.scored_workers;
         if candidates.len() <= limit {
-            candidates.iter().filter(|c| !seen.contains(c.slot())).for_each(visit);
-            return;
+            return candidates.visit(seen, visit);
         }
         let mut seen = *seen;
-        for _ in 0..limit {
+        for _ in seen.len()..limit {
             let Some(candidate) = candidates.draw(&self.random) else { return };
             if !seen.contains(candidate.slot()) {
                 seen.insert(candidate.slot());
@@ -224,6 +228,7 @@ impl LeastWorkPolicy {
             ),
             mean_work: self.estimates.mean_work(),
             rate: self.estimates.rate(),
+            whole: formula::work(request.prompt_tokens, 0, self.config.overhead_tokens),
             agreed: self.agreed(candidates, request),
         }
     }
@@ -260,10 +265,13 @@ impl LeastWorkPolicy {
         terms: &Terms,
     ) -> Scored<'a> {
         let slot = candidate.slot();
-        let matched = resident.min(request.prompt_tokens.saturating_sub(1));
-        let reliability = self.estimates.reliability(slot);
-        let believed = formula::believed(reliability, resident, request.prompt_tokens);
-        let work = formula::work(request.prompt_tokens, believed, self.config.overhead_tokens);
+        let (mut matched, mut work) = (0, terms.whole);
+        if resident > 0 {
+            matched = resident.min(request.prompt_tokens.saturating_sub(1));
+            let reliability = self.estimates.reliability(slot);
+            let believed = formula::believed(reliability, resident, request.prompt_tokens);
+            work = formula::work(request.prompt_tokens, believed, self.config.overhead_tokens);
+        }
         let discount = terms.agreed.filter(|&(agreed, _)| agreed == slot).map_or(0.0, |(_, d)| d);
         let speed = match self.config.speed {
             Speed::Weight => candidate.weight(),
@@ -272,14 +280,13 @@ impl LeastWorkPolicy {
         };
         let own =
             self.estimates.backlog(slot, request.now, terms.rate * speed, self.config.head_cap);
-        let backlog = own + self.queued_by_others(candidate, request.now) * terms.mean_work;
-        let caused = (f64::from(work) - discount).max(0.0);
-        Scored {
-            candidate,
-            score: formula::score(backlog / speed, caused / speed, terms.kappa, terms.mean_work),
-            work,
-            matched,
+        let mut backlog = own + self.queued_by_others(candidate, request.now) * terms.mean_work;
+        let mut caused = (f64::from(work) - discount).max(0.0);
+        if speed != 1.0 {
+            (backlog, caused) = (backlog / speed, caused / speed);
         }
+        let score = formula::score(backlog, caused, terms.kappa, terms.mean_work);
+        Scored { candidate, score, work, matched }
     }
 
     /// With replicas: requests in a worker's reported queue beyond those that this router put there,
@@ -417,6 +424,7 @@ impl LeastWorkPolicy {
             kappa: 0.0,
             mean_work: self.estimates.mean_work(),
             rate: self.estimates.rate(),
+            whole: formula::work(request.prompt_tokens, 0, self.config.overhead_tokens),
             agreed: None,
         };
         let scored = self.score(candidate, 0, request, &terms);

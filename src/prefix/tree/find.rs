@@ -1,11 +1,11 @@
 //! Lookup: down the path by galloping, then up again to list who holds how much.
 
-use super::matches::{MAX_HOLDERS, Matches, Visit};
+use super::matches::{Matches, Visit};
 use super::record::Record;
 use super::table::{Found, META, Meta, NODE_WORDS, RECORDS, RUN};
 use super::wide::group_of;
 use super::{PrefixTree, wide};
-use crate::sync::Ordering;
+use crate::sync::{AtomicU64, Ordering};
 
 /// Full runs in a row after which the search takes longer steps.
 const STEADY: usize = 4;
@@ -14,31 +14,8 @@ const STEADY: usize = 4;
 const FAN: usize = 8;
 /// Runs whose headers are fetched ahead.
 pub(super) const AHEAD: usize = 6;
-
-/// Resident holders of one node that are not listed yet; no more than a list has room for.
-pub(super) struct Unlisted {
-    records: [Record; MAX_HOLDERS],
-    pub(super) count: usize,
-}
-
-impl Unlisted {
-    #[inline]
-    fn new() -> Unlisted {
-        Unlisted { records: [Record(0); MAX_HOLDERS], count: 0 }
-    }
-
-    fn as_slice(&self) -> &[Record] {
-        &self.records[..self.count]
-    }
-
-    #[inline]
-    fn push(&mut self, record: Record) {
-        if let Some(place) = self.records.get_mut(self.count) {
-            *place = record;
-            self.count += 1;
-        }
-    }
-}
+/// Runs that are located before the first of them is read, so that their lines arrive together.
+pub(super) const LOCATED: usize = 4;
 
 /// Most steps of one bisection.
 const MAX_DEPTH: u32 = 48;
@@ -75,7 +52,11 @@ impl PrefixTree {
         for run in 0..AHEAD {
             self.prefetch_run(blocks, run * RUN);
         }
-        self.descend(blocks, matches);
+        let end = self.descend(blocks, matches);
+        // Whoever remembers this prompt will write there.
+        for run in 0..LOCATED {
+            self.prefetch_place(blocks, end + run * RUN);
+        }
         if let Some(deepest) = matches.visits().last() {
             matches.matched = deepest.start + u32::from(deepest.node.same);
         }
@@ -87,7 +68,10 @@ impl PrefixTree {
             }
             let visit = matches.visits[index];
             let gap = Gap { hole: below, end: below, depth: 0 };
+            let was_complete = std::mem::replace(&mut matches.complete, true);
             self.list_between(blocks, visit, gap, matches);
+            matches.visits[index].is_listed = matches.complete;
+            matches.complete &= was_complete;
             below = Some(visit.start as usize);
         }
     }
@@ -99,35 +83,53 @@ impl PrefixTree {
         }
     }
 
+    #[inline]
+    pub(super) fn prefetch_place(&self, blocks: &[u64], start: usize) {
+        if let Some(&block) = blocks.get(start) {
+            self.table.prefetch_place(&self.run_home(block), self.now());
+        }
+    }
+
     fn probe_at(&self, blocks: &[u64], start: usize) -> Option<Visit> {
         let path = blocks.get(start..)?;
         let home = self.run_home(*path.first()?);
         let node = self.table.probe(&home, path)?;
-        Some(Visit { start: start as u32, node })
+        Some(Visit::new(start, node))
     }
 
-    /// Visits nodes down to the end of what the tree knows of the path. While a node is compared,
-    /// the lines of the next one are on their way.
-    fn descend(&self, blocks: &[u64], matches: &mut Matches) {
+    /// Visits nodes down to the end of what the tree knows of the path; returns where that is, or where
+    /// the next run would lie. While a node is compared, the lines of the next ones are on their way.
+    fn descend(&self, blocks: &[u64], matches: &mut Matches) -> usize {
         let locate = |start: usize| {
             let block = blocks.get(start)?;
             Some(self.table.locate(self.run_home(*block))).filter(|found| !found.is_absent())
         };
-        let (mut start, mut steady) = (0, 0);
-        let mut located = locate(0);
-        while let Some(here) = located {
-            self.prefetch_run(blocks, start + AHEAD * RUN);
-            let next = locate(start + RUN);
-            let Some(node) = self.table.read(&here, &blocks[start..]) else { return };
-            matches.visit(Visit { start: start as u32, node });
-            start += usize::from(node.same);
-            let full = usize::from(node.same) == RUN;
-            steady = if full { steady + 1 } else { 0 };
-            located = if full { next } else { locate(start) };
-            if steady == STEADY && blocks.len() > start + FAN * RUN {
-                steady = 0;
-                start = self.gallop(blocks, start - RUN, matches);
-                located = locate(start);
+        let mut start = 0;
+        loop {
+            // As long as runs are full, they lie at multiples of their length from here.
+            let origin = start;
+            let mut located =
+                std::array::from_fn::<_, LOCATED, _>(|run| locate(origin + run * RUN));
+            for run in 0.. {
+                start = origin + run * RUN;
+                let Some(here) = located[run % LOCATED] else { return start };
+                located[run % LOCATED] = locate(start + LOCATED * RUN);
+                self.prefetch_run(blocks, start + AHEAD * RUN);
+                let Some(node) = self.table.read(&here, &blocks[start..]) else { return start };
+                matches.visit(Visit::new(start, node));
+                let (same, length) = (usize::from(node.same), usize::from(node.length));
+                if same < RUN {
+                    if same == length {
+                        // What follows a run that has room is in the run itself.
+                        return start + RUN;
+                    }
+                    start += same;
+                    break;
+                }
+                if run + 1 == STEADY && blocks.len() > start + (1 + FAN) * RUN {
+                    start = self.gallop(blocks, start, matches);
+                    break;
+                }
             }
         }
     }
@@ -151,7 +153,7 @@ impl PrefixTree {
                 if let Some(node) = found {
                     good = at;
                     same = usize::from(node.same);
-                    matches.visit(Visit { start: at as u32, node });
+                    matches.visit(Visit::new(at, node));
                     break;
                 }
                 bad = at;
@@ -167,6 +169,10 @@ impl PrefixTree {
     /// there is no node in the middle; `gap.hole` comes closer until the run before the odd stretch
     /// is found, and what follows that run is searched in its turn.
     fn list_between(&self, blocks: &[u64], visit: Visit, gap: Gap, matches: &mut Matches) {
+        if matches.is_full() {
+            matches.complete = false;
+            return;
+        }
         let start = visit.start as usize;
         let distance = gap.hole.map_or(0, |hole| hole.saturating_sub(start));
         if distance >= 2 * RUN && gap.depth < MAX_DEPTH {
@@ -188,66 +194,99 @@ impl PrefixTree {
                 self.list_between(blocks, found, rest, matches);
             }
         }
-        let mut found = Unlisted::new();
-        self.unlisted(blocks, &visit, matches, &mut found);
-        for &record in found.as_slice() {
-            let blocks = record.length().min(usize::from(visit.node.same));
-            matches.list(record.slot(), visit.start + blocks as u32);
-        }
+        self.list(blocks, &visit, matches);
     }
 
+    /// Whether a node has resident holders that are not listed yet.
     fn has_unlisted(&self, blocks: &[u64], visit: &Visit, matches: &mut Matches) -> bool {
-        let mut found = Unlisted::new();
-        self.unlisted(blocks, visit, matches, &mut found);
-        found.count > 0
+        let has = |node: &Found, matches: &Matches| {
+            let found = self.records(node, matches).1 > 0;
+            let meta = self.meta(node);
+            self.table.is_unchanged(node).then_some((found, meta))
+        };
+        let mut node = visit.node;
+        let mut known = has(&node, matches);
+        if known.is_none() {
+            let Some(again) = self.probe_at(blocks, visit.start as usize) else { return false };
+            node = again.node;
+            known = has(&node, matches);
+        }
+        let Some((found, meta)) = known else { return false };
+        if found || !meta.is_wide() {
+            return found;
+        }
+        let mut found = false;
+        let block = blocks[visit.start as usize];
+        self.for_each_extra(&node, meta, block, matches, |extra, matches| {
+            found |= self.records(extra, matches).1 > 0 && self.table.is_unchanged(extra);
+        });
+        found
     }
 
-    /// Collects the resident holders of a node that are not listed yet.
-    #[inline]
-    fn unlisted(&self, blocks: &[u64], visit: &Visit, matches: &mut Matches, found: &mut Unlisted) {
+    /// Lists the resident holders of a node that are not listed yet.
+    fn list(&self, blocks: &[u64], visit: &Visit, matches: &mut Matches) {
+        let mut meta = self.meta(&visit.node);
         let mut node = visit.node;
-        self.collect(&node, RECORDS, matches, found);
-        let mut meta = self.meta(&node);
-        if !self.table.is_unchanged(&node) {
+        if !self.list_records(&node, &node, visit.start, matches) {
             // Somebody wrote to the set since the visit: once more, and else do without.
-            found.count = 0;
             let Some(again) = self.probe_at(blocks, visit.start as usize) else { return };
             node = again.node;
-            self.collect(&node, RECORDS, matches, found);
             meta = self.meta(&node);
-            if !self.table.is_unchanged(&node) {
-                found.count = 0;
+            if !self.list_records(&node, &node, visit.start, matches) {
                 return;
             }
         }
         if meta.is_wide() {
-            self.collect_extra(&node, meta, blocks[visit.start as usize], matches, found);
+            let block = blocks[visit.start as usize];
+            self.for_each_extra(&node, meta, block, matches, |extra, matches| {
+                self.list_records(extra, &node, visit.start, matches);
+            });
         }
     }
 
-    /// Collects resident, unlisted holders from the words of one node. The caller checks that
-    /// the node is unchanged and takes back what was collected where it is not.
+    /// Lists the resident holders among the records of `place`: the node itself or one of its extra
+    /// nodes. `false` where the place is no longer what it was; nothing is listed then.
     #[inline]
-    pub(super) fn collect(
+    pub(super) fn list_records(
         &self,
+        place: &Found,
         node: &Found,
-        first: usize,
-        matches: &Matches,
-        found: &mut Unlisted,
-    ) {
-        let words = self.table.words(node);
-        for word in &words[first..] {
-            let record = Record(word.load(Ordering::Relaxed));
-            if !record.exists() {
-                if first == RECORDS {
-                    return;
-                }
-                continue;
-            }
-            if !matches.is_listed(record.slot()) && self.slots.is_resident(record) {
-                found.push(record);
-            }
+        start: u32,
+        matches: &mut Matches,
+    ) -> bool {
+        let (records, count) = self.records(place, matches);
+        if !self.table.is_unchanged(place) {
+            return false;
         }
+        for record in &records[..count] {
+            let blocks = record.length().min(usize::from(node.same));
+            matches.list(record.slot(), start + blocks as u32);
+        }
+        true
+    }
+
+    /// The resident holders among a node's own records or an extra node's that are not listed yet.
+    /// The caller checks that the node is unchanged.
+    #[inline]
+    fn records(&self, place: &Found, matches: &Matches) -> ([Record; wide::PER_GROUP], usize) {
+        let [first, second] = self.table.lines(place);
+        let mut found = ([Record(0); wide::PER_GROUP], 0);
+        let mut take = |word: &AtomicU64| {
+            let record = Record(word.load(Ordering::Relaxed));
+            let exists = record.exists();
+            if exists && !matches.is_listed(record.slot()) && self.slots.is_resident(record) {
+                found.0[found.1] = record;
+                found.1 += 1;
+            }
+            exists
+        };
+        if place.is_extra {
+            first[1..].iter().chain(second).for_each(|word| _ = take(word));
+        } else {
+            // Records of a run are filled from the front.
+            let _ = second[RECORDS - META..].iter().all(take);
+        }
+        found
     }
 
     #[inline]
@@ -261,7 +300,7 @@ impl PrefixTree {
         if matches.complete || matches.is_listed(slot) {
             return matches.leading(slot);
         }
-        for visit in matches.visits().iter().rev() {
+        for visit in matches.visits().iter().rev().filter(|visit| !visit.is_listed) {
             let Some(visit) = self.probe_at(blocks, visit.start as usize) else { continue };
             let block = blocks[visit.start as usize];
             let record = self.record_of(&visit.node, block, slot);
@@ -290,8 +329,8 @@ impl PrefixTree {
     /// The word and content of the slot's record among a node's own.
     #[inline]
     pub(super) fn inline_record(&self, node: &Found, slot: u16) -> Option<(usize, Record)> {
-        let words = self.table.words(node);
-        for (word, value) in words.iter().enumerate().skip(RECORDS) {
+        let [_, records] = self.table.lines(node);
+        for (word, value) in (META..).zip(records).skip(RECORDS - META) {
             let record = Record(value.load(Ordering::Relaxed));
             if !record.exists() {
                 return None;

@@ -35,7 +35,15 @@ pub struct Matches {
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Visit {
     pub(super) start: u32,
+    /// Whether everybody who holds its blocks is listed.
+    pub(super) is_listed: bool,
     pub(super) node: super::table::Found,
+}
+
+impl Visit {
+    pub(super) fn new(start: usize, node: super::table::Found) -> Visit {
+        Visit { start: start as u32, is_listed: false, node }
+    }
 }
 
 impl Matches {
@@ -84,6 +92,11 @@ impl Matches {
         self.complete = true;
         self.matched = 0;
         self.visited = 0;
+    }
+
+    /// Whether there is no room for another holder.
+    pub(super) fn is_full(&self) -> bool {
+        self.count == MAX_HOLDERS
     }
 
     #[inline]

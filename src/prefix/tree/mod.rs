@@ -131,6 +131,8 @@ pub struct PrefixTree {
     counters: Counters,
     /// Steps of table turnover; advanced by chance, in proportion to the nodes inserted.
     epoch: AtomicU64,
+    /// By how many steps an inserted node moves the time on, and the chance of one more, times 2^32.
+    steps_per_node: (u64, u64),
     budget: usize,
 }
 
@@ -151,8 +153,12 @@ impl PrefixTree {
             let most = fixed + i32::MAX as usize * Table::SET_BYTES;
             return Err(TreeError::BudgetTooLarge { most });
         }
+        let table = Table::new(sets).ok_or(TreeError::OutOfMemory { bytes: budget_bytes })?;
+        let capacity = table.capacity() as u64;
+        let rest = ((STEPS_PER_TURNOVER % capacity) << 32) / capacity;
         Ok(PrefixTree {
-            table: Table::new(sets).ok_or(TreeError::OutOfMemory { bytes: budget_bytes })?,
+            table,
+            steps_per_node: (STEPS_PER_TURNOVER / capacity, rest),
             slots: Slots::new(max_workers),
             counters: Counters::new(),
             epoch: AtomicU64::new(0),
@@ -223,11 +229,10 @@ impl PrefixTree {
     /// Moves the table's time on by one inserted node. Chance, taken from the node's own hash
     /// and the time, stands in for a counter that all threads would write.
     fn age_table(&self, block: u64) {
-        let capacity = self.table.capacity() as u64;
-        let mut steps = STEPS_PER_TURNOVER / capacity;
+        let (mut steps, chance) = self.steps_per_node;
         let time = self.epoch.load(Ordering::Relaxed);
         let draw = (block ^ time).wrapping_mul(0xd6e8_feb8_6659_fd93) >> 32;
-        if draw < ((STEPS_PER_TURNOVER % capacity) << 32) / capacity {
+        if draw < chance {
             steps += 1;
         }
         if steps > 0 {

@@ -1,6 +1,6 @@
 //! After the decision: the prompt's blocks are now on their way to one worker.
 
-use super::find::AHEAD;
+use super::find::{AHEAD, LOCATED};
 use super::matches::Matches;
 use super::record::Record;
 use super::slots::Registration;
@@ -101,12 +101,11 @@ impl PrefixTree {
         self.record_of(&visit.node, blocks[visit.start as usize], slot)
     }
 
+    /// The first runs are on their way since the lookup: see [`find`](PrefixTree::find).
     fn walk(&self, walk: &mut Walk<'_>, mut start: usize) {
-        for run in 1..AHEAD {
-            self.prefetch_run(walk.blocks, start + run * RUN);
-        }
         while start < walk.blocks.len() {
             self.prefetch_run(walk.blocks, start + AHEAD * RUN);
+            self.prefetch_place(walk.blocks, start + LOCATED * RUN);
             let path = &walk.blocks[start..];
             let home = self.run_home(path[0]);
             start += match self.table.probe(&home, path) {
@@ -200,7 +199,9 @@ impl PrefixTree {
         let new = Record::new(walk.slot, length, walk.stamp);
         let Some(guard) = self.table.lock_found(node) else {
             walk.tally.skipped += 1;
-            return length.min(usize::from(node.same));
+            // What follows a run that has room must be in the run, so the rest waits for another time.
+            let whole = length <= usize::from(node.same);
+            return if whole { length } else { path.len() };
         };
         let way = usize::from(node.way);
         let meta_word = self.table.word(node.set, way, META);

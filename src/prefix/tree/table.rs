@@ -108,6 +108,8 @@ pub(super) struct Found {
     /// Blocks that the run has.
     pub(super) length: u8,
     pub(super) mark: u16,
+    /// Whether it is an extra node: holders of a run elsewhere.
+    pub(super) is_extra: bool,
     pub(super) version: u64,
 }
 
@@ -151,10 +153,23 @@ impl Table {
         Home { sets: [first, second], tag, key }
     }
 
-    /// Fetches the header of the key's first choice.
+    /// Fetches the headers of the key's sets.
     #[inline]
     pub(super) fn prefetch(&self, home: &Home) {
         prefetch(self.header(home.sets[0]));
+        prefetch(self.header(home.sets[1]));
+    }
+
+    /// Fetches the lines of the key's node or, as it looks now, those that an
+    /// [`insert`](Self::insert) would write to.
+    #[inline]
+    pub(super) fn prefetch_place(&self, home: &Home, now: u16) {
+        if !self.locate(*home).is_absent() {
+            return;
+        }
+        let Place { set, way, .. } = self.place(home, now);
+        prefetch(self.line(set, way, 0));
+        prefetch(self.line(set, way, 1));
     }
 
     /// Looks at headers only and fetches the lines that [`read`](Self::read) will want.
@@ -237,6 +252,7 @@ impl Table {
                 same: same as u8,
                 length: length as u8,
                 mark: self.mark(set, way),
+                is_extra: home.tag & 1 == 1,
                 version,
             });
         }
@@ -327,7 +343,13 @@ impl Table {
         now: u16,
         node: impl FnOnce(u32) -> [u64; NODE_WORDS],
     ) -> Option<Inserted> {
-        let (set, way, version, evicted) = self.choose(home, now)?;
+        let versions = home.sets.map(|set| self.version(set).load(Ordering::Acquire));
+        let Place { set, way, spills, evicts } = self.place(home, now);
+        let mut version = versions[usize::from(set != home.sets[0])];
+        if spills {
+            let spilled = self.mark_spilled(home.sets[0], versions[0])?;
+            version = if set == home.sets[0] { spilled } else { version };
+        }
         let guard = self.lock(set, version)?;
         // A nonce that no earlier node in this set had.
         let words = node((version / VERSION_STEP) as u32);
@@ -337,36 +359,30 @@ impl Table {
         self.set_lane(set, way, home.tag);
         self.set_lane(set, WAYS + way, lane);
         drop(guard);
-        Some(Inserted { evicted })
+        Some(Inserted { evicted: evicts })
     }
 
-    fn choose(&self, home: &Home, now: u16) -> Option<(u32, usize, u64, bool)> {
+    /// Where a new node of this key belongs.
+    #[inline]
+    fn place(&self, home: &Home, now: u16) -> Place {
         let [first, second] = home.sets;
-        let first_version = self.version(first).load(Ordering::Acquire);
         let free = self.tagged(first, 0);
         if WAYS - (free.count_ones() as usize) < FIRST_CHOICE_LOAD {
-            return Some((first, way_of(free), first_version, false))
-                .filter(|_| first_version & LOCKED == 0);
-        }
-        let first_version = self.mark_spilled(first, first_version)?;
-        let second_version = self.version(second).load(Ordering::Acquire);
-        if second_version & LOCKED != 0 {
-            return None;
+            return Place { set: first, way: way_of(free), spills: false, evicts: false };
         }
         let other_free = self.tagged(second, 0);
-        if other_free.count_ones() >= free.count_ones().max(1) {
-            return Some((second, way_of(other_free), second_version, false));
-        }
+        let (set, free) = if other_free.count_ones() >= free.count_ones().max(1) {
+            (second, other_free)
+        } else {
+            (first, free)
+        };
         if free != 0 {
-            return Some((first, way_of(free), first_version, false));
+            return Place { set, way: way_of(free), spills: true, evicts: false };
         }
         let (way, age) = self.oldest(first, now);
         let (other_way, other_age) = self.oldest(second, now);
-        if age >= other_age {
-            Some((first, way, first_version, true))
-        } else {
-            Some((second, other_way, second_version, true))
-        }
+        let (set, way) = if age >= other_age { (first, way) } else { (second, other_way) };
+        Place { set, way, spills: true, evicts: true }
     }
 
     /// Notes that keys whose first choice is this set may lie in their second.
@@ -381,15 +397,15 @@ impl Table {
         Some(version)
     }
 
+    /// The way used longest ago and its age.
     fn oldest(&self, set: u32, now: u16) -> (usize, u16) {
-        let mut oldest = (0, 0);
-        for way in 0..WAYS {
-            let age = now.wrapping_sub(self.mark(set, way));
-            if age >= oldest.1 {
-                oldest = (way, age);
-            }
+        let mut oldest = 0;
+        for lane in WAYS..2 * WAYS {
+            let age = now.wrapping_sub(self.lane(set, lane));
+            // One comparison per way: the age above the way, which decides among equals.
+            oldest = oldest.max(u32::from(age) << 16 | (lane - WAYS) as u32);
         }
-        oldest
+        ((oldest & 0xffff) as usize, (oldest >> 16) as u16)
     }
 
     #[inline]
@@ -407,12 +423,11 @@ impl Table {
         &self.lines[set as usize * SET_LINES + 1 + NODE_LINES * way + line]
     }
 
-    /// All words of a node.
+    /// Both lines of a node.
     #[inline]
-    pub(super) fn words(&self, node: &Found) -> [&AtomicU64; NODE_WORDS] {
+    pub(super) fn lines(&self, node: &Found) -> [&[AtomicU64; WORDS]; NODE_LINES] {
         let way = usize::from(node.way);
-        let lines = [self.line(node.set, way, 0), self.line(node.set, way, 1)];
-        std::array::from_fn(|word| &lines[word / WORDS].0[word % WORDS])
+        [&self.line(node.set, way, 0).0, &self.line(node.set, way, 1).0]
     }
 
     #[inline]
@@ -434,6 +449,15 @@ fn agreeing(hashes: &Line, path: &[u64]) -> usize {
         equal |= u32::from(hash.load(Ordering::Relaxed) == *block) << index;
     }
     equal.trailing_ones() as usize
+}
+
+/// Where a new node goes.
+struct Place {
+    set: u32,
+    way: usize,
+    /// Whether keys whose first choice is the first set may lie in their second from then on.
+    spills: bool,
+    evicts: bool,
 }
 
 /// What an insert did.

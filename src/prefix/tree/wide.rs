@@ -1,7 +1,6 @@
 //! Extra nodes: the holders that a run has no room for, fifteen slots to a node.
 
 use super::PrefixTree;
-use super::find::Unlisted;
 use super::matches::Matches;
 use super::record::Record;
 use super::stats::Tally;
@@ -22,16 +21,16 @@ impl PrefixTree {
         self.table.home(key ^ (key >> 31), Kind::Extra)
     }
 
-    /// Collects resident, unlisted holders from a run's extra nodes: of all groups or, where
-    /// there are many, of some that differ from block to block.
+    /// Shows `see` a run's extra nodes: of all groups or, where there are many, of some that differ
+    /// from block to block; what is listed is not complete then.
     #[inline(never)]
-    pub(super) fn collect_extra(
+    pub(super) fn for_each_extra(
         &self,
         node: &Found,
         meta: Meta,
         block: u64,
         matches: &mut Matches,
-        found: &mut Unlisted,
+        mut see: impl FnMut(&Found, &mut Matches),
     ) {
         let groups = self.slots.used().div_ceil(PER_GROUP);
         let first = if groups <= MAX_GROUPS_READ {
@@ -49,13 +48,10 @@ impl PrefixTree {
                 *place = Some(home);
             }
         }
-        for home in located.into_iter().flatten() {
-            if let Some(extra) = self.table.read(&self.table.locate(home), &[]) {
-                let before = found.count;
-                self.collect(&extra, 1, matches, found);
-                if !self.table.is_unchanged(&extra) {
-                    found.count = before;
-                }
+        let located = located.map(|home| home.map(|home| self.table.locate(home)));
+        for located in located.into_iter().flatten() {
+            if let Some(extra) = self.table.read(&located, &[]) {
+                see(&extra, matches);
             }
         }
     }

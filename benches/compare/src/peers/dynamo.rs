@@ -11,9 +11,8 @@ use dynamo_kv_router::protocols::{
 use dynamo_kv_router::{ConcurrentRadixTreeCompressed, RadixTree};
 
 use super::kv_index::Workers;
-use crate::support::cache_aware::speed::{Contestant, Pass};
+use crate::support::cache_aware::speed::{Contestant, Pass, Workloads};
 use crate::support::fleet::per_tokens;
-use crate::support::workloads::Workload;
 
 pub const CONTESTANTS: [Contestant; 3] = [
     Contestant { name: "Dynamo RadixTree", pass: radix_tree::<BLOCK>, tokens: true },
@@ -62,10 +61,9 @@ fn stored(locals: &[LocalBlockHash], held: usize, worker: u64) -> Option<RouterE
     Some(RouterEvent::new(worker, KvCacheEvent { event_id: 0, data, dp_rank: 0 }))
 }
 
-fn radix_tree<const TOKENS: u32>(workload: &mut Workload) -> Pass {
+fn radix_tree<const TOKENS: u32>(workloads: &mut Workloads) -> Pass {
     let mut workers = Workers::new();
-    let make = || Mutex::new(RadixTree::new());
-    Pass::of(workload, make, |tree, workload| {
+    Pass::of(workloads, Mutex::new(RadixTree::new()), |tree, workload| {
         let tree = &*tree;
         per_tokens(workload, |prompt| {
             let locals = hashes(prompt, TOKENS);
@@ -81,10 +79,10 @@ fn radix_tree<const TOKENS: u32>(workload: &mut Workload) -> Pass {
 
 /// Only what the caller waits for; a thread of the index does the rest in the meantime, so this takes
 /// a second processor, and a holder may be a little out of date.
-fn compressed(workload: &mut Workload) -> Pass {
+fn compressed(workloads: &mut Workloads) -> Pass {
     let mut workers = Workers::new();
-    let make = || ThreadPoolIndexer::new(ConcurrentRadixTreeCompressed::new(), 1, BLOCK);
-    let pass = Pass::of(workload, make, |index, workload| {
+    let index = ThreadPoolIndexer::new(ConcurrentRadixTreeCompressed::new(), 1, BLOCK);
+    let pass = Pass::of(workloads, index, |index, workload| {
         per_tokens(workload, |prompt| {
             let locals = hashes(prompt, BLOCK);
             let scores = index.backend().find_matches(&locals, false);

@@ -5,9 +5,8 @@ use kv_index::{
     compute_request_content_hashes, request_prefix_hashes,
 };
 
-use crate::support::cache_aware::speed::{Contestant, Pass, WORKERS};
+use crate::support::cache_aware::speed::{Contestant, Pass, WORKERS, Workloads};
 use crate::support::fleet::{per_text, per_tokens};
-use crate::support::workloads::Workload;
 
 pub const CONTESTANTS: [Contestant; 6] = [
     Contestant { name: "kv-index Tree", pass: tree, tokens: false },
@@ -58,9 +57,9 @@ fn text(prompt: &[u8]) -> &str {
     unsafe { std::str::from_utf8_unchecked(prompt) }
 }
 
-fn tree(workload: &mut Workload) -> Pass {
+fn tree(workloads: &mut Workloads) -> Pass {
     let mut workers = Workers::new();
-    Pass::of(workload, Tree::new, |tree, workload| {
+    Pass::of(workloads, Tree::new(), |tree, workload| {
         per_text(workload, |prompt| {
             let prompt = text(prompt);
             let found = tree.match_prefix_with_counts(prompt);
@@ -71,9 +70,9 @@ fn tree(workload: &mut Workload) -> Pass {
     })
 }
 
-fn tree_in_one(workload: &mut Workload) -> Pass {
+fn tree_in_one(workloads: &mut Workloads) -> Pass {
     let mut workers = Workers::new();
-    Pass::of(workload, Tree::new, |tree, workload| {
+    Pass::of(workloads, Tree::new(), |tree, workload| {
         per_text(workload, |prompt| {
             let next = workers.next();
             let names = &workers.names;
@@ -91,9 +90,9 @@ fn name<'a>(names: &'a [String], holder: &str) -> Option<&'a str> {
     names.iter().map(String::as_str).find(|name| *name == holder)
 }
 
-fn token_tree(workload: &mut Workload) -> Pass {
+fn token_tree(workloads: &mut Workloads) -> Pass {
     let mut workers = Workers::new();
-    Pass::of(workload, TokenTree::new, |tree, workload| {
+    Pass::of(workloads, TokenTree::new(), |tree, workload| {
         per_tokens(workload, |prompt| {
             let found = tree.match_prefix_with_counts(prompt);
             let matched = found.matched_token_count;
@@ -103,9 +102,9 @@ fn token_tree(workload: &mut Workload) -> Pass {
     })
 }
 
-fn token_tree_in_one(workload: &mut Workload) -> Pass {
+fn token_tree_in_one(workloads: &mut Workloads) -> Pass {
     let mut workers = Workers::new();
-    Pass::of(workload, TokenTree::new, |tree, workload| {
+    Pass::of(workloads, TokenTree::new(), |tree, workload| {
         per_tokens(workload, |prompt| {
             let next = workers.next();
             let names = &workers.names;
@@ -158,8 +157,8 @@ impl Chains {
     }
 }
 
-fn chain_index<const TOKENS: usize>(workload: &mut Workload) -> Pass {
-    Pass::of(workload, Chains::new, |chains, workload| {
+fn chain_index<const TOKENS: usize>(workloads: &mut Workloads) -> Pass {
+    Pass::of(workloads, Chains::new(), |chains, workload| {
         per_tokens(workload, |prompt| chains.serve::<TOKENS>(prompt))
     })
 }
