@@ -54,6 +54,13 @@ struct Arguments {
     /// Gateways that share nothing.
     #[arg(long, value_delimiter = ',', default_value = "1")]
     replicas: Vec<usize>,
+    /// Makes every answer so many times as long: above 1, workers are bound by KV space and by decode
+    /// sooner than by prefill.
+    #[arg(long, default_value_t = 1.0)]
+    outputs: f64,
+    /// Contestants besides: the least-work rule with other knobs, as NAME={"KNOB": VALUE, ...}.
+    #[arg(long = "variant", value_parser = Policy::variant)]
+    variants: Vec<Policy>,
     /// How requests come.
     #[arg(long, value_enum, default_value = "trace")]
     arrivals: Process,
@@ -109,6 +116,10 @@ fn run(arguments: &Arguments) -> Result<bool> {
     if traces.is_empty() {
         traces.push(trace::synthetic::trace(arguments.requests, 1));
     }
+    if arguments.outputs != 1.0 {
+        ensure!(arguments.outputs > 0.0, "--outputs must be above 0");
+        traces.iter_mut().for_each(|trace| trace.stretch_outputs(arguments.outputs));
+    }
     let materials = traces.into_iter().map(Material::new).collect::<Result<Vec<_>>>()?;
     if arguments.gates {
         return gates::run(&materials, threads);
@@ -162,12 +173,13 @@ fn write(path: &Path, text: &str) -> Result<()> {
 
 fn describe(trace: &Trace) -> String {
     format!(
-        "{}: {} requests, {:.1} M prompt tokens, {} distinct blocks of {} tokens",
+        "{}: {} requests, {:.1} M prompt tokens, {} distinct blocks of {} tokens, answers of {:.0} tokens",
         trace.name,
         trace.requests.len(),
         trace.input_tokens() as f64 / 1e6,
         trace.distinct_input,
-        trace.block
+        trace.block,
+        trace.output_tokens() as f64 / trace.requests.len().max(1) as f64,
     )
 }
 
@@ -179,10 +191,11 @@ impl Arguments {
         ensure!(self.loads.iter().all(positive), "--loads must be above 0");
         ensure!(self.caches.iter().all(positive), "--caches must be above 0");
         ensure!(self.replicas.iter().all(|&replicas| replicas > 0), "--replicas must be above 0");
-        let policies = match self.policies.is_empty() {
+        let mut policies: Vec<Policy> = match self.policies.is_empty() {
             true => Policy::ALL.to_vec(),
             false => self.policies.iter().map(|name| Policy::parse(name)).collect::<Result<_>>()?,
         };
+        policies.extend(&self.variants);
         let base = Scenario {
             workers: self.workers,
             process: self.arrivals,

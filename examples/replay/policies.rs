@@ -1,6 +1,6 @@
 //! What can be compared: the library's policies and the baselines, by name.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use pointsman::{LeastWorkConfig, PolicyConfig, PowerOfTwoConfig, ThresholdConfig};
 
 use crate::baseline::Baseline;
@@ -37,6 +37,15 @@ pub(crate) enum Policy {
     Greedy,
     /// Baseline: the least-work rule as written, exact state.
     AsWritten,
+    /// The library's least-work rule with other knobs.
+    Variant(&'static Variant),
+}
+
+/// A named set of knobs. Lives as long as the program: there are as many as the command line names.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Variant {
+    name: String,
+    knobs: String,
 }
 
 /// What a run is about: what a router of any kind is made from.
@@ -74,7 +83,16 @@ impl Policy {
             Policy::LlmD => "llm-d",
             Policy::Greedy => "greedy",
             Policy::AsWritten => "as-written",
+            Policy::Variant(variant) => &variant.name,
         }
+    }
+
+    /// The least-work rule with other knobs, from NAME={"KNOB": VALUE, ...}.
+    pub(crate) fn variant(text: &str) -> Result<Policy> {
+        let (name, knobs) = text.split_once('=').context("a variant is NAME={KNOBS}")?;
+        least_work(knobs, 1)?;
+        let variant = Variant { name: name.to_owned(), knobs: knobs.to_owned() };
+        Ok(Policy::Variant(Box::leak(Box::new(variant))))
     }
 
     /// The policy of that name.
@@ -95,19 +113,16 @@ impl Policy {
     }
 
     /// The library's configuration, if the policy is the library's.
-    fn config(self, replicas: usize) -> Option<PolicyConfig> {
-        match self {
-            Policy::LeastWork => {
-                let mut config = LeastWorkConfig::default();
-                config.replicas = replicas as u32;
-                Some(PolicyConfig::least_work(config))
-            }
-            Policy::Threshold => Some(PolicyConfig::threshold(ThresholdConfig::default())),
-            Policy::PowerOfTwo => Some(PolicyConfig::PowerOfTwo(PowerOfTwoConfig::default())),
-            Policy::RoundRobin => Some(PolicyConfig::RoundRobin),
-            Policy::Random => Some(PolicyConfig::Random),
-            _ => None,
-        }
+    fn config(self, replicas: usize) -> Result<Option<PolicyConfig>> {
+        Ok(Some(match self {
+            Policy::LeastWork => least_work("{}", replicas)?,
+            Policy::Variant(variant) => least_work(&variant.knobs, replicas)?,
+            Policy::Threshold => PolicyConfig::threshold(ThresholdConfig::default()),
+            Policy::PowerOfTwo => PolicyConfig::PowerOfTwo(PowerOfTwoConfig::default()),
+            Policy::RoundRobin => PolicyConfig::RoundRobin,
+            Policy::Random => PolicyConfig::Random,
+            _ => return Ok(None),
+        }))
     }
 
     /// A fresh router.
@@ -118,7 +133,7 @@ impl Policy {
         seed: u64,
     ) -> Result<Box<dyn Gateway + 'a>> {
         let Setting { trace, prompts, replicas } = *setting;
-        if let Some(config) = self.config(replicas) {
+        if let Some(config) = self.config(replicas)? {
             let config = library::config(config, replicas, seed);
             return Ok(Box::new(Library::new(trace, prompts, fleet, config)?));
         }
@@ -131,6 +146,13 @@ impl Policy {
             _ => shell(trace, fleet, seed, Threshold::new(workers, trace.ids)),
         })
     }
+}
+
+/// The rule with these knobs, a JSON object, for so many routers.
+fn least_work(knobs: &str, replicas: usize) -> Result<PolicyConfig> {
+    let mut config: LeastWorkConfig = serde_json::from_str(knobs)?;
+    config.replicas = replicas as u32;
+    Ok(PolicyConfig::least_work(config))
 }
 
 fn shell<'a, B: Baseline + 'a>(

@@ -107,6 +107,7 @@ impl Adapter {
             cached_known: false,
             work_tokens: open.work_tokens,
             matched_tokens: open.matched_tokens,
+            resident_tokens: u32::try_from(open.resident_tokens).unwrap_or(u32::MAX),
         });
     }
 

@@ -302,6 +302,9 @@ pub struct Completion {
     pub work_tokens: u32,
     /// The decision's `matched_tokens`.
     pub matched_tokens: u32,
+    /// KV tokens that the request was expected to hold at its end: its prompt's and its answer's, as
+    /// the request's view gave them.
+    pub resident_tokens: u32,
 }
 
 /// Token counts that a worker reported; unknown by default.

@@ -126,7 +126,9 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// Tokens that the answer is expected to have: counts as load of the decode worker.
+    /// Tokens that the answer is expected to have: they count as load of the decode worker, and as KV
+    /// space of a worker whose capacity is known. Where a request does not say, the mean of the
+    /// answers that usage reported takes its place, 256 before the first.
     pub fn expected_output_tokens(mut self, tokens: u32) -> Self {
         self.expected_output_tokens = Some(tokens);
         self

@@ -76,6 +76,8 @@ pub(crate) struct Core {
     pub(super) fallback: RandomPolicy,
     /// Bytes of prompt text per token, as an `f32`; learned from reported usage.
     pub(super) bytes_per_token: AtomicU32,
+    /// Length of an answer in tokens, as an `f32`; learned from reported usage.
+    pub(super) answer_tokens: AtomicU32,
     /// When the next housekeeping is due.
     pub(super) wake_at: AtomicU64,
     /// The ticket word whose deadlines are looked at next.
@@ -183,6 +185,7 @@ impl Core {
             random: Random::new(config.seed),
             fallback: RandomPolicy::new(config.seed),
             bytes_per_token: AtomicU32::new(4f32.to_bits()),
+            answer_tokens: AtomicU32::new((DEFAULT_OUTPUT_TOKENS as f32).to_bits()),
             wake_at: AtomicU64::new(0),
             sweep_word: AtomicU64::new(0),
             sweep_at: AtomicU64::new(0),
@@ -222,6 +225,12 @@ impl Core {
 
     pub(super) fn bytes_per_token(&self) -> f32 {
         f32::from_bits(self.bytes_per_token.load(Relaxed))
+    }
+
+    /// The length that an answer is expected to have where the request does not say.
+    #[inline]
+    pub(super) fn answer_tokens(&self) -> u32 {
+        f32::from_bits(self.answer_tokens.load(Relaxed)) as u32
     }
 
     pub(super) fn add_worker(&self, spec: WorkerSpec, now: u64) -> Result<WorkerId, PoolError> {

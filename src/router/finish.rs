@@ -13,6 +13,9 @@ use crate::worker::{
 
 /// Share of a new sample in the estimate of bytes per token.
 const BYTES_PER_TOKEN_STEP: f32 = 0.02;
+/// Share of a new sample in the estimate of an answer's length, and the most that it is taken for.
+const ANSWER_STEP: f32 = 0.01;
+const ANSWER_TOKENS: f32 = 1e6;
 /// What a text's bytes per token may be taken for.
 const BYTES_PER_TOKEN: std::ops::RangeInclusive<f32> = 0.5..=16.0;
 
@@ -87,7 +90,7 @@ impl Core {
         } else {
             self.complete_shared(&closed, &ending, now);
         }
-        if ending.usage.cached_tokens.is_some() || ending.usage.prompt_tokens.is_some() {
+        if ending.usage != Usage::default() {
             self.learn_usage(&closed, &ending.usage);
         }
         Ok(())
@@ -126,10 +129,11 @@ impl Core {
             cached_known: charge.cached_known,
             work_tokens: charge.work_tokens,
             matched_tokens: charge.matched_tokens,
+            resident_tokens: charge.resident_tokens,
         });
     }
 
-    /// Cache predictions, length of a token.
+    /// Cache predictions, length of a token, length of an answer.
     #[inline(never)]
     fn learn_usage(&self, closed: &Closed<'_>, usage: &Usage) {
         let (charge, parties) = (closed.charge(), closed.parties);
@@ -140,6 +144,9 @@ impl Core {
         }
         if let Some(tokens) = usage.prompt_tokens {
             self.calibrate(charge.prompt_bytes, tokens);
+        }
+        if let Some(tokens) = usage.completion_tokens.filter(|_| parties.notify()) {
+            self.learn_answer(tokens);
         }
     }
 
@@ -188,6 +195,13 @@ impl Core {
         let old = self.bytes_per_token();
         let new = old + BYTES_PER_TOKEN_STEP * (sample - old);
         self.bytes_per_token.store(new.to_bits(), Relaxed);
+    }
+
+    /// Moves the estimate of an answer's length; threads may lose each other's samples.
+    fn learn_answer(&self, tokens: u32) {
+        let old = f32::from_bits(self.answer_tokens.load(Relaxed));
+        let new = old + ANSWER_STEP * ((tokens as f32).min(ANSWER_TOKENS) - old);
+        self.answer_tokens.store(new.to_bits(), Relaxed);
     }
 
     /// Closes the tickets of one word whose deadline has passed.

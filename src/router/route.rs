@@ -3,7 +3,7 @@
 use std::marker::PhantomData;
 use std::sync::Arc;
 
-use super::core::{Core, DEFAULT_OUTPUT_TOKENS, Handle, ROUTING_KEY, View};
+use super::core::{Core, Handle, ROUTING_KEY, View};
 use super::mode::Mode;
 use super::policies::Installed;
 use super::print::{Printed, Size, clamp};
@@ -127,7 +127,7 @@ impl Core {
             request,
             now,
             prompt_tokens: self.estimated_tokens(request),
-            output_tokens: request.expected_output_tokens.unwrap_or(DEFAULT_OUTPUT_TOKENS),
+            output_tokens: request.expected_output_tokens.unwrap_or(self.answer_tokens()),
             routing_key: request.routing_key.map(|key| self.digest(ROUTING_KEY, key)),
             prefix: None,
         };
@@ -179,7 +179,7 @@ impl<'a, M: Mode> Trip<'a, M> {
         let tokens_per_block = self.core.tokens_per_block(header.unit);
         let query =
             PrefixQuery::new(&self.core.tree, &self.view.pool, fingerprint, tokens_per_block);
-        let expected = max_tokens.map(|most| most.min(DEFAULT_OUTPUT_TOKENS));
+        let expected = max_tokens.map(|most| most.min(self.core.answer_tokens()));
         self.decide_and_commit(Size { tokens, bytes, output: expected }, Some(&query))
     }
 
@@ -198,7 +198,7 @@ impl<'a, M: Mode> Trip<'a, M> {
                 .request
                 .expected_output_tokens
                 .or(size.output)
-                .unwrap_or(DEFAULT_OUTPUT_TOKENS),
+                .unwrap_or_else(|| self.core.answer_tokens()),
             routing_key: key.map(|key| self.core.digest(ROUTING_KEY, key)),
             prefix,
         };

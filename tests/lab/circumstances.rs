@@ -121,3 +121,16 @@ fn fingerprints_route_as_their_tokens_do() {
         }
     }
 }
+
+#[test]
+fn a_variant_names_known_knobs() {
+    let variant = Policy::variant(r#"calm={"max_kappa": 1}"#).unwrap();
+    assert_eq!(variant.name(), "calm");
+    for wrong in ["calm", r#"calm={"no_such_knob": 1}"#, "calm={"] {
+        assert!(Policy::variant(wrong).is_err(), "{wrong}");
+    }
+    let material = material();
+    let scenario = Scenario::default();
+    let oracle = scenario.oracle(&material.trace);
+    assert_eq!(scenario.run(&material, &oracle, variant, 1).unwrap().summary.failed, 0);
+}

@@ -125,3 +125,22 @@ fn bad_bytes_and_missing_files_are_errors() {
     let missing = trace::load(std::path::Path::new("/no/such/trace")).unwrap_err();
     assert!(format!("{missing:#}").starts_with("cannot read /no/such/trace"));
 }
+
+#[test]
+fn longer_answers_complete_more_blocks_of_their_own() {
+    let text = format!(
+        "{HEADER}\n{}\n{}\n",
+        r#"{"t":0.5,"in":40,"out":20,"b":[7,8]}"#, r#"{"t":1.5,"in":64,"out":1,"b":[7,8,9,10]}"#
+    );
+    let mut trace = parse(&text);
+    let ids = trace.ids;
+    trace.stretch_outputs(4.0);
+    assert_eq!(trace.output_tokens(), 84);
+    assert_eq!(trace.input_blocks(1)[..2], *trace.input_blocks(0));
+    // 40 + 80 tokens fill seven blocks, three of which the trace knew.
+    assert_eq!(trace.all_blocks(0).len(), 7);
+    assert_eq!(trace.ids, ids + 4);
+    trace.stretch_outputs(0.01);
+    assert_eq!(trace.requests[0].output, 1);
+    assert_eq!(trace.all_blocks(0), trace.input_blocks(0));
+}

@@ -59,6 +59,7 @@ pub(crate) fn of(policy: Policy) -> Look {
         Policy::Dynamo => look(GREEN, Some((8, 3)), Marker::Down, 2),
         Policy::LlmD => look(PURPLE, Some((8, 3)), Marker::Diamond, 2),
         Policy::Greedy => look(ORANGE, Some((4, 3)), Marker::Up, 2),
+        Policy::Variant(_) => look(BLUE, Some((2, 3)), Marker::Cross, 2),
     }
 }
 

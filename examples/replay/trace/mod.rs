@@ -57,9 +57,32 @@ impl Trace {
         &self.pool[self.requests[id].blocks.clone()]
     }
 
+    /// Makes every answer so many times as long, with blocks of its own where it is longer.
+    pub(crate) fn stretch_outputs(&mut self, factor: f64) {
+        let old = std::mem::take(&mut self.pool);
+        for request in &mut self.requests {
+            request.output = ((f64::from(request.output) * factor).round() as u32).max(1);
+            let known = &old[request.blocks.clone()];
+            let total = u64::from(request.input) + u64::from(request.output);
+            let whole = ((total / u64::from(self.block)) as usize).max(request.input_blocks);
+            let start = self.pool.len();
+            self.pool.extend(known.iter().take(whole));
+            for _ in known.len()..whole {
+                self.pool.push(self.ids as u32);
+                self.ids += 1;
+            }
+            request.blocks = start..self.pool.len();
+        }
+    }
+
     /// Tokens of all prompts.
     pub(crate) fn input_tokens(&self) -> u64 {
         self.requests.iter().map(|request| u64::from(request.input)).sum()
+    }
+
+    /// Generated tokens of all requests.
+    pub(crate) fn output_tokens(&self) -> u64 {
+        self.requests.iter().map(|request| u64::from(request.output)).sum()
     }
 }
 

@@ -1,12 +1,14 @@
 //! What the least-work rule knows: a flat row of atomics per slot, and a few numbers for all.
 //!
-//! Queued work and the number of requests it belongs to are exact: every dispatch adds, and exactly
-//! one of first token, completion and cancellation takes away. The rest are estimates, read and
-//! stored without an exchange: threads may lose each other's samples, which slows an estimate down
-//! and nothing else. All orderings are relaxed, as no number here guards another.
+//! Queued work, the number of requests it belongs to and KV room are exact: every dispatch adds, and
+//! exactly one of first token, completion and cancellation takes away (of the room, the end alone).
+//! The rest are estimates, read and stored without an exchange: threads may lose each other's samples,
+//! which slows an estimate down and nothing else. All orderings are relaxed, as no number here guards
+//! another.
 
+use super::row::{F64, Row, room_of};
 use crate::pool::MAX_WORKERS;
-use crate::sync::atomic::{AtomicI64, AtomicU64, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 /// Reliability below this is taken as this when a prediction is scaled back.
 const LEAST_RELIABILITY: f64 = 0.05;
@@ -16,88 +18,41 @@ const RELATIVE_RATES: (f64, f64) = (0.25, 4.0);
 const STALE: u64 = 60_000_000_000;
 /// Nanoseconds beyond which a prefill says more about the clock or the client than about the rate.
 const LONGEST: u64 = 600_000_000_000;
+/// The same for a whole request.
+const LONGEST_REQUEST: u64 = 3_600_000_000_000;
+/// Share of a new sample in the mean times of requests.
+const TIME_STEP: f64 = 0.01;
 
 /// Estimates of one policy.
 #[derive(Debug)]
 pub(super) struct Estimates {
     rows: Box<[Row]>,
+    /// Room of each worker when it is empty.
+    capacities: Box<[AtomicI64]>,
     /// Workers with pending prefill.
     busy: AtomicI64,
     busy_share: F64,
     mean_work: F64,
     work_sum: F64,
     time_sum: F64,
+    /// Mean seconds from dispatch to the first token, and to the end.
+    first_seconds: F64,
+    whole_seconds: F64,
     initial_rate: f64,
-}
-
-#[derive(Debug)]
-#[repr(align(64))]
-struct Row {
-    /// Tokens dispatched and not past their first token.
-    queued: AtomicI64,
-    /// Requests that they belong to.
-    pending: AtomicI64,
-    busy_since: AtomicU64,
-    last_done: AtomicU64,
-    reliability: F64,
-    work_sum: F64,
-    time_sum: F64,
-}
-
-/// An `f64` behind an atomic.
-#[derive(Debug)]
-struct F64(AtomicU64);
-
-impl F64 {
-    fn new(value: f64) -> Self {
-        F64(AtomicU64::new(value.to_bits()))
-    }
-
-    #[inline]
-    fn get(&self) -> f64 {
-        f64::from_bits(self.0.load(Relaxed))
-    }
-
-    #[inline]
-    fn set(&self, value: f64) {
-        self.0.store(value.to_bits(), Relaxed);
-    }
-
-    /// Moves towards a sample; the new value.
-    #[inline]
-    fn approach(&self, sample: f64, step: f64) -> f64 {
-        let old = self.get();
-        let new = old + step * (sample - old);
-        if new != old {
-            self.set(new);
-        }
-        new
-    }
-}
-
-impl Row {
-    fn new() -> Self {
-        Row {
-            queued: AtomicI64::new(0),
-            pending: AtomicI64::new(0),
-            busy_since: AtomicU64::new(0),
-            last_done: AtomicU64::new(0),
-            reliability: F64::new(1.0),
-            work_sum: F64::new(0.0),
-            time_sum: F64::new(0.0),
-        }
-    }
 }
 
 impl Estimates {
     pub(super) fn new(initial_rate: f64) -> Self {
         Estimates {
             rows: (0..MAX_WORKERS).map(|_| Row::new()).collect(),
+            capacities: (0..MAX_WORKERS).map(|_| AtomicI64::new(room_of(None))).collect(),
             busy: AtomicI64::new(0),
             busy_share: F64::new(0.3),
             mean_work: F64::new(1000.0),
             work_sum: F64::new(0.0),
             time_sum: F64::new(0.0),
+            first_seconds: F64::new(0.0),
+            whole_seconds: F64::new(0.0),
             initial_rate,
         }
     }
@@ -229,9 +184,48 @@ impl Estimates {
         (spent > 0 && spent <= LONGEST).then(|| spent as f64 / 1e9)
     }
 
+    /// A request takes KV tokens on the worker, or gives them back where they are negative.
+    #[inline]
+    pub(super) fn occupy(&self, slot: usize, tokens: i64) {
+        self.row(slot).room.fetch_sub(tokens, Relaxed);
+    }
+
+    /// Tokens by which the worker's requests in flight exceed its KV capacity.
+    pub(super) fn overcommitted(&self, slot: usize) -> u64 {
+        self.row(slot).room.load(Relaxed).min(0).unsigned_abs()
+    }
+
+    /// Seconds until the worker has KV room for so many tokens, behind all that were sent there before.
+    /// Nothing waits for more than those to end: what is larger than the worker runs alone.
+    #[inline]
+    pub(super) fn room_wait(&self, slot: usize, tokens: i64) -> f64 {
+        let room = self.row(slot).room.load(Relaxed);
+        if tokens <= room { 0.0 } else { self.excess_wait(slot, tokens, room) }
+    }
+
+    #[inline(never)]
+    fn excess_wait(&self, slot: usize, tokens: i64, room: i64) -> f64 {
+        let capacity = self.capacities[slot % MAX_WORKERS].load(Relaxed);
+        let excess = tokens.min(capacity).saturating_sub(room);
+        let hold = self.whole_seconds.get() - self.first_seconds.get();
+        super::formula::room_wait(excess as f64, capacity as f64, hold)
+    }
+
+    /// A request's first token came.
+    pub(super) fn sample_first(&self, dispatched: u64, now: u64) {
+        sample_time(&self.first_seconds, dispatched, now);
+    }
+
+    /// A request is over.
+    pub(super) fn sample_whole(&self, dispatched: u64, now: u64) {
+        sample_time(&self.whole_seconds, dispatched, now);
+    }
+
     /// A clean row for whoever takes the slot.
-    pub(super) fn reset(&self, slot: usize) {
+    pub(super) fn reset(&self, slot: usize, capacity: Option<u64>) {
         let row = self.row(slot);
+        row.room.store(room_of(capacity), Relaxed);
+        self.capacities[slot % MAX_WORKERS].store(room_of(capacity), Relaxed);
         if row.pending.swap(0, Relaxed) > 0 {
             self.busy.fetch_sub(1, Relaxed);
         }
@@ -243,12 +237,20 @@ impl Estimates {
         row.time_sum.set(0.0);
     }
 
-    /// Forgets what is queued everywhere: only for a forked child.
+    /// Forgets every request in flight: only for a forked child.
     pub(super) fn forget_pending(&self) {
-        for row in &self.rows {
+        for (row, capacity) in self.rows.iter().zip(&self.capacities) {
+            row.room.store(capacity.load(Relaxed), Relaxed);
             row.queued.store(0, Relaxed);
             row.pending.store(0, Relaxed);
         }
         self.busy.store(0, Relaxed);
+    }
+}
+
+fn sample_time(mean: &F64, dispatched: u64, now: u64) {
+    let taken = now.saturating_sub(dispatched);
+    if taken <= LONGEST_REQUEST {
+        mean.approach(taken as f64 / 1e9, TIME_STEP);
     }
 }

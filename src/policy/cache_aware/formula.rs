@@ -41,6 +41,13 @@ pub fn backlog(queued: f64, head_work: f64, head_seconds: f64, rate: f64, head_c
     (queued - done).max(0.0)
 }
 
+/// Seconds until `excess` KV tokens are free on a worker full of requests that hold theirs for
+/// `hold_seconds` on average: it frees its capacity once in that time.
+#[inline]
+pub fn room_wait(excess: f64, capacity: f64, hold_seconds: f64) -> f64 {
+    excess.max(0.0) / capacity.max(1.0) * hold_seconds.max(0.0)
+}
+
 /// The score: work to wait for and to cause; the smallest wins.
 #[inline]
 pub fn score(backlog: f64, work: f64, kappa: f64, mean_work: f64) -> f64 {

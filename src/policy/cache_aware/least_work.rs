@@ -4,6 +4,9 @@
 //! dispatched and not past its first token. What it causes is the part of its prompt that the worker
 //! does not hold. The score joins them (see [`super::formula`]); the smallest wins, ties at random.
 //!
+//! A worker that is full of KV starts nothing, however little prefill it has to do. So where its KV
+//! capacity is known, the score adds the time until the requests in flight leave room for this one.
+//!
 //! **What is simplified.** No queue is kept: the work at the head of a worker's queue is taken as the
 //! mean of what is queued, and its start as the start of the worker's busy period. Estimates shared
 //! by all threads (busy share, mean work, rates, reliability) are plain stores that may lose each
@@ -47,6 +50,10 @@ pub struct LeastWorkConfig {
     pub head_cap: f64,
     /// Share of a new sample in a worker's reliability; 0 ignores reported cached tokens.
     pub reliability_step: f64,
+    /// How much the wait for KV space counts, where a worker's capacity is known: 1 as much as work of
+    /// that length, 0 not at all. Lower it if requests that share much of their prompts run at the
+    /// same time, so that workers fit in more than prompts and answers add up to.
+    pub room_weight: f64,
     /// How workers of unequal speed are told apart.
     pub speed: Speed,
     /// Routers in front of the same workers that share nothing. Above 1, prompts that no worker holds
@@ -92,6 +99,7 @@ impl Default for LeastWorkConfig {
             initial_rate: 8000.0,
             head_cap: 0.95,
             reliability_step: 0.03,
+            room_weight: 2.0,
             speed: Speed::Weight,
             replicas: 1,
             replica_discount: 0.6,
@@ -114,6 +122,7 @@ impl LeastWorkConfig {
         range("least_work.initial_rate", self.initial_rate, 1.0, 1e9)?;
         range("least_work.head_cap", self.head_cap, 0.0, 1.0)?;
         range("least_work.reliability_step", self.reliability_step, 0.0, 1.0)?;
+        range("least_work.room_weight", self.room_weight, 0.0, 100.0)?;
         range("least_work.replicas", self.replicas.into(), 1.0, 65_536.0)?;
         range("least_work.replica_discount", self.replica_discount, 0.0, 1.0)?;
         range("least_work.replica_tokens", self.replica_tokens.into(), 0.0, 1e6)?;
@@ -285,7 +294,11 @@ impl LeastWorkPolicy {
         if speed != 1.0 {
             (backlog, caused) = (backlog / speed, caused / speed);
         }
-        let score = formula::score(backlog, caused, terms.kappa, terms.mean_work);
+        let mut score = formula::score(backlog, caused, terms.kappa, terms.mean_work);
+        let room_wait = self.estimates.room_wait(slot, resident_tokens(request).into());
+        if room_wait > 0.0 {
+            score += self.config.room_weight * room_wait * terms.rate;
+        }
         Scored { candidate, score, work, matched }
     }
 
@@ -311,6 +324,12 @@ impl LeastWorkPolicy {
             self.estimates.sample_reliability(slot, event.matched_tokens, cached, step);
         }
     }
+}
+
+/// KV tokens that the request will hold at its end.
+#[inline]
+fn resident_tokens(request: &RequestView<'_>) -> u32 {
+    request.prompt_tokens.saturating_add(request.output_tokens)
 }
 
 impl RoutingPolicy for LeastWorkPolicy {
@@ -353,14 +372,28 @@ impl RoutingPolicy for LeastWorkPolicy {
         let work = dispatch.decision.work_tokens;
         self.estimates.start(slot, work, dispatch.request.now);
         self.estimates.sample_work(work, self.config.work_step);
+        // A prefill worker hands its KV over, and soon.
+        if dispatch.role == Role::Regular {
+            self.estimates.occupy(slot, resident_tokens(dispatch.request).into());
+        }
     }
 
     fn on_first_token(&self, event: &FirstToken) {
+        if event.role == Role::Regular {
+            self.estimates.sample_first(event.dispatched, event.now);
+        }
         self.prefilled(event.worker.slot(), event);
     }
 
     fn on_request_complete(&self, event: &Completion) {
         let slot = event.prefill.slot();
+        if event.worker == event.prefill {
+            self.estimates.occupy(slot, -i64::from(event.resident_tokens));
+            // Without first tokens the backlog lasts until the end of requests, so it covers this wait.
+            if event.first_token_seen && event.outcome == Outcome::Success {
+                self.estimates.sample_whole(event.dispatched, event.now);
+            }
+        }
         if event.first_token_seen {
             // Engines that stream tell what was cached at the very end.
             if let Some(cached) = event.usage.cached_tokens.filter(|_| !event.cached_known) {
@@ -389,7 +422,9 @@ impl RoutingPolicy for LeastWorkPolicy {
     }
 
     fn on_worker_added(&self, worker: &WorkerInfo) {
-        self.estimates.reset(worker.id.slot());
+        let regular = worker.role == Role::Regular;
+        let capacity = worker.kv_capacity_tokens.filter(|_| regular);
+        self.estimates.reset(worker.id.slot(), capacity);
     }
 
     fn wants_prefix(&self) -> bool {
@@ -403,6 +438,7 @@ impl RoutingPolicy for LeastWorkPolicy {
         tell("backlog_tokens", backlog);
         tell("reliability_ratio", self.estimates.reliability(slot));
         tell("prefill_tokens_per_second", self.estimates.own_rate(slot));
+        tell("overcommitted_kv_tokens", self.estimates.overcommitted(slot) as f64);
     }
 
     fn after_fork(&self) {

@@ -12,6 +12,7 @@ mod estimates;
 pub mod formula;
 pub mod least_work;
 pub mod rendezvous;
+mod row;
 pub mod threshold;
 
 use crate::error::RoutingError;

@@ -1,0 +1,101 @@
+//! KV room: a worker that is full starts nothing, however little prefill it has to do.
+
+use pointsman::{
+    LeastWorkConfig, Outcome, Request, Router, Selection, Usage, WorkerId, WorkerSpec,
+};
+
+use super::{SECOND, gauge, router, tokens};
+
+/// Prompt and answer of every request here.
+const PROMPT: usize = 4000;
+const ANSWER: u32 = 1000;
+
+/// Two workers that hold `fits` such requests each; requests take ten seconds, one of it up to the
+/// first token.
+fn two_workers(fits: u64, room_weight: f64) -> (Router, u64) {
+    let mut rule = LeastWorkConfig::default();
+    rule.room_weight = room_weight;
+    let router = router(0, rule);
+    for url in ["http://a", "http://b"] {
+        let capacity = fits * (PROMPT as u64 + u64::from(ANSWER));
+        router.add_worker(WorkerSpec::new(url).kv_capacity_tokens(capacity)).unwrap();
+    }
+    let mut now = SECOND;
+    for i in 0..500 {
+        let request = send(&router, &tokens(i, 9000), now);
+        router.first_token_at(request.ticket(), None, now + SECOND).unwrap();
+        request.complete_at(Outcome::Success, Usage::default(), now + 10 * SECOND).unwrap();
+        now += 10 * SECOND;
+    }
+    (router, now)
+}
+
+fn send(router: &Router, prompt: &[u32], now: u64) -> Selection {
+    let request = Request::tokens(prompt).expected_output_tokens(ANSWER);
+    router.select_at(&request, now).unwrap()
+}
+
+/// Sends the same prompt again and again, each past its first token before the next comes.
+fn fill(router: &Router, now: u64, count: u64) -> Vec<Selection> {
+    let prompt = tokens(7777, PROMPT);
+    let sent = |i: u64| {
+        let request = send(router, &prompt, now + i * 1000);
+        router.first_token_at(request.ticket(), None, now + i * 1000 + 1).unwrap();
+        request
+    };
+    (0..count).map(sent).collect()
+}
+
+fn all_on_one(requests: &[Selection]) -> bool {
+    requests.iter().all(|request| request.worker() == requests[0].worker())
+}
+
+#[test]
+fn a_full_worker_is_passed_over_for_one_that_must_compute_the_prompt() {
+    let (router, now) = two_workers(5, 2.0);
+    let requests = fill(&router, now, 6);
+    assert!(all_on_one(&requests[..5]), "what is held draws while there is room");
+    assert_ne!(requests[5].worker(), requests[0].worker());
+}
+
+#[test]
+fn without_weight_or_a_known_capacity_room_does_not_count() {
+    let (router, now) = two_workers(5, 0.0);
+    assert!(all_on_one(&fill(&router, now, 20)));
+    let unknown = super::router(2, LeastWorkConfig::default());
+    assert!(all_on_one(&fill(&unknown, SECOND, 20)));
+}
+
+#[test]
+fn room_is_given_back_at_the_end_however_it_ends() {
+    let (router, now) = two_workers(2, 2.0);
+    let ids: Vec<WorkerId> = router.workers().iter().map(|row| row.info.id).collect();
+    let excess =
+        || ids.iter().map(|&id| gauge(&router, id, "overcommitted_kv_tokens")).sum::<f64>();
+    for outcome in [Outcome::Success, Outcome::ClientCancelled, Outcome::Expired] {
+        assert_eq!(excess(), 0.0);
+        let requests = fill(&router, now, 6);
+        assert_eq!(excess(), 2.0 * (PROMPT as f64 + f64::from(ANSWER)));
+        for request in requests {
+            request.complete_at(outcome, Usage::default(), now + SECOND).unwrap();
+        }
+    }
+    assert_eq!(excess(), 0.0);
+}
+
+#[test]
+fn the_length_of_answers_is_learned_from_usage() {
+    let router = router(1, LeastWorkConfig::default());
+    let prompt = tokens(1, 100);
+    let resident = || router.metrics().workers[0].resident_tokens;
+    let select = |now| router.select_at(&Request::tokens(&prompt), now).unwrap();
+    let first = select(SECOND);
+    assert_eq!(resident(), 100 + 256);
+    drop(first);
+    let usage = Usage { completion_tokens: Some(3000), ..Usage::default() };
+    for i in 2..1000 {
+        select(i * SECOND).complete_at(Outcome::Success, usage, i * SECOND + 1).unwrap();
+    }
+    let _open = select(2000 * SECOND);
+    assert!((3090..=3100).contains(&resident()), "{}", resident());
+}
