@@ -117,7 +117,8 @@ fn run(arguments: &Arguments) -> Result<bool> {
         traces.push(trace::synthetic::trace(arguments.requests, 1));
     }
     if arguments.outputs != 1.0 {
-        ensure!(arguments.outputs > 0.0, "--outputs must be above 0");
+        let sound = arguments.outputs > 0.0 && arguments.outputs <= 1000.0;
+        ensure!(sound, "--outputs must be above 0 and at most 1000");
         traces.iter_mut().for_each(|trace| trace.stretch_outputs(arguments.outputs));
     }
     let materials = traces.into_iter().map(Material::new).collect::<Result<Vec<_>>>()?;

@@ -11,6 +11,7 @@ fn knobs_out_of_range_are_refused_by_name() {
         ("initial_rate", "0"),
         ("head_cap", "-0.1"),
         ("reliability_step", "7"),
+        ("room_weight", "101"),
         ("replicas", "0"),
         ("replica_discount", "1.01"),
         ("scored_workers", "1"),
