@@ -19,7 +19,7 @@ const MEGABYTE: usize = 1_000_000;
 pub(super) struct Served {
     worker: String,
     prompt: u64,
-    cached: u64,
+    pub(super) cached: u64,
 }
 
 /// Bodies of a megabyte arrive whole, in one piece or in chunks, and the same beginning again goes to

@@ -9,6 +9,8 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use rustix::process::{Signal, kill_process};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
 
 use super::{Case, Verdict, bodies, conversations, demand, quick, slow, streams, vast, volume};
 use crate::bench::{Bench, until};
@@ -81,7 +83,18 @@ pub(crate) static ALL: &[(Nginx, Case)] = &[
         case!("routing keys and namespaces", 4, EngineConfig::default, keys),
     ),
     (one(&[]), case!("the access log tells the decision", 4, EngineConfig::default, access_log)),
-    (one(&[]), case!("outcomes", 2, slow, outcomes)),
+    (one(&[]), case!("first byte and usage", 2, slow, reports)),
+    (
+        one(&[("proxy_buffering off;", "proxy_buffering off; proxy_read_timeout 1s;")]),
+        case!("outcomes", 1, slow, outcomes),
+    ),
+    (
+        two(&[(
+            "{{servers}}",
+            "zone engines 256k; server {{engine0}} max_conns=1; server {{engine1}};",
+        )]),
+        case!("max_conns", 2, slow, max_conns),
+    ),
     (two(&[]), case!("graceful shutdown", 2, slow, shutdown)),
     (two(&[]), case!("a process killed", 2, slow, process_killed)),
     (one(&[]), case!("10,000 requests, one process", 8, quick, volume::ten_thousand)),
@@ -233,6 +246,26 @@ async fn access_log(bench: &mut Bench) -> Verdict {
     Ok(second.to_owned())
 }
 
+/// The router learns of the first byte while the answer still comes, and of the usage at its end.
+async fn reports(bench: &mut Bench) -> Verdict {
+    let first_tokens = "pointsman_policy_first_tokens_total";
+    let before = sum(&bench.status().await?, first_tokens, "");
+    let answer = streams::stream(bench, 1, 20).await?;
+    let status = bench.status().await?;
+    let told = sum(&status, first_tokens, "") - before;
+    let under_way = sum(&status, "pointsman_worker_in_flight", "");
+    demand((told, under_way) == (1, 1), || format!("{told} first, {under_way} under way"))?;
+    answer.collect().await?;
+    let prompt = "a prompt that comes twice ".repeat(100);
+    let mut cached = 0;
+    for _ in 0..2 {
+        cached += bodies::send(bench, &prompt, prompt.len() * 2).await?.cached;
+    }
+    let told = sum(&bench.status().await?, "pointsman_worker_reported_cached_tokens_total", "");
+    demand(told == cached && told > 0, || format!("told {told} cached tokens of {cached}"))?;
+    Ok(format!("first byte of 1 stream, {cached} cached tokens"))
+}
+
 /// What happened to requests is what the router is told.
 async fn outcomes(bench: &mut Bench) -> Verdict {
     let url = format!("{}/v1/chat/completions", bench.url());
@@ -240,18 +273,49 @@ async fn outcomes(bench: &mut Bench) -> Verdict {
     drop(streams::stream(bench, 1, 2_000).await?);
     bench.until_in_flight(0).await?;
     let cut = streams::stream(bench, 2, 2_000).await?;
-    for engine in &mut bench.engines {
-        engine.kill().await;
-    }
+    bench.engines[0].kill().await;
     demand(cut.collect().await.is_err(), || "the answer has an end".to_owned())?;
+    let port = TcpListener::bind(bench.site.engines[0]).await?;
+    let (asked, _) = tokio::join!(call(&bench.client, Method::POST, &url, "{}"), busy(&port));
+    demand(asked?.0 == 503, || "the worker's 503 did not come through".to_owned())?;
+    let (asked, _) = tokio::join!(call(&bench.client, Method::POST, &url, "{}"), port.accept());
+    demand(asked?.0 == 504, || "no 504 for a worker that does not answer".to_owned())?;
     bench.until_in_flight(0).await?;
     let status = bench.status().await?;
-    for outcome in ["client_error", "client_cancelled", "worker_error"] {
+    for outcome in ["client_error", "client_cancelled", "worker_error", "overloaded", "timeout"] {
         let label = format!("outcome=\"{outcome}\"");
         let told = sum(&status, "pointsman_worker_failures_total", &label);
         demand(told == 1, || format!("{told} of {outcome}"))?;
     }
-    Ok("a 4xx, a client that left, an answer that broke off".to_owned())
+    let weight = sum(&status, "pointsman_worker_weight", "");
+    demand(weight == 0, || format!("the worker that wants a pause has weight {weight}"))?;
+    Ok("a 4xx, a client that left, an answer that broke off, a 503, a silence".to_owned())
+}
+
+/// A worker that answers one request by asking for a pause.
+async fn busy(port: &TcpListener) -> Result<(), AnyError> {
+    let (mut connection, _) = port.accept().await?;
+    let mut read = [0; 4096];
+    let _ = connection.read(&mut read).await?;
+    let answer =
+        "HTTP/1.1 503 Busy\r\nretry-after: 60\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
+    Ok(connection.write_all(answer.as_bytes()).await?)
+}
+
+/// A worker that has as many requests as it may is passed over.
+async fn max_conns(bench: &mut Bench) -> Verdict {
+    const STREAMS: u64 = 12;
+    let mut answers = Vec::new();
+    for number in 0..STREAMS {
+        bench.client = client(Duration::from_secs(2));
+        answers.push(streams::stream(bench, number, 50).await?);
+    }
+    let running = [0, 1].map(|engine: usize| bench.engines[engine].stats().running as u64);
+    demand(running == [1, STREAMS - 1], || format!("{running:?} running"))?;
+    for answer in answers {
+        answer.collect().await?;
+    }
+    Ok(format!("{} at the worker with max_conns=1, {} at the other", running[0], running[1]))
 }
 
 /// Asked to end, nginx finishes what is under way.
