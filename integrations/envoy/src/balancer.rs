@@ -9,11 +9,12 @@
 
 use std::ffi::c_void;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use pointsman::{Outcome, Prompt, Reason, Request, RoutingError, Ticket, Usage, WorkerId};
 
-use crate::abi::{Buffer, EnvoyPtr, headers};
+use crate::abi::{Buffer, EnvoyPtr, headers, level};
 use crate::boundary::guard;
 use crate::config::BalancerConfig;
 use crate::envoy::{self, Context, Stream};
@@ -26,6 +27,10 @@ use crate::pool::{Handle, Pool};
 /// Choices for one request that may turn out to be none of this thread's hosts, or ruled out by Envoy.
 const MAX_CHOICES: usize = 8;
 
+/// What a policy that works blindly lacks.
+const UNSEEN: &str = "a request came without its prompt and is routed by load only: it needs the pointsman \
+    filter before the router filter, and on its route hash_policy: [{filter_state: {key: envoy.hashable_string}}]";
+
 /// One cluster's policy.
 struct Policy {
     /// Made of the configuration.
@@ -33,6 +38,8 @@ struct Policy {
     /// The one in use: that, or the one that the cluster had before.
     pool: OnceLock<Arc<Pool>>,
     unseen: Unseen,
+    /// Whether it was said that requests come without their prompts.
+    warned: AtomicBool,
 }
 
 /// One thread's balancer of one cluster.
@@ -55,7 +62,8 @@ pub unsafe extern "C" fn envoy_dynamic_module_on_lb_config_new(
         let made = BalancerConfig::read(name, json).and_then(Pool::new).and_then(|fresh| {
             // SAFETY: the pointer is this hook's; Envoy keeps it as long as the policy.
             let unseen = unsafe { Unseen::define(config_envoy) }?;
-            Ok(Box::into_raw(Box::new(Policy { fresh, pool: OnceLock::new(), unseen })))
+            let (pool, warned) = (OnceLock::new(), AtomicBool::new(false));
+            Ok(Box::into_raw(Box::new(Policy { fresh, pool, unseen, warned })))
         });
         made.map_or_else(
             |error| {
@@ -201,7 +209,11 @@ impl Balancer {
     /// For a request that no filter of this module follows: nothing is known of it, not even its end.
     fn choose_unseen(&self) -> Option<(u32, u32)> {
         // SAFETY: the policy lives as long as its balancers.
-        unsafe { &*self.policy }.unseen.count();
+        let policy = unsafe { &*self.policy };
+        policy.unseen.count();
+        if !policy.warned.swap(true, Relaxed) {
+            envoy::log(level::WARN, UNSEEN);
+        }
         // Dropped at once, which gives the load back.
         let named = self.pool.router.select(&Request::none()).ok();
         let place = named.and_then(|selection| self.hosts.place(selection.worker()));

@@ -310,6 +310,7 @@ fn requests_that_no_filter_saw_are_served() {
         assert!(cluster.choose(&Context { hash: Some(7), ..Context::default() }).is_some());
     }
     assert_eq!(metric("unseen"), 20);
+    assert_eq!(log().matches("hash_policy").count(), 1);
 }
 
 #[test]

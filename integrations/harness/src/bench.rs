@@ -150,6 +150,21 @@ pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) -> Re
     Err(format!("never: {what}").into())
 }
 
+/// Waits until an answer of the gateway is as it should be.
+pub(crate) async fn until_ok(
+    what: &str,
+    mut condition: impl AsyncFnMut() -> bool,
+) -> Result<(), AnyError> {
+    let begun = Instant::now();
+    while begun.elapsed() < PATIENCE {
+        if condition().await {
+            return Ok(());
+        }
+        tokio::time::sleep(PAUSE).await;
+    }
+    Err(format!("never: {what}").into())
+}
+
 /// Engines and a directory for one run.
 pub(crate) async fn site(
     engine: &EngineConfig,

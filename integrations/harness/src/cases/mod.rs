@@ -10,6 +10,7 @@ macro_rules! case {
 
 mod bodies;
 mod conversations;
+pub(crate) mod envoy;
 mod faults;
 mod mistakes;
 pub(crate) mod nginx;

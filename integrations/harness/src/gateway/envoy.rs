@@ -1,17 +1,25 @@
 //! Envoy, with all of its configuration in watched files, so that it takes up changes while it serves.
 
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::{Balance, Gateway, Mistake, Site, sum_of};
+use crate::cases::{self, Case};
 use crate::http::AnyError;
 use crate::process::{self, Process};
 
 pub(super) struct Envoy;
 
+/// What all gateways are tried with.
+const POINTSMAN: Balance = Balance::Pointsman("cache_aware");
+/// A request that no engine has begun to answer may go to another one.
+const RETRY_ON: &str = "connect-failure,refused-stream,reset";
 const TYPE: &str = "type.googleapis.com/envoy";
 /// What Envoy is started with.
 const START: &str = "envoy.json";
@@ -31,28 +39,25 @@ impl Gateway for Envoy {
     }
 
     fn configure(&self, site: &Site, balance: Balance) -> Result<(), AnyError> {
-        let file = |name: &str| json!({ "path_config_source": { "path": site.dir.join(name) } });
         let admin = json!({ "address": address("127.0.0.1", site.status) });
         let start = json!({
             "node": { "id": "pointsman", "cluster": "pointsman" },
             "admin": admin,
             "dynamic_resources": {
-                "lds_config": file(LISTENERS),
-                "cds_config": file(CLUSTERS),
+                "lds_config": file(site, LISTENERS),
+                "cds_config": file(site, CLUSTERS),
             },
         });
         site.write(START, &start.to_string())?;
-        let endpoints = endpoints(site, site.engines.len());
-        let watched =
-            json!({ "type": "EDS", "eds_cluster_config": { "eds_config": file(ENDPOINTS) } });
+        let endpoints = endpoints(&members(site, site.engines.len()));
         publish(site, ENDPOINTS, "endpoint.v3.ClusterLoadAssignment", &endpoints)?;
-        publish(site, CLUSTERS, "cluster.v3.Cluster", &cluster(balance, watched, 1))?;
-        publish(site, LISTENERS, "listener.v3.Listener", &listener(site, balance, 0))?;
+        publish(site, CLUSTERS, "cluster.v3.Cluster", &cluster(balance, watched(site), 1))?;
+        publish(site, LISTENERS, "listener.v3.Listener", &listener(site, balance, 0, RETRY_ON))?;
         let fixed = json!({ "type": "STATIC", "load_assignment": endpoints });
         let whole = json!({
             "admin": admin,
             "static_resources": {
-                "listeners": [listener(site, balance, 0)],
+                "listeners": [listener(site, balance, 0, RETRY_ON)],
                 "clusters": [cluster(balance, fixed, 1)],
             },
         });
@@ -70,18 +75,19 @@ impl Gateway for Envoy {
     fn reload(&self, site: &Site, _process: &Process) -> Result<(), AnyError> {
         static TURN: AtomicUsize = AtomicUsize::new(0);
         let turn = TURN.fetch_add(1, Relaxed);
-        let balance = Balance::Pointsman("cache_aware");
         match turn % 3 {
             0 => resize(site, site.engines.len() - 1),
             1 => {
                 resize(site, site.engines.len())?;
-                let file = json!({ "path_config_source": { "path": site.dir.join(ENDPOINTS) } });
-                let watched =
-                    json!({ "type": "EDS", "eds_cluster_config": { "eds_config": file } });
-                let cluster = cluster(balance, watched, 2 + turn);
+                let cluster = cluster(POINTSMAN, watched(site), 2 + turn);
                 publish(site, CLUSTERS, "cluster.v3.Cluster", &cluster)
             }
-            _ => publish(site, LISTENERS, "listener.v3.Listener", &listener(site, balance, turn)),
+            _ => publish(
+                site,
+                LISTENERS,
+                "listener.v3.Listener",
+                &listener(site, POINTSMAN, turn, RETRY_ON),
+            ),
         }
     }
 
@@ -96,37 +102,43 @@ impl Gateway for Envoy {
     fn mistakes(&self) -> Vec<Mistake> {
         let mistake = |correct, mistaken, named| Mistake { correct, mistaken, named, file: WHOLE };
         vec![
-            mistake(
-                "\"policy\":\"cache_aware\"",
-                "\"polcy\":\"cache_aware\"",
-                "unknown field `polcy`",
-            ),
-            mistake("\"policy\":\"cache_aware\"", "\"policy\":\"cash_aware\"", "cash_aware"),
-            mistake("\"max_workers\":64", "\"max_workers\":64000", "max_workers = 64000"),
-            mistake(
-                "\"response_headers\":true",
-                "\"response_header\":true",
-                "unknown field `response_header`",
-            ),
-            mistake("\"max_body_bytes\":8000000", "\"max_body_bytes\":0", "max_body_bytes = 0"),
-            mistake(
-                "\"filter_name\":\"pointsman\"",
-                "\"filter_name\":\"pointman\"",
-                "filter_name = \"pointman\"",
-            ),
-            mistake(
-                "\"lb_policy_name\":\"pointsman\"",
-                "\"lb_policy_name\":\"pt\"",
-                "lb_policy_name = \"pt\"",
-            ),
+            mistake(r#""policy":"cache_aware""#, r#""polcy":"random""#, "unknown field `polcy`"),
+            mistake(r#""policy":"cache_aware""#, r#""policy":"cash_aware""#, "cash_aware"),
+            mistake(r#""max_workers":64"#, r#""max_workers":64000"#, "max_workers = 64000"),
+            mistake(r#""response_headers":"#, r#""response_header":"#, "`response_header`"),
+            mistake(r#""max_body_bytes":8000000"#, r#""max_body_bytes":0"#, "max_body_bytes = 0"),
+            mistake(r#""filter_name":"pointsman""#, r#""filter_name":"p""#, "filter_name = \"p\""),
+            mistake(r#""lb_policy_name":"pointsman""#, r#""lb_policy_name":"p""#, "lb_policy_name"),
         ]
     }
 
-    fn check(&self, site: &Site) -> Command {
-        let mut command = envoy(site);
-        command.args(["--mode", "validate", "-c"]).arg(site.dir.join(WHOLE));
-        command
+    fn cases(&self) -> Vec<(&'static dyn Gateway, &'static Case)> {
+        cases::envoy::ALL.iter().map(|case| (&Envoy as &dyn Gateway, case)).collect()
     }
+
+    /// By what the endpoint says of its health. Returns when Envoy has taken it up.
+    fn take_out(&self, site: &Site, worker: usize, out: bool) -> Option<Result<(), AnyError>> {
+        let mut endpoints = endpoints(&members(site, site.engines.len()));
+        let status = if out { "DRAINING" } else { "UNKNOWN" };
+        endpoints["endpoints"][0]["lb_endpoints"][worker]["health_status"] = json!(status);
+        let published = publish(site, ENDPOINTS, "endpoint.v3.ClusterLoadAssignment", &endpoints);
+        Some(published.and_then(|()| until_draining(site, worker, out)))
+    }
+
+    fn check(&self, site: &Site) -> Command {
+        check(site, &site.dir.join(WHOLE))
+    }
+}
+
+/// Checks a configuration.
+pub(crate) fn validate(site: &Site, file: &Path) -> Result<(), AnyError> {
+    process::run(&mut check(site, file)).map(drop)
+}
+
+fn check(site: &Site, file: &Path) -> Command {
+    let mut command = envoy(site);
+    command.args(["--mode", "validate", "-c"]).arg(file);
+    command
 }
 
 /// The binary that `ENVOY` names, or the one in the path; it finds the module by this variable.
@@ -150,21 +162,82 @@ fn address(host: &str, port: u16) -> Value {
     json!({ "socket_address": { "address": host, "port_value": port } })
 }
 
+/// Another configuration than the one for all gateways.
+pub(crate) struct Variant {
+    /// The members, with the role in their metadata; empty for none.
+    pub(crate) members: Vec<(SocketAddr, &'static str)>,
+    /// The load-balancing policy's configuration.
+    pub(crate) settings: Value,
+    /// What the route retries on.
+    pub(crate) retry_on: &'static str,
+}
+
+/// Makes a running Envoy take up this configuration.
+pub(crate) fn vary(site: &Site, variant: &Variant) -> Result<(), AnyError> {
+    let endpoints = endpoints(&variant.members);
+    publish(site, ENDPOINTS, "endpoint.v3.ClusterLoadAssignment", &endpoints)?;
+    let mut cluster = cluster(POINTSMAN, watched(site), 1);
+    cluster["load_balancing_policy"] = policy(&variant.settings);
+    publish(site, CLUSTERS, "cluster.v3.Cluster", &cluster)?;
+    let listener = listener(site, POINTSMAN, 1, variant.retry_on);
+    publish(site, LISTENERS, "listener.v3.Listener", &listener)
+}
+
+/// One of the module's counters.
+pub(crate) fn counter(status: &str, name: &str) -> u64 {
+    sum_of(status, &format!("envoy_dynamicmodulescustom_pointsman_{name}")).unwrap_or(0)
+}
+
+/// Waits until Envoy's list of hosts says so.
+fn until_draining(site: &Site, worker: usize, expected: bool) -> Result<(), AnyError> {
+    let mark = format!("engines::{}::health_flags::", site.engines[worker]);
+    for _ in 0..200 {
+        // The threads that serve follow the one that is asked.
+        std::thread::sleep(Duration::from_millis(50));
+        let mut admin = TcpStream::connect(("127.0.0.1", site.status))?;
+        admin.write_all(b"GET /clusters HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")?;
+        let mut text = String::new();
+        admin.read_to_string(&mut text)?;
+        let flags = text.lines().find_map(|line| line.strip_prefix(&mark));
+        if flags.is_some_and(|flags| flags.contains("/eds_status_draining") == expected) {
+            return Ok(());
+        }
+    }
+    Err(format!("Envoy never says that worker {worker} is draining: {expected}").into())
+}
+
 /// Makes the first so many engines the members.
 fn resize(site: &Site, workers: usize) -> Result<(), AnyError> {
-    publish(site, ENDPOINTS, "endpoint.v3.ClusterLoadAssignment", &endpoints(site, workers))
+    let endpoints = endpoints(&members(site, workers));
+    publish(site, ENDPOINTS, "endpoint.v3.ClusterLoadAssignment", &endpoints)
 }
 
 /// The first so many engines.
-fn endpoints(site: &Site, workers: usize) -> Value {
-    let endpoints: Vec<_> = site.engines[..workers]
-        .iter()
-        .map(|engine| {
-            let address = address(&engine.ip().to_string(), engine.port());
-            json!({ "endpoint": { "address": address } })
+fn members(site: &Site, workers: usize) -> Vec<(SocketAddr, &'static str)> {
+    site.engines[..workers].iter().map(|&engine| (engine, "")).collect()
+}
+
+fn endpoints(members: &[(SocketAddr, &str)]) -> Value {
+    let endpoint = |&(member, role): &(SocketAddr, &str)| {
+        let address = address(&member.ip().to_string(), member.port());
+        let role = (!role.is_empty()).then(|| json!({ "role": role })).unwrap_or(json!({}));
+        json!({
+            "endpoint": { "address": address },
+            "metadata": { "filter_metadata": { "pointsman": role } },
         })
-        .collect();
+    };
+    let endpoints: Vec<_> = members.iter().map(endpoint).collect();
     json!({ "cluster_name": "engines", "endpoints": [{ "lb_endpoints": endpoints }] })
+}
+
+/// A file of the site's, as Envoy is told to watch it.
+fn file(site: &Site, name: &str) -> Value {
+    json!({ "path_config_source": { "path": site.dir.join(name) } })
+}
+
+/// Members by the watched file.
+fn watched(site: &Site) -> Value {
+    json!({ "type": "EDS", "eds_cluster_config": { "eds_config": file(site, ENDPOINTS) } })
 }
 
 /// The cluster; `connect_timeout` only makes one definition differ from the next.
@@ -187,15 +260,7 @@ fn cluster(balance: Balance, members: Value, connect_timeout: usize) -> Value {
         Balance::LeastConnections => cluster["lb_policy"] = json!("LEAST_REQUEST"),
         Balance::Pointsman(policy) => {
             let settings = json!({ "router": { "policy": policy, "max_workers": 64 } });
-            cluster["load_balancing_policy"] = json!({ "policies": [{ "typed_extension_config": {
-                "name": "envoy.load_balancing_policies.dynamic_modules",
-                "typed_config": {
-                    "@type": format!("{TYPE}.extensions.load_balancing_policies.dynamic_modules.v3.DynamicModulesLoadBalancerConfig"),
-                    "dynamic_module_config": module(),
-                    "lb_policy_name": "pointsman",
-                    "lb_policy_config": document(settings),
-                },
-            }}]});
+            cluster["load_balancing_policy"] = self::policy(&settings);
         }
     }
     for (key, value) in members.as_object().into_iter().flatten() {
@@ -204,22 +269,34 @@ fn cluster(balance: Balance, members: Value, connect_timeout: usize) -> Value {
     cluster
 }
 
+fn policy(settings: &Value) -> Value {
+    json!({ "policies": [{ "typed_extension_config": {
+        "name": "envoy.load_balancing_policies.dynamic_modules",
+        "typed_config": {
+            "@type": format!("{TYPE}.extensions.load_balancing_policies.dynamic_modules.v3.DynamicModulesLoadBalancerConfig"),
+            "dynamic_module_config": module(),
+            "lb_policy_name": "pointsman",
+            "lb_policy_config": document(settings),
+        },
+    }}]})
+}
+
 fn module() -> Value {
     json!({ "name": "pointsman_envoy", "do_not_close": true })
 }
 
-fn document(settings: Value) -> Value {
+fn document(settings: &Value) -> Value {
     json!({ "@type": "type.googleapis.com/google.protobuf.Struct", "value": settings })
 }
 
 /// The listener; `edition` only makes one definition differ from the next.
-fn listener(site: &Site, balance: Balance, edition: usize) -> Value {
+fn listener(site: &Site, balance: Balance, edition: usize, retry_on: &str) -> Value {
     let mut route = json!({
         "match": { "prefix": "/" },
         "route": {
             "cluster": "engines",
             "timeout": "0s",
-            "retry_policy": { "retry_on": "connect-failure,refused-stream,reset", "num_retries": 3 },
+            "retry_policy": { "retry_on": retry_on, "num_retries": 3 },
             "hash_policy": [{ "filter_state": { "key": "envoy.hashable_string" } }],
         },
     });
@@ -235,7 +312,7 @@ fn listener(site: &Site, balance: Balance, edition: usize) -> Value {
                 "@type": format!("{TYPE}.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter"),
                 "dynamic_module_config": module(),
                 "filter_name": "pointsman",
-                "filter_config": document(settings),
+                "filter_config": document(&settings),
             },
         }));
     } else {

@@ -1,7 +1,7 @@
 //! The gateways that can be run. A new one is one file here, with one implementation of [`Gateway`],
 //! and one line in [`ALL`].
 
-mod envoy;
+pub(crate) mod envoy;
 mod example;
 mod haproxy;
 pub(crate) mod nginx;
