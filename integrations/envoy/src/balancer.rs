@@ -189,6 +189,10 @@ impl Balancer {
                 state.tried.push(failed);
                 filter.metrics.retried(stream);
             }
+            if let Some(header) = &self.pool.config.prefill_header {
+                // Not the client's to say.
+                stream.set_header(headers::REQUEST, header, b"");
+            }
             match self.seek(envoy, context, state) {
                 Ok((place, named)) => {
                     self.commit(state, stream, filter, place, &named);

@@ -203,7 +203,7 @@ pub unsafe extern "C" fn envoy_dynamic_module_on_http_filter_request_trailers(
     })
 }
 
-/// Reads the whole body. Each byte once, on this thread: about a millisecond per megabyte.
+/// Reads the whole body, each byte once. O(its length), on Envoy's thread.
 fn read(state: &mut State, stream: Stream, filter: &Filter, bodies: &[u32]) {
     state.reading = false;
     let Some(router) = reader() else { return };

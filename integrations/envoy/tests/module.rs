@@ -242,6 +242,15 @@ fn pairs_name_the_prefill_worker_in_a_header() {
         let text = format!("{number} a pair ");
         assert_eq!(ask(&text), ask(&text));
     }
+    // Who has no pair gets no header, least of all the client's own.
+    let alone = Cluster::new(policy(settings), "alone", vec![part(3, "decode")]);
+    let mut stream = Stream::new(filter);
+    stream.request.insert("x-prefiller-host-port".to_owned(), "10.0.0.1:1".to_owned());
+    stream.ask(&[]);
+    assert!(alone.choose(&stream.context()).is_some());
+    assert_eq!(stream.request.get("x-prefiller-host-port"), None);
+    drop(stream);
+    assert_eq!(metric("untracked"), 1);
     assert_idle();
 }
 

@@ -350,7 +350,12 @@ callbacks! {
     fn envoy_dynamic_module_callback_http_set_header(stream: EnvoyPtr, map: u32, key: Buffer, value: Buffer) -> bool {
         let stream: &mut Stream = object(stream);
         let map = if map == headers::REQUEST { &mut stream.request } else { &mut stream.response };
-        map.insert(text(key), text(value));
+        let value = text(value);
+        if value.is_empty() {
+            map.remove(&text(key));
+        } else {
+            map.insert(text(key), value);
+        }
         true
     }
     fn envoy_dynamic_module_callback_http_get_body_size(stream: EnvoyPtr, which: u32) -> usize { body_of(stream, which).len() }
