@@ -11,10 +11,11 @@ mod counting;
 mod support;
 
 use std::sync::{
-    Arc, Mutex,
+    Arc,
     atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
 };
 
+use parking_lot::Mutex;
 use pointsman::{
     Candidate, Candidates, Completion, Decision, Dispatch, FirstToken, LoadReport, Outcome,
     PolicyConfig, Random, Reason, Request, RequestView, Role, Router, RoutingError, RoutingPolicy,
@@ -197,7 +198,7 @@ impl Scene {
     /// same time as they.
     fn pass_on(&self, ticket: Ticket, random: &Random) {
         let taken: Vec<Ticket> = {
-            let mut list = self.passed_on.lock().unwrap();
+            let mut list = self.passed_on.lock();
             list.push(ticket);
             let rest = list.len().saturating_sub(20);
             let tail = list.len().saturating_sub(if rest > 0 { 2 } else { 0 });
@@ -283,7 +284,7 @@ impl Scene {
             scope.spawn(|| self.switch());
             scope.spawn(|| self.look());
         });
-        for ticket in self.passed_on.lock().unwrap().drain(..) {
+        for ticket in self.passed_on.lock().drain(..) {
             let _ = self.router.complete(ticket, Outcome::Success, Usage::default());
         }
     }

@@ -418,8 +418,8 @@ impl<'k, 'b> Fingerprinter<'k, 'b> {
             block_bytes: self.size.0,
             key_id: self.key.id(),
             namespace,
-            total: self.bytes / self.unit.bytes() as u64
-                + leading.saturating_mul(self.size.units(self.unit) as u64),
+            total: (self.bytes / self.unit.bytes() as u64)
+                .saturating_add(leading.saturating_mul(self.size.units(self.unit) as u64)),
             blocks: (inserted + kept) as u32,
         };
         Fingerprint { header, blocks: &self.out[..inserted + kept] }

@@ -4,6 +4,8 @@
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
+#[path = "../models/mod.rs"]
+mod models;
 #[path = "../support/mod.rs"]
 mod support;
 
@@ -11,6 +13,7 @@ mod cache_aware;
 mod candidates;
 mod config;
 mod custom_policy;
+mod eligibility_model;
 mod factory;
 mod health;
 mod health_model;
