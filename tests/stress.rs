@@ -43,9 +43,26 @@ struct Ledger {
     misdirected: AtomicU64,
 }
 
+/// A counter that threads use without any order, if the environment says so: what ThreadSanitizer must
+/// see to be believed where it sees nothing.
+struct Seeded(std::cell::UnsafeCell<u64>);
+
+// SAFETY: not sound. The race is wanted, and only where it is asked for.
+unsafe impl Sync for Seeded {}
+
+static SEEDED: Seeded = Seeded(std::cell::UnsafeCell::new(0));
+
+impl Seeded {
+    fn race(&self) {
+        // SAFETY: as above.
+        unsafe { *self.0.get() += 1 };
+    }
+}
+
 /// A policy that knows its own decisions by their number.
 struct Numbered {
     number: u32,
+    racy: bool,
     ledger: Arc<Ledger>,
     random: Random,
 }
@@ -53,7 +70,9 @@ struct Numbered {
 impl Ledger {
     fn policy(self: &Arc<Self>) -> Arc<dyn RoutingPolicy> {
         let number = self.policies.fetch_add(1, Relaxed);
-        Arc::new(Numbered { number, ledger: Arc::clone(self), random: Random::from_entropy() })
+        let racy = std::env::var_os("POINTSMAN_SEEDED_RACE").is_some();
+        let (ledger, random) = (Arc::clone(self), Random::from_entropy());
+        Arc::new(Numbered { number, racy, ledger, random })
     }
 }
 
@@ -73,6 +92,9 @@ impl RoutingPolicy for Numbered {
         candidates: &Candidates<'_>,
         _request: &RequestView<'_>,
     ) -> Result<Decision, RoutingError> {
+        if self.racy {
+            SEEDED.race();
+        }
         // Insists on one worker as long as that is there, as cache-aware policies do: who retries on
         // an old snapshot would fail.
         let is_guest = |candidate: &Candidate<'_>| {

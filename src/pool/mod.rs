@@ -11,6 +11,8 @@
 pub(crate) mod alias;
 pub(crate) mod candidates;
 pub(crate) mod filter;
+#[cfg(all(test, pointsman_loom))]
+mod loom;
 pub(crate) mod registry;
 pub(crate) mod schedule;
 pub(crate) mod set;

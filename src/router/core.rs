@@ -13,6 +13,7 @@ use parking_lot::Mutex;
 
 use super::config::RouterConfig;
 use super::explain::DecisionLog;
+use super::marks::Marks;
 use super::policies::Policies;
 use super::ticket::Tickets;
 use super::watch::HealthWatch;
@@ -20,7 +21,6 @@ use crate::error::{ConfigError, PoolError};
 use crate::policy::{RoutingPolicy, factory::PolicyFactory, random::RandomPolicy};
 use crate::pool::{
     registry::{Registry, WorkerStatus},
-    set::WORDS,
     snapshot::PoolSnapshot,
 };
 use crate::prefix::{BlockSize, Digest, HashKey, PrefixTree};
@@ -29,7 +29,7 @@ use crate::request::body::BodyOptions;
 use crate::stripe::Striped;
 use crate::sync::atomic::{
     AtomicU32, AtomicU64,
-    Ordering::{Acquire, Relaxed, SeqCst},
+    Ordering::{Acquire, Relaxed},
     fence,
 };
 use crate::worker::{
@@ -86,9 +86,7 @@ pub(crate) struct Core {
     pub(super) sweep_at: AtomicU64,
     /// Nanoseconds from one such look to the next.
     sweep_every: u64,
-    dirty: [AtomicU64; WORDS],
-    /// The time of the last mark, for the one who settles it in the marker's stead.
-    marked_at: AtomicU64,
+    marks: Marks,
     writer: Mutex<Writer>,
     started: Instant,
 }
@@ -190,8 +188,7 @@ impl Core {
             sweep_word: AtomicU64::new(0),
             sweep_at: AtomicU64::new(0),
             sweep_every,
-            dirty: std::array::from_fn(|_| AtomicU64::new(0)),
-            marked_at: AtomicU64::new(0),
+            marks: Marks::new(),
             writer: Mutex::new(Writer {
                 registry,
                 policies: Policies::default(),
@@ -328,23 +325,13 @@ impl Core {
 
     /// Marks a slot whose health may have changed at this time.
     pub(super) fn mark(&self, slot: u16, now: u64) {
-        self.marked_at.store(now, Relaxed);
-        if let Some(word) = self.dirty.get(usize::from(slot) / 64) {
-            // SeqCst: ordered before the attempt to lock that follows; see `settle`.
-            word.fetch_or(1 << (slot % 64), SeqCst);
-        }
+        self.marks.mark(slot, now);
     }
 
     /// Applies what outcomes and time have brought about, unless another thread is at it: that one
     /// looks for marks again after it has let the lock go, so none is left behind.
     pub(super) fn settle(&self, now: u64) {
-        while let Some(mut writer) = self.writer.try_lock() {
-            self.settle_locked(&mut writer, now);
-            drop(writer);
-            if self.dirty.iter().all(|word| word.load(SeqCst) == 0) {
-                break;
-            }
-        }
+        self.marks.settle(|| self.writer.try_lock(), |writer| self.settle_locked(writer, now));
         self.tell_health();
     }
 
@@ -365,15 +352,11 @@ impl Core {
     fn settle_locked(&self, writer: &mut Writer, now: u64) {
         let mut changed = false;
         writer.advance(now);
-        for (i, word) in self.dirty.iter().enumerate() {
-            let mut bits = word.swap(0, SeqCst);
-            if bits != 0 {
-                // The exchange above shows the time of a mark that it took.
-                writer.now = writer.now.max(self.marked_at.load(Relaxed));
-            }
+        for (first, mut bits) in self.marks.take() {
+            writer.now = writer.now.max(self.marks.time());
             let now = writer.now;
             while bits != 0 {
-                self.settle_slot(writer, i * 64 + bits.trailing_zeros() as usize, now);
+                self.settle_slot(writer, first + bits.trailing_zeros() as usize, now);
                 // Also where the registry sees no change: a pause has lowered the weight.
                 changed = true;
                 bits &= bits - 1;
@@ -469,7 +452,7 @@ impl Core {
     }
 
     fn settle_marks(&self, now: u64) {
-        if self.dirty.iter().any(|word| word.load(SeqCst) != 0) {
+        if !self.marks.are_settled() {
             self.settle(now);
         }
     }

@@ -24,6 +24,7 @@ pub(crate) mod explain;
 mod finish;
 #[cfg(all(test, pointsman_loom))]
 mod loom;
+mod marks;
 mod metrics;
 mod mode;
 mod policies;

@@ -4,13 +4,16 @@
 use loom::sync::Arc;
 use loom::thread;
 
+use super::matches::Matches;
 use super::record::Record;
 use super::slots::Slots;
 use super::table::{Kind, META, Meta, NODE_WORDS, RUN, Table};
+use super::{PrefixTree, Registration};
 
 fn model(test: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(2);
+    builder.max_branches = 10_000;
     builder.check(test);
 }
 
@@ -126,5 +129,121 @@ fn loom_nothing_is_resident_after_removal() {
         let record = inserter.join().unwrap();
         assert!(!record.is_some_and(|record| slots.is_resident(record)));
         assert_eq!(slots.registered(), 0);
+    });
+}
+
+/// A whole tree of four nodes with two workers.
+struct Small {
+    tree: PrefixTree,
+    registrations: [Registration; 2],
+}
+
+impl Small {
+    fn new() -> Arc<Small> {
+        let fixed = Table::FIXED_BYTES + super::Counters::BYTES + 2 * Slots::BYTES;
+        let tree = PrefixTree::new(fixed + 2 * Table::SET_BYTES, 2).unwrap();
+        let registrations = [0, 1].map(|slot| tree.register(slot, None).unwrap());
+        Arc::new(Small { tree, registrations })
+    }
+
+    fn send(&self, blocks: &[u64], slot: u16) -> bool {
+        let mut matches = Matches::new();
+        self.tree.find(blocks, &mut matches);
+        let registration = self.registrations[usize::from(slot)];
+        self.tree.remember(blocks, &matches, slot, registration).accepted
+    }
+
+    /// Leading blocks by slot.
+    fn held(&self, blocks: &[u64]) -> [u32; 2] {
+        let mut matches = Matches::new();
+        self.tree.find(blocks, &mut matches);
+        [0, 1].map(|slot| matches.leading(slot))
+    }
+}
+
+/// A lookup beside an insert finds what was sent, for the worker it was sent to, or nothing.
+#[test]
+fn loom_tree_lookup_beside_insert() {
+    model(|| {
+        let small = Small::new();
+        let sender = {
+            let small = small.clone();
+            thread::spawn(move || small.send(&[1, 2], 0))
+        };
+        let [sent, other] = small.held(&[1, 2, 3]);
+        assert!(sent <= 2 && other == 0);
+        assert!(sender.join().unwrap());
+        assert_eq!(small.held(&[1, 2, 3]), [2, 0]);
+    });
+}
+
+/// Two workers become holders of one run at once: each holds what was sent to it, or was skipped.
+#[test]
+fn loom_tree_insert_beside_insert() {
+    model(|| {
+        let small = Small::new();
+        let sender = {
+            let small = small.clone();
+            thread::spawn(move || small.send(&[1, 2], 0))
+        };
+        small.send(&[1, 2], 1);
+        sender.join().unwrap();
+        let held = small.held(&[1, 2]);
+        assert!(held.iter().all(|&blocks| blocks == 0 || blocks == 2) && held != [0, 0]);
+    });
+}
+
+/// Two inserts into a full table: each evicts, neither claims what the other sent.
+#[test]
+fn loom_tree_eviction_beside_insert() {
+    model(|| {
+        let small = Small::new();
+        (10..14).for_each(|block| assert!(small.send(&[block], 1)));
+        let sender = {
+            let small = small.clone();
+            thread::spawn(move || small.send(&[1], 0))
+        };
+        small.send(&[2], 1);
+        sender.join().unwrap();
+        assert_eq!((small.held(&[1])[1], small.held(&[2])[0]), (0, 0));
+        assert!((10..14).all(|block| small.held(&[block])[0] == 0));
+    });
+}
+
+/// Removal and a new registration beside an insert under the old one: once both are over the new
+/// worker holds nothing, and what is sent to it is found.
+#[test]
+fn loom_tree_removal_beside_insert() {
+    model(|| {
+        let small = Small::new();
+        let sender = {
+            let small = small.clone();
+            thread::spawn(move || small.send(&[1], 0))
+        };
+        small.tree.unregister(0);
+        let new = small.tree.register(0, None).unwrap();
+        sender.join().unwrap();
+        assert_eq!(small.held(&[1]), [0, 0]);
+        let mut matches = Matches::new();
+        small.tree.find(&[1], &mut matches);
+        assert!(small.tree.remember(&[1], &matches, 0, new).accepted);
+        assert_eq!(small.held(&[1]), [1, 0]);
+    });
+}
+
+/// Removal beside a lookup: a lookup that begins afterwards finds nothing.
+#[test]
+fn loom_tree_removal_beside_lookup() {
+    model(|| {
+        let small = Small::new();
+        assert!(small.send(&[1], 0) && small.send(&[1], 1));
+        let finder = {
+            let small = small.clone();
+            thread::spawn(move || small.held(&[1]))
+        };
+        small.tree.unregister(0);
+        assert_eq!(small.held(&[1]), [0, 1]);
+        let [removed, other] = finder.join().unwrap();
+        assert!(removed <= 1 && other == 1);
     });
 }
