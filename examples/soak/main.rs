@@ -6,6 +6,8 @@
 //! write them as CSV and SVG, and compare the last quarter of the run with the second one: the program
 //! fails where something has grown, or where the tree's budget was not turned over often enough.
 
+#![allow(clippy::expect_used, reason = "what cannot fail")]
+
 #[allow(dead_code)]
 #[path = "../../tests/support/counting.rs"]
 mod counting;
