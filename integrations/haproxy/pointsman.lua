@@ -232,8 +232,8 @@ end
 function Stream:end_analyze(txn, channel)
   if not self.ticket or not channel:is_resp() then return end
   if self.code then
-    -- Broken off: by the server, if nothing more can come from there.
-    self:finish(channel:may_recv() and "client_cancelled" or "worker_error")
+    -- Broken off: by the client, if it has closed; HAProxy then closes the server's side, too.
+    self:finish(txn.req:may_recv() and "worker_error" or "client_cancelled")
   elseif txn.f:srv_name() and channel:output() > 0 then
     -- HAProxy answers in the server's place.
     self:finish("worker_error")

@@ -79,9 +79,14 @@ impl Bench {
 
     /// Requests in flight, as the gateway says.
     pub(crate) async fn in_flight(&self) -> Result<u64, AnyError> {
-        let text = self.status().await?;
-        let in_flight = self.gateway.in_flight(&text);
-        in_flight.ok_or_else(|| format!("no requests in flight: {text}").into())
+        let status = self.status().await?;
+        let in_flight = self.gateway.in_flight(&status);
+        in_flight.ok_or_else(|| format!("no requests in flight in: {status}").into())
+    }
+
+    /// Requests that counted against a worker's health, where the gateway says so.
+    pub(crate) async fn blamed(&self) -> Result<Option<u64>, AnyError> {
+        Ok(self.gateway.blamed(&self.status().await?))
     }
 
     /// Waits until the gateway says that this many requests are in flight.

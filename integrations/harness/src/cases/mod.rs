@@ -43,6 +43,7 @@ pub(crate) static ALL: &[Case] = &[
     case!("new conversations spread", 8, EngineConfig::default, conversations::spread),
     case!("streaming passes unbuffered", 2, slow, streams::unbuffered),
     case!("clients disconnect", 4, slow, streams::disconnect),
+    case!("a worker dies in the middle of an answer", 2, slow, streams::broken),
     case!("bodies of 1 MB", 2, vast, bodies::large),
     case!("chunked bodies", 4, EngineConfig::default, bodies::chunked),
     case!("requests without a body", 4, EngineConfig::default, bodies::none),

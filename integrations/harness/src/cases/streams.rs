@@ -10,6 +10,7 @@ use tokio::task::JoinSet;
 
 use super::{Verdict, demand};
 use crate::bench::{Bench, until};
+use crate::engine::Engine;
 use crate::http::AnyError;
 
 /// The first event is there while the engine still generates.
@@ -49,6 +50,8 @@ pub(super) async fn disconnect(bench: &mut Bench) -> Verdict {
     bench.until_in_flight(0).await?;
     let cancelled: u64 = bench.engines.iter().map(|engine| engine.stats().cancelled).sum();
     demand(cancelled == 2 * CLIENTS, || format!("the engines saw {cancelled} disconnects"))?;
+    let blamed = bench.blamed().await?.unwrap_or(0);
+    demand(blamed == 0, || format!("{blamed} requests counted against their workers"))?;
     // All workers still serve.
     for number in 0..40 {
         stream(bench, 1_000 + number, 1).await?.collect().await?;
@@ -56,6 +59,20 @@ pub(super) async fn disconnect(bench: &mut Bench) -> Verdict {
     let idle = bench.engines.iter().filter(|engine| engine.stats().succeeded == 0).count();
     demand(idle == 0, || format!("{idle} workers serve nothing since"))?;
     Ok(format!("{CLIENTS} in the middle of an answer and {CLIENTS} before it: all freed"))
+}
+
+/// A worker that dies in the middle of an answer: the client sees that it is not whole, and the worker is
+/// blamed.
+pub(super) async fn broken(bench: &mut Bench) -> Verdict {
+    let body = stream(bench, 0, 2_000).await?;
+    let at_work = |engine: &Engine| engine.stats().running > 0;
+    let worker = bench.engines.iter().position(at_work).ok_or("no engine is at work")?;
+    bench.engines[worker].kill().await;
+    demand(body.collect().await.is_err(), || "the answer seems whole".to_owned())?;
+    bench.until_in_flight(0).await?;
+    let blamed = bench.blamed().await?;
+    demand(blamed != Some(0), || "nobody is blamed".to_owned())?;
+    Ok(format!("seen by the client, {} blamed", blamed.map_or("?".to_owned(), |n| n.to_string())))
 }
 
 /// A streamed answer whose first event has arrived.

@@ -52,6 +52,12 @@ pub(crate) trait Gateway: Sync {
         sum_of(status, "pointsman_worker_in_flight")
     }
 
+    /// Requests that counted against a worker's health, as its status says; nothing if it does not.
+    fn blamed(&self, status: &str) -> Option<u64> {
+        let failures = status.lines().filter(|line| line.contains("outcome=\"worker_error\""));
+        sum_of(&failures.collect::<Vec<_>>().join("\n"), "pointsman_worker_failures_total")
+    }
+
     /// What the comparison measures.
     fn rows(&self) -> Vec<Row> {
         let of = |name, balance| Row { name, balance, gateway: None };
