@@ -5,7 +5,8 @@ use std::fmt::Write as _;
 use anyhow::Result;
 
 use super::look;
-use super::plot::{self, Axis, Line, Strips};
+use super::plot::{self, Axis, Line};
+use super::strips::{self, Strips};
 use crate::experiments::Measurements;
 use crate::grid::Measured;
 use crate::policies::Policy;
@@ -182,7 +183,7 @@ impl Study<'_> {
             })
             .collect();
         let all = bands.iter().flat_map(|band| &band.rows).flatten();
-        plot::strips(&bands, seconds, all.copied().fold(1.0, f64::max))
+        strips::render(&bands, seconds, all.copied().fold(1.0, f64::max))
     }
 
     fn gateways(&self) -> Result<String> {

@@ -4,4 +4,5 @@ pub(crate) mod html;
 pub(crate) mod json;
 mod look;
 mod plot;
+mod strips;
 pub(crate) mod table;

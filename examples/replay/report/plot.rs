@@ -1,4 +1,4 @@
-//! Line charts and heat strips as SVG text.
+//! Line charts as SVG text.
 
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
@@ -9,14 +9,14 @@ use plotters::style::TextStyle;
 
 use super::look::{Look, Marker};
 
-const WIDTH: u32 = 900;
+pub(super) const WIDTH: u32 = 900;
 const HEIGHT: u32 = 430;
-const LEGEND_WIDTH: u32 = 210;
+pub(super) const LEGEND_WIDTH: u32 = 210;
 const FONT: &str = "sans-serif";
-const INK: RGBColor = RGBColor(40, 40, 40);
+pub(super) const INK: RGBColor = RGBColor(40, 40, 40);
 const GRID: RGBColor = RGBColor(225, 225, 225);
 
-fn note(size: i32) -> TextStyle<'static> {
+pub(super) fn note(size: i32) -> TextStyle<'static> {
     (FONT, size).into_font().color(&INK)
 }
 
@@ -139,7 +139,7 @@ impl ValueFormatter<f64> for Ticked {
 }
 
 /// Three significant digits at most, without trailing zeros.
-fn number(value: f64) -> String {
+pub(super) fn number(value: f64) -> String {
     let digits = (2 - value.abs().max(1e-9).log10().floor() as i32).clamp(0, 4) as usize;
     let text = format!("{value:.digits$}");
     match text.contains('.') {
@@ -161,7 +161,7 @@ fn log_ticks(least: f64, most: f64) -> Vec<f64> {
     all[from..=to.max(from)].to_vec()
 }
 
-fn nice_step(step: f64) -> f64 {
+pub(super) fn nice_step(step: f64) -> f64 {
     let power = 10f64.powf(step.log10().floor());
     let nice = [1.0, 2.0, 2.5, 5.0, 10.0].into_iter().find(|nice| nice * power >= step * 0.999);
     nice.unwrap_or(10.0) * power
@@ -186,8 +186,8 @@ pub(crate) fn lines(x: &Axis, y: &Axis, lines: &[Line]) -> Result<String> {
     Ok(svg)
 }
 
-type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
-type Drawn = Result<(), Box<dyn std::error::Error>>;
+pub(super) type Area<'a> = DrawingArea<SVGBackend<'a>, Shift>;
+pub(super) type Drawn = Result<(), Box<dyn std::error::Error>>;
 
 fn draw_chart(
     area: &Area<'_>,
@@ -254,94 +254,6 @@ fn draw_legend(area: &Area<'_>, lines: &[Line]) -> Drawn {
             area.draw(&Polygon::new(outline, line.look.color.filled()))?;
         }
         area.draw(&Text::new(line.name.clone(), (48, y - 7), note(14)))?;
-    }
-    Ok(())
-}
-
-/// Rows of cells, the darker the more.
-pub(crate) struct Strips {
-    /// What the rows belong to.
-    pub(crate) name: String,
-    /// Per row its cells.
-    pub(crate) rows: Vec<Vec<f64>>,
-}
-
-const STRIP_ROW: i32 = 15;
-const STRIP_LEFT: i32 = 62;
-const STRIP_TITLE: i32 = 30;
-
-/// One band of rows per entry over `seconds`, with a common scale from 0 to `most`.
-pub(crate) fn strips(bands: &[Strips], seconds: f64, most: f64) -> Result<String> {
-    let band = |strips: &Strips| STRIP_TITLE + strips.rows.len() as i32 * STRIP_ROW + 6;
-    let height = bands.iter().map(band).sum::<i32>() + 60;
-    let mut svg = String::new();
-    {
-        let root = SVGBackend::with_string(&mut svg, (WIDTH, height as u32)).into_drawing_area();
-        root.fill(&WHITE)?;
-        let mut top = 0;
-        for strips in bands {
-            draw_band(&root, strips, top, most).map_err(|error| anyhow!("{error}"))?;
-            top += band(strips);
-        }
-        draw_time(&root, seconds, top).map_err(|error| anyhow!("{error}"))?;
-        draw_scale(&root, most).map_err(|error| anyhow!("{error}"))?;
-        root.present()?;
-    }
-    Ok(svg)
-}
-
-fn strips_width() -> i32 {
-    (WIDTH - LEGEND_WIDTH) as i32 - STRIP_LEFT - 20
-}
-
-/// White over blue to near black: one hue, so that order survives a print.
-fn shade(share: f64) -> RGBColor {
-    let share = share.clamp(0.0, 1.0).sqrt();
-    let mix = |from: f64, to: f64| (from + (to - from) * share) as u8;
-    RGBColor(mix(246.0, 3.0), mix(249.0, 20.0), mix(252.0, 60.0))
-}
-
-fn draw_band(area: &Area<'_>, strips: &Strips, top: i32, most: f64) -> Drawn {
-    let width = strips_width();
-    area.draw(&Text::new(strips.name.clone(), (STRIP_LEFT, top + 8), note(14)))?;
-    for (row, cells) in strips.rows.iter().enumerate() {
-        let y = top + STRIP_TITLE + row as i32 * STRIP_ROW;
-        area.draw(&Text::new(format!("worker {row}"), (4, y + 1), note(11)))?;
-        let edge = |index: usize| STRIP_LEFT + width * index as i32 / cells.len().max(1) as i32;
-        for (index, &cell) in cells.iter().enumerate() {
-            let corners = [(edge(index), y), (edge(index + 1), y + STRIP_ROW - 2)];
-            let color = shade(cell / most.max(1e-9));
-            area.draw(&Rectangle::new(corners, color.filled()))?;
-        }
-    }
-    Ok(())
-}
-
-fn draw_time(area: &Area<'_>, seconds: f64, top: i32) -> Drawn {
-    let width = strips_width();
-    let step = nice_step(seconds / 7.0);
-    for index in 0..=(seconds / step) as i32 {
-        let at = STRIP_LEFT + (f64::from(width) * f64::from(index) * step / seconds) as i32;
-        area.draw(&PathElement::new(vec![(at, top), (at, top + 6)], INK))?;
-        area.draw(&Text::new(number(f64::from(index) * step), (at - 10, top + 10), note(13)))?;
-    }
-    area.draw(&Text::new("simulated time, s", (STRIP_LEFT + width / 2 - 50, top + 30), note(15)))?;
-    Ok(())
-}
-
-fn draw_scale(area: &Area<'_>, most: f64) -> Drawn {
-    let left = (WIDTH - LEGEND_WIDTH) as i32;
-    area.draw(&Text::new("requests before", (left, 10), note(13)))?;
-    area.draw(&Text::new("their first token", (left, 26), note(13)))?;
-    const STEPS: i32 = 24;
-    for step in 0..STEPS {
-        let share = f64::from(step) / f64::from(STEPS - 1);
-        let y = 50 + (STEPS - 1 - step) * 6;
-        area.draw(&Rectangle::new([(left, y), (left + 18, y + 6)], shade(share).filled()))?;
-    }
-    for share in [0.0, 0.25, 0.5, 1.0] {
-        let y = 50 + ((1.0 - share) * f64::from(STEPS - 1) * 6.0) as i32;
-        area.draw(&Text::new(number((most * share).round()), (left + 24, y - 4), note(13)))?;
     }
     Ok(())
 }
