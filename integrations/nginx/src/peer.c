@@ -10,6 +10,8 @@ static void free_peer(ngx_peer_connection_t *pc, void *data, ngx_uint_t state);
 static ngx_int_t choose(ngx_pointsman_peer_t *peer);
 static ngx_uint_t list_allowed(ngx_pointsman_peer_t *peer, ngx_uint_t *narrowed);
 static ngx_uint_t is_available(ngx_http_upstream_rr_peers_t *list, ngx_http_upstream_rr_peer_t *server);
+static ngx_uint_t was_tried(const ngx_pointsman_peer_t *peer, ngx_uint_t index);
+static ngx_uint_t has_room(const ngx_http_upstream_rr_peer_t *server);
 static void tell_health(ngx_pointsman_upstream_t *upstream, ngx_pointsman_member_t *member,
                         ngx_uint_t healthy);
 static pointsman_status ask_router(ngx_pointsman_peer_t *peer, ngx_uint_t narrowed);
@@ -123,20 +125,19 @@ static ngx_uint_t list_allowed(ngx_pointsman_peer_t *peer, ngx_uint_t *narrowed)
 
     *narrowed = upstream->backups != 0;
     ngx_memzero(upstream->allowed, upstream->allowed_words * sizeof(uint64_t));
-    for (ngx_uint_t i = 0; i < count_of(peer); i++, server = server->next) {
+    for (ngx_uint_t i = 0; i < count_of(peer); i++) {
         ngx_pointsman_member_t *member = &upstream->members[first + i];
-        ngx_uint_t available = is_available(list, server);
-        ngx_uint_t tried = (peer->round_robin.tried[i / TRIED_BITS] >> (i % TRIED_BITS)) & 1;
-        ngx_uint_t full = server->max_conns != 0 && server->conns >= server->max_conns;
+        ngx_uint_t available = server != NULL && is_available(list, server);
         tell_health(upstream, member, available);
-        if (!available || tried || full) {
-            *narrowed |= available;
+        if (available && !was_tried(peer, i) && has_room(server)) {
+            upstream->peers[first + i] = server;
+            upstream->allowed[member->slot / 64] |= (uint64_t) 1 << (member->slot % 64);
+            allowed++;
+        } else {
             upstream->peers[first + i] = NULL;
-            continue;
+            *narrowed |= available;
         }
-        upstream->peers[first + i] = server;
-        upstream->allowed[member->slot / 64] |= (uint64_t) 1 << (member->slot % 64);
-        allowed++;
+        server = server != NULL ? server->next : NULL;
     }
     return allowed;
 }
@@ -149,6 +150,16 @@ static ngx_uint_t is_available(ngx_http_upstream_rr_peers_t *list, ngx_http_upst
     }
     return list->single || server->max_fails == 0 || server->fails < server->max_fails
            || ngx_time() - server->checked > server->fail_timeout;
+}
+
+static ngx_uint_t was_tried(const ngx_pointsman_peer_t *peer, ngx_uint_t index)
+{
+    return (peer->round_robin.tried[index / TRIED_BITS] >> (index % TRIED_BITS)) & 1;
+}
+
+static ngx_uint_t has_room(const ngx_http_upstream_rr_peer_t *server)
+{
+    return server->max_conns == 0 || server->conns < server->max_conns;
 }
 
 static void tell_health(ngx_pointsman_upstream_t *upstream, ngx_pointsman_member_t *member,

@@ -45,6 +45,7 @@ typedef struct {
     ngx_http_complex_value_t      *routing_key;
     u_char                         hash_key[32];
     unsigned                       hash_key_set:1;
+    unsigned                       counts_replicas:1; /* the policy is least work, as the module sets it */
 
     pointsman_router              *router;
     pointsman_fingerprinter       *fingerprinter; /* of this process */
@@ -111,7 +112,6 @@ ngx_int_t ngx_pointsman_check_routers(ngx_conf_t *cf);
 void ngx_pointsman_init_routers(ngx_cycle_t *cycle, ngx_pointsman_main_t *main);
 ngx_int_t ngx_pointsman_start_routers(ngx_cycle_t *cycle, ngx_pointsman_main_t *main);
 ngx_uint_t ngx_pointsman_processes(ngx_cycle_t *cycle);
-ngx_uint_t ngx_pointsman_counts_replicas(ngx_pointsman_upstream_t *upstream);
 
 /* peer.c */
 ngx_int_t ngx_pointsman_init_peer(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us);

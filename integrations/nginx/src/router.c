@@ -88,19 +88,6 @@ static pointsman_status set_policy(pointsman_builder *builder, ngx_pointsman_ups
     return pointsman_builder_set_policy(builder, (char *) upstream->policy.data, upstream->policy.len);
 }
 
-/* Whether the policy is the least-work rule as the module sets it: then it knows of replicas. */
-ngx_uint_t ngx_pointsman_counts_replicas(ngx_pointsman_upstream_t *upstream)
-{
-    ngx_str_t *policy = &upstream->policy;
-    if (policy->len == 0) {
-        return upstream->config.len == 0;
-    }
-    return (policy->len == sizeof("cache_aware") - 1
-            && ngx_strncmp(policy->data, "cache_aware", policy->len) == 0)
-           || (policy->len == sizeof("least_work") - 1
-               && ngx_strncmp(policy->data, "least_work", policy->len) == 0);
-}
-
 /* The end of the configuration's memory: in the master, and in each process. */
 static void free_router(void *data)
 {
@@ -203,11 +190,11 @@ void ngx_pointsman_init_routers(ngx_cycle_t *cycle, ngx_pointsman_main_t *main)
         ngx_pointsman_upstream_t *upstream = upstreams[i];
         ngx_uint_t replicas =
             upstream->replicas != 0 ? upstream->replicas : ngx_pointsman_processes(cycle);
-        u_char policy[128];
-        size_t length = policy_with_replicas(policy, sizeof(policy), replicas);
-        if (replicas < 2 || !ngx_pointsman_counts_replicas(upstream)) {
+        if (replicas < 2 || !upstream->counts_replicas) {
             continue;
         }
+        u_char policy[128];
+        size_t length = policy_with_replicas(policy, sizeof(policy), replicas);
         if (pointsman_router_set_policy(upstream->router, (char *) policy, length) != POINTSMAN_OK) {
             ngx_log_error(NGX_LOG_ALERT, cycle->log, 0, "pointsman: upstream \"%V\" without replicas: %s",
                           &upstream->name, pointsman_last_error());

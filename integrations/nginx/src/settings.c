@@ -38,6 +38,13 @@ static const parameter_t parameters[] = {
 
 static const parameter_t *find_parameter(ngx_str_t *word, ngx_str_t *value);
 static char *check_together(ngx_conf_t *cf, ngx_pointsman_upstream_t *upstream);
+static ngx_uint_t is_one_of(const ngx_str_t *word, const char *const *names);
+
+/* Policies that do not look at prompts. */
+static const char *const promptless[] = {"random", "round_robin", "power_of_two", NULL};
+
+/* The names of the least-work rule with its defaults, to which the module can add the replicas. */
+static const char *const least_work[] = {"cache_aware", "least_work", NULL};
 
 char *ngx_pointsman_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
 {
@@ -115,16 +122,32 @@ static const parameter_t *find_parameter(ngx_str_t *word, ngx_str_t *value)
     return NULL;
 }
 
-/* Refuses what would be ignored in silence. */
+/* Refuses what would be ignored in silence, and spares work that would be. */
 static char *check_together(ngx_conf_t *cf, ngx_pointsman_upstream_t *upstream)
 {
-    if (upstream->replicas != 0 && !ngx_pointsman_counts_replicas(upstream)) {
+    ngx_str_t *policy = &upstream->policy;
+    if (is_one_of(policy, promptless)) {
+        upstream->prompt_kind = POINTSMAN_PROMPT_NONE;
+    }
+    upstream->counts_replicas =
+        policy->len != 0 ? is_one_of(policy, least_work) & 1 : upstream->config.len == 0;
+    if (upstream->replicas != 0 && !upstream->counts_replicas) {
         ngx_conf_log_error(NGX_LOG_EMERG, cf, 0,
                            DIRECTIVE "\"replicas\" goes with policy=cache_aware or policy=least_work; "
                                      "a policy in JSON has a field of that name");
         return NGX_CONF_ERROR;
     }
     return NGX_CONF_OK;
+}
+
+static ngx_uint_t is_one_of(const ngx_str_t *word, const char *const *names)
+{
+    for (; *names != NULL; names++) {
+        if (ngx_strlen(*names) == word->len && ngx_strncmp(word->data, *names, word->len) == 0) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 static ngx_int_t set_policy(ngx_conf_t *cf, ngx_pointsman_upstream_t *upstream, ngx_str_t *value)

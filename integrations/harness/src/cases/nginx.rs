@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use super::{Case, Verdict, bodies, conversations, demand, quick, slow, streams, vast, volume};
 use crate::bench::{Bench, until};
 use crate::engine::{Engine, EngineConfig};
-use crate::gateway::nginx::Nginx;
+use crate::gateway::nginx::{FILE, Nginx};
 use crate::http::{AnyError, call, client};
 
 /// nginx with one process or two, its template changed as said.
@@ -95,6 +95,8 @@ pub(crate) static ALL: &[(Nginx, Case)] = &[
         )]),
         case!("max_conns", 2, slow, max_conns),
     ),
+    (two(&[]), case!("processes and reloads agree", 4, quick, agreement)),
+    (one(&[]), case!("the README's configuration", 2, quick, readme)),
     (two(&[]), case!("graceful shutdown", 2, slow, shutdown)),
     (two(&[]), case!("a process killed", 2, slow, process_killed)),
     (one(&[]), case!("10,000 requests, one process", 8, quick, volume::ten_thousand)),
@@ -322,6 +324,65 @@ async fn max_conns(bench: &mut Bench) -> Verdict {
         answer.collect().await?;
     }
     Ok(format!("{} at the worker with max_conns=1, {} at the other", running[0], running[1]))
+}
+
+/// Prompts that a process has not seen go where the other sent them, and after a reload, when no process
+/// has seen any, where they went before.
+async fn agreement(bench: &mut Bench) -> Verdict {
+    const PROMPTS: u64 = 24;
+    let mut first = Vec::new();
+    for number in 0..PROMPTS {
+        first.push(attempts(bench, number).await?);
+    }
+    let before = bench.process().children();
+    bench.reload()?;
+    until("the old processes end", || {
+        bench.process().children().iter().all(|child| !before.contains(child))
+    })
+    .await?;
+    let mut again = 0;
+    for (number, first) in first.iter().enumerate() {
+        again += u64::from(attempts(bench, number as u64).await? == *first);
+    }
+    let workers = first.iter().collect::<BTreeSet<_>>().len();
+    demand(workers == 4, || format!("all at {workers} workers"))?;
+    demand(again * 10 >= PROMPTS * 9, || format!("{again} of {PROMPTS} came back"))?;
+    Ok(format!("{again} of {PROMPTS} prompts came back to their worker"))
+}
+
+/// The README's shortest configuration serves, with this run's addresses in it.
+async fn readme(bench: &mut Bench) -> Verdict {
+    let readme = include_str!("../../../nginx/README.md");
+    let block = readme.split("```nginx\n").nth(1).and_then(|rest| rest.split("```").next());
+    let (site, path) = (&bench.site, bench.site.dir.join(FILE));
+    let own = std::fs::read_to_string(&path)?;
+    let (globals, http) = own.split_once("http {").ok_or("no http block")?;
+    let load_module = globals.lines().find(|line| line.starts_with("load_module"));
+    let temporary = http.lines().filter(|line| line.contains("_temp_path"));
+    let text = block
+        .ok_or("the README has no configuration")?
+        .replace(
+            "load_module /path/to/ngx_http_pointsman_module.so;",
+            load_module.unwrap_or_default(),
+        )
+        .replace("10.0.0.1:8000", &site.engines[0].to_string())
+        .replace("10.0.0.2:8000", &site.engines[1].to_string())
+        .replace(
+            "listen 8080;",
+            &format!("listen 127.0.0.1:{}; listen 127.0.0.1:{};", site.listen, site.status),
+        )
+        .replace(
+            "events {}",
+            &format!("daemon off; error_log stderr; pid {}/pid; events {{}}", site.dir.display()),
+        )
+        .replace("http {", &format!("http {{ access_log off; {}", temporary.collect::<String>()));
+    site.write(FILE, &text)?;
+    bench.process().signal(Signal::QUIT)?;
+    until("nginx ends", || bench.process().ended().is_some()).await?;
+    bench.restart().await?;
+    streams::stream(bench, 1, 3).await?.collect().await?;
+    bench.until_in_flight(0).await?;
+    Ok("serves".to_owned())
 }
 
 /// Asked to end, nginx finishes what is under way.

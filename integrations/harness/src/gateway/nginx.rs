@@ -25,7 +25,7 @@ pub(super) static PLAIN: Nginx = Nginx { processes: 2, edits: &[], hosts: None }
 static ONE: Nginx = Nginx { processes: 1, edits: &[], hosts: None };
 static FOUR: Nginx = Nginx { processes: 4, edits: &[], hosts: None };
 
-const FILE: &str = "nginx.conf";
+pub(crate) const FILE: &str = "nginx.conf";
 const HOSTS: &str = "hosts";
 const MODULE: &str = "target/integrations/nginx/ngx_http_pointsman_module.so";
 
