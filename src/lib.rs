@@ -22,6 +22,7 @@ pub struct Readme;
 #[cfg(any(feature = "async", feature = "tower"))]
 pub mod adapter;
 mod error;
+mod exclusive;
 pub mod metrics;
 pub mod policy;
 mod pool;

@@ -48,8 +48,14 @@ impl<T> Striped<T> {
     /// The calling thread's copy.
     #[inline]
     pub(crate) fn mine(&self) -> &T {
-        // The index is below STRIPES by construction of `current`; the mask lets the compiler see it.
-        &self.stripes[current() & (STRIPES - 1)]
+        self.of(current())
+    }
+
+    /// The copy of this stripe.
+    #[inline]
+    pub(crate) fn of(&self, stripe: usize) -> &T {
+        // Numbers of stripes are below STRIPES; the mask lets the compiler see it.
+        &self.stripes[stripe & (STRIPES - 1)]
     }
 
     /// Every copy, for sums.

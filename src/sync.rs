@@ -12,6 +12,32 @@ pub(crate) mod atomic {
 
 pub(crate) use atomic::{AtomicU64, Ordering, fence};
 
+/// As `loom::cell`: a cell whose accesses the model checker sees.
+pub(crate) mod cell {
+    #[cfg(pointsman_loom)]
+    pub(crate) use loom::cell::UnsafeCell;
+
+    #[cfg(not(pointsman_loom))]
+    pub(crate) struct UnsafeCell<T>(std::cell::UnsafeCell<T>);
+
+    #[cfg(not(pointsman_loom))]
+    impl<T> UnsafeCell<T> {
+        pub(crate) fn new(value: T) -> Self {
+            UnsafeCell(std::cell::UnsafeCell::new(value))
+        }
+
+        #[inline(always)]
+        pub(crate) fn with<R>(&self, read: impl FnOnce(*const T) -> R) -> R {
+            read(self.0.get())
+        }
+
+        #[inline(always)]
+        pub(crate) fn with_mut<R>(&self, write: impl FnOnce(*mut T) -> R) -> R {
+            write(self.0.get())
+        }
+    }
+}
+
 /// Tells the processor, or the model checker, that this thread waits for another.
 #[inline(always)]
 pub(crate) fn spin() {

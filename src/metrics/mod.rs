@@ -11,7 +11,8 @@ use crate::prefix::TreeStats;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::worker::{Role, spec::WorkerInfo};
 
-/// What one policy decided, and what came of it: one copy per stripe.
+/// What one policy decided, and what came of it: one copy per stripe. Decisions are counted by who has
+/// entered the stripe, and so without exchanges; first tokens by anybody.
 #[derive(Debug, Default)]
 pub(crate) struct Decisions {
     counts: [[AtomicU64; Reason::COUNT]; 3],
@@ -24,13 +25,13 @@ pub(crate) struct Decisions {
 impl Decisions {
     #[inline]
     pub(crate) fn count(&self, role: Role, reason: Reason) {
-        self.counts[role.index()][reason as usize].fetch_add(1, Relaxed);
+        add(&self.counts[role.index()][reason as usize], 1);
     }
 
     #[inline]
     pub(crate) fn count_tokens(&self, prompt: u32, matched: u32) {
-        self.prompt_tokens.fetch_add(prompt.into(), Relaxed);
-        self.matched_tokens.fetch_add(matched.into(), Relaxed);
+        add(&self.prompt_tokens, prompt);
+        add(&self.matched_tokens, matched);
     }
 
     pub(crate) fn count_first_token(&self, nanos: u64) {
@@ -49,6 +50,12 @@ impl Decisions {
         sums.first_tokens += self.first_tokens.load(Relaxed);
         sums.first_token_seconds += self.first_token_nanos.load(Relaxed) as f64 / 1e9;
     }
+}
+
+/// Adds to a counter that nobody else adds to at this moment.
+#[inline]
+fn add(counter: &AtomicU64, count: u32) {
+    counter.store(counter.load(Relaxed).wrapping_add(count.into()), Relaxed);
 }
 
 /// What a shadow has seen: one copy per stripe.

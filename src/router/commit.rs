@@ -1,7 +1,7 @@
 //! Commit: charge what was decided, tell the policy, open the ticket.
 //!
-//! **Order.** A ticket's entry is reserved, the workers are charged, their slots' generations are looked
-//! at, the policy is told, the ticket is opened, and the generations are looked at once more (see
+//! **Order.** The workers are charged, their slots' generations are looked at, a ticket's entry is
+//! reserved, the policy is told, the ticket is opened, and the generations are looked at once more (see
 //! "Removal" in `ticket`). The first look keeps a policy from hearing of a worker whose slot has changed
 //! hands: a slot does so only without load, so once it is charged and the generation stands, no callback
 //! about this worker can reach its successor. Undoing runs in the opposite order, and a worker's load is
@@ -10,12 +10,12 @@
 
 use super::core::Core;
 use super::finish::Ending;
+use super::local::Local;
 use super::mode::Mode;
 use super::policies::Installed;
 use super::route::Trip;
 use super::ticket::{Charge, Parties, Reserved, Ticket};
 use crate::policy::{Decision, Dispatch, RequestView, Usage};
-use crate::sync::atomic::Ordering::Relaxed;
 use crate::worker::{Role, health::Outcome, state::WorkerState};
 
 /// A committed decision.
@@ -38,30 +38,66 @@ impl<'a, M: Mode> Trip<'a, M> {
         prompt_bytes: u32,
     ) -> Option<Ticket> {
         let core = self.core;
-        let Some(mut reserved) = core.tickets.reserve() else {
-            core.untracked.mine().fetch_add(1, Relaxed);
-            return Some(Ticket::UNTRACKED);
-        };
         let charge = self.charge(choice, request, prompt_bytes);
-        if !core.charge_workers(&charge) {
-            core.tickets.cancel(&reserved);
+        if !core.charge_workers(charge) {
             return None;
         }
-        if charge.parties.notify() || request.prefix.is_some() {
-            if self.is_stale(choice) {
-                core.release_workers(&charge);
-                core.tickets.cancel(&reserved);
-                return None;
-            }
+        let listens =
+            self.local.is_none() && (self.installed.wants_events || request.prefix.is_some());
+        if listens && self.is_stale(choice) {
+            core.release_workers(charge);
+            return None;
+        }
+        let Some(mut reserved) = self.reserve(choice, request) else {
+            core.release_workers(charge);
+            return Some(Ticket::UNTRACKED);
+        };
+        if listens {
             reserved = self.tell(choice, request, charge, reserved);
         }
-        let ticket = core.tickets.open(reserved, &charge, self.now.saturating_add(core.deadline));
+        let ticket = core.tickets.open(reserved, charge, self.now.saturating_add(core.deadline));
         if self.is_stale(choice) {
             // An error says that whoever removed the worker has closed it already.
-            let _ = core.complete(ticket, Ending::of(Outcome::ClientCancelled), self.now);
+            let _ = core.complete(ticket, &Ending::of(Outcome::ClientCancelled), self.now);
             return None;
         }
         Some(ticket)
+    }
+
+    /// Reserves a ticket's entry and counts the decision, in the stripe that the request is in, or in
+    /// one that it enters for the purpose.
+    #[inline(always)]
+    fn reserve(self, choice: &M::Choice, request: &RequestView<'_>) -> Option<Reserved> {
+        match self.local {
+            Some(local) => self.reserve_in(local, choice, request),
+            None => self.reserve_in(&*self.core.enter()?, choice, request),
+        }
+    }
+
+    #[inline(always)]
+    fn reserve_in(
+        self,
+        local: &Local,
+        choice: &M::Choice,
+        request: &RequestView<'_>,
+    ) -> Option<Reserved> {
+        let reserved = self.core.reserve(local)?;
+        self.count(local, choice, request);
+        Some(reserved)
+    }
+
+    #[inline(always)]
+    pub(super) fn count(self, local: &Local, choice: &M::Choice, request: &RequestView<'_>) {
+        let main = M::main(choice);
+        let decisions = self.installed.ledger.decisions.of(local.stripe);
+        decisions.count(M::ROLE, main.reason);
+        if request.prefix.is_some() {
+            let worked = M::prefill(choice).unwrap_or(main);
+            decisions.count_tokens(request.prompt_tokens, worked.matched_tokens);
+        }
+        if let Some(prefill) = M::prefill(choice) {
+            decisions.count(Role::Prefill, prefill.reason);
+        }
     }
 
     #[inline(always)]
@@ -70,17 +106,16 @@ impl<'a, M: Mode> Trip<'a, M> {
         // The prompt is computed by the prefill worker where there is one.
         let worked = prefill.unwrap_or(main);
         // KV tokens are counted where somebody compares them: for pairs, and for policies that listen.
-        let resident_tokens = if M::ROLE == Role::Decode || self.installed.wants_events {
-            request.prompt_tokens.saturating_add(request.output_tokens)
-        } else {
-            0
-        };
+        let counted =
+            M::ROLE == Role::Decode || self.local.is_none() && self.installed.wants_events;
+        let resident_tokens =
+            if counted { request.prompt_tokens.saturating_add(request.output_tokens) } else { 0 };
         Charge {
             parties: Parties::new(
                 main.worker.slot() as u16,
                 prefill.map(|decision| decision.worker.slot() as u16),
                 self.installed.index,
-                self.installed.wants_events,
+                self.local.is_none() && self.installed.wants_events,
             ),
             dispatched: self.now,
             work_tokens: worked.work_tokens,
@@ -156,21 +191,15 @@ impl<'a, M: Mode> Trip<'a, M> {
         request: &RequestView<'_>,
         ticket: Ticket,
     ) -> Routed<'c, M::Choice> {
-        let main = M::main(choice);
-        let decisions = self.installed.ledger.decisions.mine();
-        decisions.count(M::ROLE, main.reason);
-        if request.prefix.is_some() {
-            let worked = M::prefill(choice).unwrap_or(main);
-            decisions.count_tokens(request.prompt_tokens, worked.matched_tokens);
-        }
-        if let Some(prefill) = M::prefill(choice) {
-            decisions.count(Role::Prefill, prefill.reason);
-        }
         Routed {
             choice,
             ticket,
             total_tokens: request.prompt_tokens,
-            user_data: self.view.pool.seat(main.worker.slot()).map_or(0, |seat| seat.user_data),
+            user_data: self
+                .view
+                .pool
+                .seat(M::main(choice).worker.slot())
+                .map_or(0, |seat| seat.user_data),
         }
     }
 }
@@ -178,7 +207,7 @@ impl<'a, M: Mode> Trip<'a, M> {
 impl Core {
     /// Charges the workers; false, and nothing charged, if one of them is full.
     #[inline(always)]
-    fn charge_workers(&self, charge: &Charge) -> bool {
+    fn charge_workers(&self, charge: Charge) -> bool {
         let row = |slot: u16| self.rows.get(usize::from(slot));
         let slot = charge.parties.slot();
         if !row(slot).is_some_and(|row| row.charge(charge.resident_tokens.into())) {
@@ -194,7 +223,8 @@ impl Core {
         false
     }
 
-    fn release_workers(&self, charge: &Charge) {
+    #[cold]
+    fn release_workers(&self, charge: Charge) {
         if let Some(row) = self.rows.get(usize::from(charge.parties.slot())) {
             row.release(charge.resident_tokens.into());
         }
@@ -206,7 +236,7 @@ impl Core {
     }
 }
 
-/// Gives a charge back if a policy panics before its ticket is open.
+/// Gives a charge and its entry back if a policy panics before its ticket is open.
 struct Undo<'a> {
     core: &'a Core,
     charge: &'a Charge,
@@ -221,8 +251,8 @@ impl Undo<'_> {
 
 impl Drop for Undo<'_> {
     fn drop(&mut self) {
-        self.core.release_workers(self.charge);
         self.core.tickets.cancel(self.reserved);
+        self.core.release_workers(*self.charge);
     }
 }
 

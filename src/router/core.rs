@@ -1,6 +1,6 @@
 //! The shared state: one published snapshot that requests read, and the writer's side behind a lock.
 //!
-//! Requests load the snapshot once and never lock. Whoever changes membership, health, weight or
+//! Requests read the snapshot once ([`local`](super::local)) and never lock. Whoever changes membership, health, weight or
 //! policy takes the writer lock, changes the registry, and publishes a new snapshot. Requests that
 //! bring about such a change (the third failure in a row) mark the slot and *try* the lock; if
 //! somebody holds it, that one finds the mark when it lets go.
@@ -13,11 +13,13 @@ use parking_lot::Mutex;
 
 use super::config::RouterConfig;
 use super::explain::DecisionLog;
+use super::local::Local;
 use super::marks::Marks;
 use super::policies::Policies;
 use super::ticket::Tickets;
 use super::watch::HealthWatch;
 use crate::error::{ConfigError, PoolError};
+use crate::exclusive::Exclusive;
 use crate::policy::{RoutingPolicy, factory::PolicyFactory, random::RandomPolicy};
 use crate::pool::{
     registry::{Registry, WorkerStatus},
@@ -29,12 +31,12 @@ use crate::request::body::BodyOptions;
 use crate::stripe::Striped;
 use crate::sync::atomic::{
     AtomicU32, AtomicU64,
-    Ordering::{Acquire, Relaxed},
+    Ordering::{Acquire, Relaxed, Release},
     fence,
 };
 use crate::worker::{
     WorkerId,
-    health::{HealthConfig, Outcome},
+    health::HealthConfig,
     spec::{WorkerInfo, WorkerSpec},
     state::{LoadReport, WorkerState},
 };
@@ -47,15 +49,11 @@ const SECOND: f64 = 1e9;
 /// Tokens of KV cache counted for an answer whose length nobody expects anything of.
 pub(crate) const DEFAULT_OUTPUT_TOKENS: u32 = 256;
 
-/// What a selection needs to find its way back. Aligned so that the reference counts of no two handles
-/// share a cache line, nor a pair of lines that is fetched together.
-#[repr(align(128))]
-pub(crate) struct Handle {
-    pub(super) core: Arc<Core>,
-}
-
 pub(crate) struct Core {
     pub(super) view: ArcSwap<View>,
+    /// Of the view.
+    pub(super) version: AtomicU64,
+    pub(super) locals: Exclusive<Local>,
     pub(super) rows: Arc<[WorkerState]>,
     pub(super) tickets: Tickets,
     pub(super) tree: PrefixTree,
@@ -80,9 +78,9 @@ pub(crate) struct Core {
     pub(super) answer_tokens: AtomicU32,
     /// When the next housekeeping is due.
     pub(super) wake_at: AtomicU64,
-    /// The ticket word whose deadlines are looked at next.
-    pub(super) sweep_word: AtomicU64,
-    /// When that look is due.
+    /// The part of the ticket table that is swept next.
+    pub(super) sweep_part: AtomicU64,
+    /// When that is due.
     pub(super) sweep_at: AtomicU64,
     /// Nanoseconds from one such look to the next.
     sweep_every: u64,
@@ -93,6 +91,7 @@ pub(crate) struct Core {
 
 /// What requests read: membership, health and policies of one moment.
 pub(super) struct View {
+    pub(super) version: u64,
     pub(super) pool: PoolSnapshot,
     pub(super) policies: Policies,
 }
@@ -159,14 +158,18 @@ impl Core {
         let block = BlockSize::new(usize::from(config.tree.block_bytes))
             .map_err(|error| ConfigError::Document(error.to_string()))?;
         let deadline = (config.ticket_deadline_secs * SECOND) as u64;
+        let view = Arc::new(View {
+            version: 0,
+            pool: PoolSnapshot::default(),
+            policies: Policies::default(),
+        });
         let tickets = Tickets::new(config.max_tickets);
-        // The whole table is looked at eight times within one deadline.
-        let sweep_every = (deadline / 8 / tickets.words() as u64).max(1);
+        // The whole table is swept eight times within one deadline.
+        let sweep_every = (deadline / 8 / tickets.parts() as u64).max(1);
         let core = Core {
-            view: ArcSwap::from_pointee(View {
-                pool: PoolSnapshot::default(),
-                policies: Policies::default(),
-            }),
+            locals: Exclusive::new(|stripe| Local { stripe, view: Arc::clone(&view) }),
+            view: ArcSwap::new(view),
+            version: AtomicU64::new(0),
             tickets,
             tree: PrefixTree::new(config.tree.budget_bytes, rows.len())
                 .map_err(|error| ConfigError::Document(format!("tree.budget_bytes: {error}")))?,
@@ -185,7 +188,7 @@ impl Core {
             bytes_per_token: AtomicU32::new(4f32.to_bits()),
             answer_tokens: AtomicU32::new((DEFAULT_OUTPUT_TOKENS as f32).to_bits()),
             wake_at: AtomicU64::new(0),
-            sweep_word: AtomicU64::new(0),
+            sweep_part: AtomicU64::new(0),
             sweep_at: AtomicU64::new(0),
             sweep_every,
             marks: Marks::new(),
@@ -272,25 +275,11 @@ impl Core {
         })?;
         // The slot's generation has changed, so whoever opens a ticket on it from here on closes it
         // again; the ones opened before are found here.
-        self.close_tickets_of(id.slot() as u16, now);
+        self.sweep_all(now);
         for installed in self.view().policies.iter() {
             installed.policy.on_worker_removed(&info);
         }
         Ok(())
-    }
-
-    fn close_tickets_of(&self, slot: u16, now: u64) {
-        let holds = |parties: &super::ticket::Parties| {
-            parties.slot() == slot || parties.prefill() == Some(slot)
-        };
-        for ticket in self.tickets.held_by(holds) {
-            if self.tickets.peek(ticket).is_some_and(|parties| parties.slot() == slot) {
-                // An error says that its owner was faster.
-                let _ = self.complete(ticket, super::finish::Ending::of(Outcome::Expired), now);
-            } else {
-                let _ = self.first_token(ticket, None, now);
-            }
-        }
     }
 
     /// Changes one worker's entry and publishes the result.
@@ -401,20 +390,25 @@ impl Core {
 
     fn publish(&self, writer: &mut Writer) {
         let now = writer.now;
+        // Only whoever holds the writer changes the version.
+        let version = self.version.load(Relaxed) + 1;
         let view = Arc::new(View {
+            version,
             pool: writer.registry.snapshot(now),
             policies: writer.policies.clone(),
         });
-        writer.old.push(self.view.swap(view));
+        writer.old.push(self.view.swap(Arc::clone(&view)));
+        self.version.store(version, Release);
+        for mut local in self.locals.enter_each() {
+            local.view = Arc::clone(&view);
+        }
         writer.still_read();
         writer.due = writer.registry.next_due(now);
         self.wake_at.store(writer.due.min(self.sweep_at.load(Relaxed)), Relaxed);
     }
 
     pub(super) fn tick(&self, now: u64) {
-        for word in 0..self.tickets.words() {
-            self.expire(word, now);
-        }
+        self.sweep_all(now);
         self.settle(now);
         if let Some(mut writer) = self.writer.try_lock() {
             self.free_retired(&mut writer);
@@ -430,7 +424,7 @@ impl Core {
         is_due(self.wake_at.load(Relaxed), now, self.sweep_every)
     }
 
-    /// What one call does for the house once it is due: the deadlines of 64 tickets, and whatever
+    /// What one call does for the house once it is due: one part of the ticket table, and whatever
     /// time has changed.
     #[cold]
     pub(super) fn keep_house(&self, now: u64) {
@@ -439,9 +433,9 @@ impl Core {
         if is_due(at, now, self.sweep_every)
             && self.sweep_at.compare_exchange(at, next, Relaxed, Relaxed).is_ok()
         {
-            let words = self.tickets.words() as u64;
-            let word = self.sweep_word.fetch_add(1, Relaxed) % words;
-            self.expire(word as usize, now);
+            let parts = self.tickets.parts() as u64;
+            let part = self.sweep_part.fetch_add(1, Relaxed) % parts;
+            self.sweep(part as usize, now);
         }
         if let Some(mut writer) = self.writer.try_lock() {
             self.settle_locked(&mut writer, now);

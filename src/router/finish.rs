@@ -28,6 +28,16 @@ pub(super) struct Ending {
     pub(super) blamed: Option<Role>,
 }
 
+impl Ending {
+    /// A success of which nothing is known that concerns a policy which does not listen.
+    #[inline]
+    fn is_plain(&self) -> bool {
+        self.outcome == Outcome::Success
+            && self.usage.cached_tokens.is_none()
+            && self.usage.prompt_tokens.is_none()
+    }
+}
+
 impl Core {
     pub(super) fn first_token(
         &self,
@@ -74,7 +84,7 @@ impl Core {
     pub(super) fn complete(
         &self,
         ticket: Ticket,
-        ending: Ending,
+        ending: &Ending,
         now: u64,
     ) -> Result<(), TicketError> {
         if !ticket.is_tracked() {
@@ -82,22 +92,31 @@ impl Core {
         }
         // Whatever a policy does, the load is given back when this returns, and the entry last.
         let closed = self.tickets.close(ticket)?;
-        let slot = closed.parties.slot();
-        let Some(row) = self.row(slot) else { return Ok(()) };
-        let _load = Release { row, resident: closed.resident_tokens().into() };
-        if closed.parties.is_simple() {
-            self.observe(slot, row, ending.outcome, now);
-        } else {
-            self.complete_shared(&closed, &ending, now);
-        }
-        if ending.usage != Usage::default() {
-            self.learn_usage(&closed, &ending.usage);
+        match self.row(closed.parties.slot()) {
+            Some(row) if closed.parties.is_simple() && ending.is_plain() && row.is_steady() => {
+                row.release(closed.resident_tokens().into());
+            }
+            Some(row) => self.complete_at_length(closed, row, ending, now),
+            None => {}
         }
         Ok(())
     }
 
-    /// What else there is to a completion where a pair served, or the policy listens.
+    /// A completion that somebody else is to hear of, or something is learned from.
     #[inline(never)]
+    fn complete_at_length(&self, closed: Closed<'_>, row: &WorkerState, ending: &Ending, now: u64) {
+        let _load = Release { row, resident: closed.resident_tokens().into() };
+        if closed.parties.is_simple() {
+            self.observe(closed.parties.slot(), row, ending.outcome, now);
+        } else {
+            self.complete_shared(&closed, ending, now);
+        }
+        if ending.usage != Usage::default() {
+            self.learn_usage(&closed, &ending.usage);
+        }
+    }
+
+    /// A completion where a pair served, or the policy listens.
     fn complete_shared(&self, closed: &Closed<'_>, ending: &Ending, now: u64) {
         let parties = closed.parties;
         let _prefill = self.release_of(parties.prefill().filter(|_| !closed.first_token_seen));
@@ -134,7 +153,6 @@ impl Core {
     }
 
     /// Cache predictions, length of a token, length of an answer.
-    #[inline(never)]
     fn learn_usage(&self, closed: &Closed<'_>, usage: &Usage) {
         let (charge, parties) = (closed.charge(), closed.parties);
         if let Some(cached) = usage.cached_tokens {
@@ -151,7 +169,6 @@ impl Core {
     }
 
     /// Health of the worker.
-    #[inline]
     fn observe(&self, slot: u16, row: &WorkerState, outcome: Outcome, now: u64) {
         if outcome == Outcome::Success {
             let recovered = row.count_success();
@@ -164,7 +181,6 @@ impl Core {
         }
     }
 
-    #[inline(never)]
     fn observe_other(&self, slot: u16, row: &WorkerState, outcome: Outcome, now: u64) {
         row.count_outcome(outcome.index());
         let changes = match outcome {
@@ -204,12 +220,30 @@ impl Core {
         self.answer_tokens.store(new.to_bits(), Relaxed);
     }
 
-    /// Closes the tickets of one word whose deadline has passed.
-    pub(super) fn expire(&self, word: usize, now: u64) {
-        for ticket in self.tickets.expired_in(word, now, self.deadline, CLOCK_SLACK) {
-            // An error says that its owner has completed it at this moment.
-            if self.complete(ticket, Ending::of(Outcome::Expired), now).is_ok() {
-                self.expired.fetch_add(1, Relaxed);
+    pub(super) fn sweep_all(&self, now: u64) {
+        (0..self.tickets.parts()).for_each(|part| self.sweep(part, now));
+    }
+
+    /// Closes the tickets of this part of the table whose deadline has passed or whose worker has
+    /// left, and gives back the load of prefill workers that have left.
+    ///
+    /// No deadline lies further ahead than a ticket's life, but for the slack between clocks, unless the
+    /// clock was set back: such a ticket gets the deadline of one opened now.
+    pub(super) fn sweep(&self, part: usize, now: u64) {
+        let fresh = now.saturating_add(self.deadline);
+        let latest = fresh.saturating_add(CLOCK_SLACK);
+        let left = |slot| self.row(slot).is_some_and(WorkerState::is_vacant);
+        // Errors say that the ticket's owner was faster.
+        for (ticket, parties, deadline) in self.tickets.open_in(part) {
+            if deadline <= now {
+                let closed = self.complete(ticket, &Ending::of(Outcome::Expired), now);
+                self.expired.fetch_add(closed.is_ok().into(), Relaxed);
+            } else if left(parties.slot()) {
+                let _ = self.complete(ticket, &Ending::of(Outcome::Expired), now);
+            } else if parties.prefill().is_some_and(left) {
+                let _ = self.first_token(ticket, None, now);
+            } else if deadline > latest {
+                let _ = self.tickets.renew(ticket, fresh);
             }
         }
     }

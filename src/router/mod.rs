@@ -5,6 +5,8 @@
 //! - [`config`]: all of it as configuration.
 //! - [`builder`]: a router with custom policies.
 //! - [`core`]: the shared state, its snapshot, and the writer's side.
+//! - [`handle`]: what keeps a router alive as long as there are selections of its.
+//! - [`local`]: what a request has to itself while it is routed.
 //! - [`policies`]: which policy decides, and how they are switched.
 //! - [`route`]: select: read the snapshot, ask the policy, commit.
 //! - [`mode`]: one worker or a pair.
@@ -22,6 +24,8 @@ pub(crate) mod config;
 mod core;
 pub(crate) mod explain;
 mod finish;
+mod handle;
+mod local;
 #[cfg(all(test, pointsman_loom))]
 mod loom;
 mod marks;
@@ -41,9 +45,10 @@ use std::sync::Arc;
 
 use self::builder::RouterBuilder;
 use self::config::{RouterConfig, SplitConfig};
-use self::core::{Core, Handle};
+use self::core::Core;
 use self::explain::DecisionLog;
 use self::finish::Ending;
+use self::handle::Handles;
 use self::mode::{Bare, Pair, Single};
 use self::selection::{BareSelection, PairSelection, Selection};
 use self::ticket::Ticket;
@@ -53,7 +58,6 @@ use crate::policy::{RequestView, Usage, config::PolicyConfig};
 use crate::pool::{candidates::Candidates, registry::WorkerStatus};
 use crate::prefix::{BlockSize, Fingerprint, HashKey};
 use crate::request::{Request, body::BodyReader};
-use crate::stripe::Striped;
 use crate::worker::{
     Role, WorkerId,
     health::Outcome,
@@ -94,9 +98,7 @@ pub struct Router {
 
 struct Shared {
     core: Arc<Core>,
-    /// One handle per stripe, so that selections made by different threads do not count their
-    /// references on one line.
-    handles: Striped<Arc<Handle>>,
+    handles: Handles,
 }
 
 impl Router {
@@ -112,7 +114,7 @@ impl Router {
 
     fn from_core(core: Core) -> Self {
         let core = Arc::new(core);
-        let handles = Striped::new(|_| Arc::new(Handle { core: Arc::clone(&core) }));
+        let handles = Handles::new(&core);
         Router { shared: Arc::new(Shared { core, handles }) }
     }
 
@@ -203,9 +205,9 @@ impl Router {
     // One copy of the path in a program, and the selection is written where the caller wants it.
     #[inline(never)]
     pub fn select_at(&self, request: &Request<'_>, now: u64) -> Result<Selection, RoutingError> {
-        let handle = self.shared.handles.mine();
+        let handles = &self.shared.handles;
         match &self.core().log {
-            None => self.core().route::<Single>(handle, request, now),
+            None => self.core().route::<Single>(handles, request, now),
             Some(log) => self.select_logged(log, request, now),
         }
     }
@@ -218,9 +220,9 @@ impl Router {
         request: &Request<'_>,
         now: u64,
     ) -> Result<BareSelection, RoutingError> {
-        let handle = self.shared.handles.mine();
+        let handles = &self.shared.handles;
         match &self.core().log {
-            None => self.core().route::<Bare>(handle, request, now),
+            None => self.core().route::<Bare>(handles, request, now),
             Some(log) => self.select_logged(log, request, now).map(Selection::into_bare),
         }
     }
@@ -232,8 +234,7 @@ impl Router {
         request: &Request<'_>,
         now: u64,
     ) -> Result<Selection, RoutingError> {
-        let handle = self.shared.handles.mine();
-        let selection = self.core().route::<Single>(handle, request, now)?;
+        let selection = self.core().route::<Single>(&self.shared.handles, request, now)?;
         log.offer(Role::Regular, &selection.chosen(), selection.ticket(), now);
         Ok(selection)
     }
@@ -249,8 +250,7 @@ impl Router {
         request: &Request<'_>,
         now: u64,
     ) -> Result<PairSelection, RoutingError> {
-        let handle = self.shared.handles.mine();
-        let pair = self.core().route::<Pair>(handle, request, now)?;
+        let pair = self.core().route::<Pair>(&self.shared.handles, request, now)?;
         if let Some(log) = &self.core().log {
             log.offer(Role::Prefill, &pair.prefill(), pair.ticket(), now);
             log.offer(Role::Decode, &pair.decode(), pair.ticket(), now);
@@ -324,7 +324,7 @@ impl Router {
         usage: Usage,
         now: u64,
     ) -> Result<(), TicketError> {
-        self.core().complete(ticket, Ending { outcome, usage, blamed: None }, now)
+        self.core().complete(ticket, &Ending { outcome, usage, blamed: None }, now)
     }
 
     /// As [`Router::complete_at`], naming the worker of a pair whose outcome it is.
@@ -336,7 +336,7 @@ impl Router {
         usage: Usage,
         now: u64,
     ) -> Result<(), TicketError> {
-        self.core().complete(ticket, Ending { outcome, usage, blamed: Some(blamed) }, now)
+        self.core().complete(ticket, &Ending { outcome, usage, blamed: Some(blamed) }, now)
     }
 
     /// Switches the policy for all roles. Requests in flight complete at the policy that chose their

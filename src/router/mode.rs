@@ -1,9 +1,7 @@
 //! One worker or a pair: what is decided, by which method, and what the host gets.
 
-use std::sync::Arc;
-
 use super::commit::Routed;
-use super::core::Handle;
+use super::handle::Handle;
 use super::selection::{BareSelection, PairSelection, Selection};
 use crate::error::RoutingError;
 use crate::policy::{Decision, PairDecision, RequestView, RoutingPolicy};
@@ -38,7 +36,10 @@ pub(super) trait Mode: Copy {
     /// The decision on a prefill worker of its own.
     fn prefill(choice: &Self::Choice) -> Option<&Decision>;
 
-    fn selection(handle: &Arc<Handle>, routed: Routed<'_, Self::Choice>) -> Self::Selection;
+    fn selection(
+        handle: impl FnOnce() -> Handle,
+        routed: Routed<'_, Self::Choice>,
+    ) -> Self::Selection;
 }
 
 /// One worker does it all.
@@ -83,8 +84,8 @@ impl Mode for Single {
     }
 
     #[inline(always)]
-    fn selection(handle: &Arc<Handle>, routed: Routed<'_, Decision>) -> Selection {
-        Selection::new(Arc::clone(handle), routed)
+    fn selection(handle: impl FnOnce() -> Handle, routed: Routed<'_, Decision>) -> Selection {
+        Selection::new(handle(), routed)
     }
 }
 
@@ -125,7 +126,7 @@ impl Mode for Bare {
     }
 
     #[inline(always)]
-    fn selection(_handle: &Arc<Handle>, routed: Routed<'_, Decision>) -> BareSelection {
+    fn selection(_: impl FnOnce() -> Handle, routed: Routed<'_, Decision>) -> BareSelection {
         BareSelection {
             decision: *routed.choice,
             ticket: routed.ticket,
@@ -165,7 +166,10 @@ impl Mode for Pair {
         Some(&choice.prefill)
     }
 
-    fn selection(handle: &Arc<Handle>, routed: Routed<'_, PairDecision>) -> PairSelection {
-        PairSelection::new(Arc::clone(handle), routed)
+    fn selection(
+        handle: impl FnOnce() -> Handle,
+        routed: Routed<'_, PairDecision>,
+    ) -> PairSelection {
+        PairSelection::new(handle(), routed)
     }
 }

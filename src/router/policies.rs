@@ -34,6 +34,8 @@ struct Plan {
     /// The second policy and its share of the requests.
     split: Option<(usize, f64)>,
     shadow: Option<usize>,
+    /// The main policy, where nobody else takes part and it neither reads prompts nor listens to events.
+    brief: Option<usize>,
 }
 
 /// A policy at work.
@@ -95,6 +97,22 @@ impl Policies {
             Some(_) => plan.main,
         };
         self.installed.get(index)?.as_deref()
+    }
+
+    /// The policy that decides for every request of this mode, if it does no more than that: then the
+    /// request may stay in its stripe.
+    #[inline]
+    pub(super) fn brief(&self, role: Role) -> Option<&Installed> {
+        self.installed.get(self.plan(role).brief?)?.as_deref()
+    }
+
+    fn note_brief(&mut self) {
+        let brief = |plan: Plan| {
+            let alone = plan.split.is_none() && plan.shadow.is_none();
+            let main = self.installed.get(plan.main)?.as_ref()?;
+            (alone && !main.wants_prefix && !main.wants_events).then_some(plan.main)
+        };
+        (self.regular.brief, self.pair.brief) = (brief(self.regular), brief(self.pair));
     }
 
     /// The policy that watches.
@@ -228,6 +246,7 @@ impl Core {
             if result.is_err() {
                 writer.policies = before;
             }
+            writer.policies.note_brief();
             result
         })
     }

@@ -1,9 +1,10 @@
 //! Select: read the snapshot once, fingerprint the prompt if anybody wants it, ask the policy, commit.
 
 use std::marker::PhantomData;
-use std::sync::Arc;
 
-use super::core::{Core, Handle, ROUTING_KEY, View};
+use super::core::{Core, ROUTING_KEY, View};
+use super::handle::Handles;
+use super::local::Local;
 use super::mode::Mode;
 use super::policies::Installed;
 use super::print::{Printed, Size, clamp};
@@ -16,6 +17,7 @@ use crate::pool::{
 };
 use crate::prefix::Unit;
 use crate::request::{Prompt, Request};
+use crate::sync::atomic::Ordering::Relaxed;
 use crate::worker::Role;
 
 /// Tries before a request that keeps losing races for the last free place is refused. They nest, so
@@ -29,8 +31,10 @@ const MAX_BLOCKS: usize = 4096;
 #[derive(Clone, Copy)]
 pub(super) struct Trip<'a, M> {
     pub(super) core: &'a Core,
-    pub(super) handle: &'a Arc<Handle>,
+    pub(super) handles: &'a Handles,
     pub(super) view: &'a View,
+    /// The stripe that the request is in, where its policy is brief.
+    pub(super) local: Option<&'a Local>,
     pub(super) installed: &'a Installed,
     pub(super) shadow: Option<&'a Installed>,
     pub(super) request: &'a Request<'a>,
@@ -45,20 +49,53 @@ impl Core {
     #[inline(always)]
     pub(super) fn route<M: Mode>(
         &self,
-        handle: &Arc<Handle>,
+        handles: &Handles,
         request: &Request<'_>,
         now: u64,
     ) -> Result<M::Selection, RoutingError> {
         if self.is_due(now) {
             self.keep_house(now);
         }
-        self.attempt::<M>(handle, request, now, ATTEMPTS)
+        self.attempt::<M>(handles, request, now, ATTEMPTS)
     }
 
+    /// Routes from within the thread's stripe, or outside of it where foreign code or long work is
+    /// ahead, or no stripe is free.
     #[inline(always)]
     fn attempt<M: Mode>(
         &self,
-        handle: &Arc<Handle>,
+        handles: &Handles,
+        request: &Request<'_>,
+        now: u64,
+        attempts: usize,
+    ) -> Result<M::Selection, RoutingError> {
+        if let Some(local) = self.enter() {
+            let view = &*local.view;
+            if let Some(installed) = view.policies.brief(M::ROLE) {
+                let filter = Filter::of_request(request, &view.pool);
+                let trip = Trip::<M> {
+                    core: self,
+                    handles,
+                    view,
+                    local: Some(&local),
+                    installed,
+                    shadow: None,
+                    request,
+                    filter: filter.as_ref(),
+                    now,
+                    attempts,
+                    mode: PhantomData,
+                };
+                return trip.without_prefix();
+            }
+        }
+        self.attempt_outside::<M>(handles, request, now, attempts)
+    }
+
+    #[inline(never)]
+    fn attempt_outside<M: Mode>(
+        &self,
+        handles: &Handles,
         request: &Request<'_>,
         now: u64,
         attempts: usize,
@@ -71,8 +108,9 @@ impl Core {
         let filter = Filter::of_request(request, &view.pool);
         let trip = Trip::<M> {
             core: self,
-            handle,
+            handles,
             view: &view,
+            local: None,
             installed,
             shadow,
             request,
@@ -84,8 +122,7 @@ impl Core {
         if installed.wants_prefix || shadow.is_some_and(|shadow| shadow.wants_prefix) {
             trip.with_prefix()
         } else {
-            let tokens = self.estimated_tokens(request);
-            trip.decide_and_commit(Size { tokens, bytes: 0, output: None }, None)
+            trip.without_prefix()
         }
     }
 
@@ -93,7 +130,7 @@ impl Core {
     #[cold]
     fn again<M: Mode>(
         &self,
-        handle: &Arc<Handle>,
+        handles: &Handles,
         request: &Request<'_>,
         now: u64,
         attempts: usize,
@@ -101,7 +138,7 @@ impl Core {
         if attempts == 0 {
             return Err(self.busy(request, M::ROLE));
         }
-        self.attempt::<M>(handle, request, now, attempts)
+        self.attempt::<M>(handles, request, now, attempts)
     }
 
     /// The error of a request that has lost every race for a free place.
@@ -140,6 +177,12 @@ impl<'a, M: Mode> Trip<'a, M> {
     pub(super) fn candidates(self, role: Role) -> Candidates<'a> {
         let rows = Rows::Own(&self.core.rows);
         Candidates::new(&self.view.pool, role, rows, self.filter)
+    }
+
+    #[inline(always)]
+    fn without_prefix(self) -> Result<M::Selection, RoutingError> {
+        let tokens = self.core.estimated_tokens(self.request);
+        self.decide_and_commit(Size { tokens, bytes: 0, output: None }, None)
     }
 
     /// Fingerprints the prompt into a window on the stack, just large enough.
@@ -216,12 +259,12 @@ impl<'a, M: Mode> Trip<'a, M> {
             self.compare(shadow, choice, &request);
         }
         let Some(ticket) = self.commit(choice, &request, size.bytes) else {
-            return self.core.again::<M>(self.handle, self.request, self.now, self.attempts - 1);
+            return self.core.again::<M>(self.handles, self.request, self.now, self.attempts - 1);
         };
         if !ticket.is_tracked() {
             return self.untracked(&request);
         }
-        Ok(M::selection(self.handle, self.routed(choice, &request, ticket)))
+        Ok(M::selection(|| self.handles.lend(self.local), self.routed(choice, &request, ticket)))
     }
 
     /// The ticket table is full, so nothing of this request will be counted. A policy that goes by
@@ -230,6 +273,13 @@ impl<'a, M: Mode> Trip<'a, M> {
     #[cold]
     fn untracked(self, request: &RequestView<'_>) -> Result<M::Selection, RoutingError> {
         let choice = M::decide(&self.core.fallback, |role| self.candidates(role), request)?;
-        Ok(M::selection(self.handle, self.routed(&choice, request, Ticket::UNTRACKED)))
+        self.core.untracked.mine().fetch_add(1, Relaxed);
+        if let Some(local) = self.core.enter() {
+            self.count(&local, &choice, request);
+        }
+        Ok(M::selection(
+            || self.handles.lend(self.local),
+            self.routed(&choice, request, Ticket::UNTRACKED),
+        ))
     }
 }

@@ -4,8 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::commit::Routed;
-use super::core::Handle;
+use super::core::Core;
 use super::finish::Ending;
+use super::handle::Handle;
 use super::ticket::Ticket;
 use crate::error::TicketError;
 use crate::policy::{Decision, PairDecision, Reason, RunnerUp, Usage};
@@ -51,7 +52,7 @@ pub struct PairSelection {
 /// One worker of a selection, and why it was chosen.
 #[derive(Clone, Copy)]
 pub struct Chosen<'a> {
-    handle: &'a Handle,
+    core: &'a Core,
     decision: &'a Decision,
     total_tokens: u32,
 }
@@ -64,7 +65,7 @@ impl Chosen<'_> {
 
     /// What it was registered as; `None` if it has been removed since.
     pub fn info(&self) -> Option<Arc<WorkerInfo>> {
-        self.handle.core.info(self.worker())
+        self.core.info(self.worker())
     }
 
     /// Its URL; empty if it has been removed since.
@@ -121,34 +122,39 @@ impl std::fmt::Debug for Chosen<'_> {
 
 /// An open ticket that closes itself.
 struct Open {
-    handle: Arc<Handle>,
+    handle: Handle,
     ticket: Ticket,
 }
 
 impl Open {
-    #[inline]
-    fn end(&mut self, ending: Ending, now: u64) -> Result<(), TicketError> {
+    #[inline(always)]
+    fn end(mut self, ending: &Ending, now: u64) -> Result<(), TicketError> {
         let ticket = std::mem::take(&mut self.ticket);
-        self.handle.core.complete(ticket, ending, now)
+        self.handle.complete(ticket, ending, now)
     }
 }
 
 impl Drop for Open {
-    #[inline]
+    #[inline(always)]
     fn drop(&mut self) {
         if self.ticket.is_tracked() {
-            // A cancellation teaches nothing, so this need not be the clock of a host that tells its own.
-            let now = self.handle.core.clock();
-            let mut end = || self.end(Ending::of(Outcome::ClientCancelled), now);
-            if std::thread::panicking() {
-                // A second panic, of a policy that is told, would end the process. The load is given back
-                // all the same.
-                let _ = catch_unwind(AssertUnwindSafe(end));
-            } else {
-                // An error says that the ticket was closed by other means.
-                let _ = end();
-            }
+            cancel(&self.handle, self.ticket);
         }
+    }
+}
+
+// By value, so that a selection that is completed need not lie in memory.
+#[inline(never)]
+fn cancel(core: &Core, ticket: Ticket) {
+    // A cancellation teaches nothing, so this need not be the clock of a host that tells its own.
+    let end = || core.complete(ticket, &Ending::of(Outcome::ClientCancelled), core.clock());
+    if std::thread::panicking() {
+        // A second panic, of a policy that is told, would end the process. The load is given back all the
+        // same.
+        let _ = catch_unwind(AssertUnwindSafe(end));
+    } else {
+        // An error says that the ticket was closed by other means.
+        let _ = end();
     }
 }
 
@@ -167,7 +173,7 @@ macro_rules! ticket_methods {
 
         /// The prompt is computed; `cached_tokens` of it came from the worker's cache.
         pub fn first_token(&self, cached_tokens: Option<u32>) -> Result<(), TicketError> {
-            let core = &self.open.handle.core;
+            let core = &*self.open.handle;
             core.first_token(self.open.ticket, cached_tokens, core.clock())
         }
 
@@ -177,41 +183,41 @@ macro_rules! ticket_methods {
             cached_tokens: Option<u32>,
             now: u64,
         ) -> Result<(), TicketError> {
-            self.open.handle.core.first_token(self.open.ticket, cached_tokens, now)
+            self.open.handle.first_token(self.open.ticket, cached_tokens, now)
         }
 
         /// The request is alive: its deadline starts afresh.
         pub fn progress(&self) -> Result<(), TicketError> {
-            self.progress_at(self.open.handle.core.clock())
+            self.progress_at(self.open.handle.clock())
         }
 
         /// The request was alive at this time.
         pub fn progress_at(&self, now: u64) -> Result<(), TicketError> {
-            self.open.handle.core.progress(self.open.ticket, now)
+            self.open.handle.progress(self.open.ticket, now)
         }
 
         /// The request is over.
         pub fn complete(self, outcome: Outcome, usage: Usage) -> Result<(), TicketError> {
-            let now = self.open.handle.core.clock();
+            let now = self.open.handle.clock();
             self.complete_at(outcome, usage, now)
         }
 
         /// The request is over at this time.
         #[inline]
         pub fn complete_at(
-            mut self,
+            self,
             outcome: Outcome,
             usage: Usage,
             now: u64,
         ) -> Result<(), TicketError> {
-            self.open.end(Ending { outcome, usage, blamed: None }, now)
+            self.open.end(&Ending { outcome, usage, blamed: None }, now)
         }
     };
 }
 
 impl Selection {
     #[inline(always)]
-    pub(super) fn new(handle: Arc<Handle>, routed: Routed<'_, Decision>) -> Self {
+    pub(super) fn new(handle: Handle, routed: Routed<'_, Decision>) -> Self {
         Selection {
             open: Open { handle, ticket: routed.ticket },
             decision: *routed.choice,
@@ -231,7 +237,7 @@ impl Selection {
     #[inline]
     pub fn chosen(&self) -> Chosen<'_> {
         Chosen {
-            handle: &self.open.handle,
+            core: &self.open.handle,
             decision: &self.decision,
             total_tokens: self.total_tokens(),
         }
@@ -284,7 +290,7 @@ impl Selection {
 }
 
 impl PairSelection {
-    pub(super) fn new(handle: Arc<Handle>, routed: Routed<'_, PairDecision>) -> Self {
+    pub(super) fn new(handle: Handle, routed: Routed<'_, PairDecision>) -> Self {
         PairSelection {
             open: Open { handle, ticket: routed.ticket },
             pair: *routed.choice,
@@ -304,19 +310,19 @@ impl PairSelection {
 
     /// The request is over, by the doing of the worker in this role.
     pub fn complete_blaming(
-        mut self,
+        self,
         blamed: Role,
         outcome: Outcome,
         usage: Usage,
     ) -> Result<(), TicketError> {
-        let now = self.open.handle.core.clock();
-        self.open.end(Ending { outcome, usage, blamed: Some(blamed) }, now)
+        let now = self.open.handle.clock();
+        self.open.end(&Ending { outcome, usage, blamed: Some(blamed) }, now)
     }
 
     ticket_methods!();
 
     fn one<'a>(&'a self, decision: &'a Decision) -> Chosen<'a> {
-        Chosen { handle: &self.open.handle, decision, total_tokens: self.total_tokens }
+        Chosen { core: &self.open.handle, decision, total_tokens: self.total_tokens }
     }
 }
 

@@ -4,46 +4,58 @@
 //! phase it is:
 //!
 //! ```text
-//!   free(g) --open--> waiting(g) --first token--> streaming(g) --+--> closing(g) --> free(g + 1)
-//!                        |                                       |
-//!                        +---------------- close ----------------+
+//!   free(g) --reserve--> held(g) --open--> waiting(g) --first token--> streaming(g)
+//!      |                    |                  |                            |
+//!   (g - 1) <---cancel------+                  +-----------close------------+--> held(g) --> free(g + 1)
 //! ```
 //!
-//! Every arrow is taken by compare-exchange or by the thread that owns the entry, so exactly one
-//! thread wins each transition, and with it the duty that the transition stands for: giving back the
-//! prefill worker's load (first token) or all that is left (close). A ticket number names index and
-//! generation; a number from the past fails the exchange and harms nothing.
+//! **Once.** First token and close are taken by compare-exchange, so exactly one thread wins each, and
+//! with it the duty that it stands for: giving back the prefill worker's load (first token) or all that
+//! is left (close). A held entry is in the hands of one thread, which leaves that phase by a store. A
+//! ticket number names index and generation; a number from the past fails the exchange and harms
+//! nothing.
 //!
-//! **Allocation.** A bitmap has one bit per entry. A thread starts at its own stripe's words, so
-//! threads claim and return bits on different cache lines while the table is not nearly full. The
-//! thread whose `fetch_or` turned a bit from 0 to 1 owns the entry until it publishes it.
+//! **Reserving.** Each stripe has its own share of the entries, and only who has entered the stripe
+//! ([`crate::exclusive`]) reserves among them, so that a look and a store do. The entry that was given
+//! back last is tried first: it is in the cache. Whoever closes a ticket leaves that hint, whatever its
+//! own stripe; where there is none, a search has found the share full and nothing was given back since.
 //!
-//! **Removal.** A worker's removal must not miss a ticket that is just being opened. The opener
-//! charges the worker, publishes the ticket, then checks that the worker's slot still has the
-//! generation it chose; the remover changes the generation, then closes all published tickets of the
-//! slot. All four are sequentially consistent, so either the opener sees the new generation and
-//! closes its own ticket, or the remover sees the ticket; if both do, the exchange decides.
-
-use crossbeam_utils::CachePadded;
+//! **Removal.** The opener charges the worker, publishes the ticket, and then checks that the worker's
+//! slot still has the generation it chose, else it closes the ticket again; the remover changes the
+//! generation, then closes the tickets of workers that have left. No fence stands between the opener's
+//! last two steps, as it would cost more than either: in the few nanoseconds until a store is seen by
+//! all, the two may miss each other. Such a ticket is open like any other, and keeps its slot from
+//! changing hands. It ends as soon as the host completes it or the next sweep of the table finds that
+//! its worker has left. The charge itself does order: once a charged slot's generation stands, the slot
+//! does not change hands before the charge is given back (both sides sequentially consistent).
 
 use crate::error::TicketError;
-use crate::stripe::{self, STRIPES};
+use crate::stripe::{STRIPES, Striped};
 use crate::sync::atomic::{
-    AtomicU64,
-    Ordering::{AcqRel, Acquire, Relaxed, Release, SeqCst},
+    AtomicU32, AtomicU64,
+    Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 
 const INDEX_BITS: u32 = 20;
 /// The largest table.
 pub(crate) const MAX_TICKETS: usize = 1 << INDEX_BITS;
 
-const PHASE_BITS: u32 = 2;
+/// Entries that are swept together.
+const SWEEP: usize = 64;
+const _: () = assert!(SWEEP % STRIPES == 0);
+
+/// The bits in which a state word has its phase, and a ticket's number its index. Above them, both have
+/// the generation.
+const LOW: u64 = (1 << INDEX_BITS) - 1;
 /// Beside the prompt's length in bytes: the first token said how much of the prompt was cached.
 const CACHED_KNOWN: u64 = 1 << 32;
 const FREE: u64 = 0;
 const WAITING: u64 = 1;
 const STREAMING: u64 = 2;
-const CLOSING: u64 = 3;
+/// In the hands of the thread that opens or closes it.
+const HELD: u64 = 3;
+/// In place of an index: the stripe's share is full.
+const NONE: u32 = u32::MAX;
 
 /// The number of an open request: what the host hands back when the request is over.
 ///
@@ -73,8 +85,15 @@ impl Ticket {
         self.0 != 0
     }
 
-    fn new(index: usize, generation: u64) -> Self {
-        Ticket(generation << INDEX_BITS | index as u64)
+    /// The ticket of this entry while it is in this state.
+    fn of(index: usize, state: u64) -> Self {
+        Ticket(state & !LOW | index as u64)
+    }
+
+    /// The state of the ticket's entry in this phase.
+    #[inline]
+    fn state(self, phase: u64) -> u64 {
+        self.0 & !LOW | phase
     }
 
     fn index(self) -> usize {
@@ -83,6 +102,12 @@ impl Ticket {
 
     fn generation(self) -> u64 {
         self.0 >> INDEX_BITS
+    }
+
+    /// Whether an entry in this state holds this ticket, open.
+    #[inline]
+    fn is_open_in(self, state: u64) -> bool {
+        state == self.state(WAITING) || state == self.state(STREAMING)
     }
 }
 
@@ -117,27 +142,29 @@ struct Entry {
     work: AtomicU64,
     tokens: AtomicU64,
     bytes: AtomicU64,
+    /// Whose share it belongs to.
+    stripe: u32,
 }
 
 /// All tickets of one router.
 #[derive(Debug)]
 pub(crate) struct Tickets {
     entries: Box<[Entry]>,
-    /// Which entries are taken, 64 to a word.
-    taken: Box<[CachePadded<AtomicU64>]>,
+    /// Of each stripe's share, the index of the entry that was given back last, or [`NONE`].
+    returned: Striped<AtomicU32>,
 }
 
-/// An entry that is taken but not open yet.
+/// An entry that is held but not open yet.
 #[derive(Debug)]
 pub(crate) struct Reserved {
     index: usize,
 }
 
-/// A closed ticket. Its entry is given back when this is dropped; until then it is still taken, so a
-/// policy that it names is still in use.
+/// A closed ticket. Its entry is given back when this is dropped; until then it is held, so a policy
+/// that it names is still in use.
 #[derive(Debug)]
 pub(crate) struct Closed<'a> {
-    word: &'a AtomicU64,
+    tickets: &'a Tickets,
     entry: &'a Entry,
     ticket: Ticket,
     pub(crate) parties: Parties,
@@ -147,10 +174,11 @@ pub(crate) struct Closed<'a> {
 impl Tickets {
     /// A table for this many open requests, rounded up to a multiple of 64.
     pub(crate) fn new(capacity: usize) -> Self {
-        let words = capacity.clamp(1, MAX_TICKETS).div_ceil(64);
+        let capacity = capacity.clamp(1, MAX_TICKETS).next_multiple_of(SWEEP);
+        let share = capacity / STRIPES;
         Tickets {
-            entries: (0..words * 64).map(|_| Entry::new()).collect(),
-            taken: (0..words).map(|_| CachePadded::new(AtomicU64::new(0))).collect(),
+            entries: (0..capacity).map(|index| Entry::new(index / share)).collect(),
+            returned: Striped::new(|stripe| AtomicU32::new((stripe * share) as u32)),
         }
     }
 
@@ -161,64 +189,78 @@ impl Tickets {
 
     /// Bytes held, whatever the traffic.
     pub(crate) fn bytes(&self) -> usize {
-        size_of_val(&*self.entries) + size_of_val(&*self.taken)
+        size_of_val(&*self.entries) + Striped::<AtomicU32>::BYTES
     }
 
-    /// How many tickets are open. O(capacity / 64).
+    /// How many tickets are open or just being opened or closed. O(capacity).
     pub(crate) fn open_count(&self) -> usize {
-        self.taken.iter().map(|word| word.load(Relaxed).count_ones() as usize).sum()
+        self.entries.iter().filter(|entry| entry.phase() != FREE).count()
     }
 
-    /// Takes an entry for a ticket that is about to be opened; `None` if the table is full. O(1)
-    /// while it is not nearly full, at worst O(capacity / 64).
-    ///
-    /// The search starts at the thread's own words.
-    #[inline]
-    pub(crate) fn reserve(&self) -> Option<Reserved> {
-        let start = stripe::current() * self.taken.len() / STRIPES;
-        match self.reserve_in(start) {
-            Some(reserved) => Some(reserved),
-            None => self.reserve_after(start),
+    /// Takes an entry of this stripe's share for a ticket that is about to be opened; `None` if all are
+    /// in use. To be called by who has entered the stripe. O(1) while the share is not nearly full, at
+    /// worst O(capacity / stripes), and again O(1) once it is full.
+    #[inline(always)]
+    pub(crate) fn reserve(&self, stripe: usize) -> Option<Reserved> {
+        let hint = self.returned.of(stripe).load(Relaxed);
+        if self.hold(hint as usize) {
+            return Some(Reserved { index: hint as usize });
         }
+        if hint == NONE { None } else { self.search(stripe, hint) }
     }
 
-    #[inline]
-    fn reserve_in(&self, index: usize) -> Option<Reserved> {
-        let word = self.taken.get(index)?;
-        let mut bits = word.load(Relaxed);
-        while bits != u64::MAX {
-            let bit = bits.trailing_ones();
-            // Acquire pairs with the release of whoever gave the entry back.
-            if word.fetch_or(1 << bit, Acquire) & (1 << bit) == 0 {
-                return Some(Reserved { index: index * 64 + bit as usize });
-            }
-            bits = word.load(Relaxed);
-        }
-        None
-    }
-
+    /// Looks at every entry of the share, beginning behind the hint.
     #[inline(never)]
-    fn reserve_after(&self, full: usize) -> Option<Reserved> {
-        (full + 1..self.taken.len()).chain(0..full).find_map(|index| self.reserve_in(index))
+    fn search(&self, stripe: usize, hint: u32) -> Option<Reserved> {
+        let returned = self.returned.of(stripe);
+        // An exchange, so that what is given back from here on leaves its hint behind this one.
+        returned.swap(NONE, AcqRel);
+        let share = self.capacity() / STRIPES;
+        let first = stripe * share;
+        let begin = (hint as usize + 1).saturating_sub(first);
+        let mut places = (0..share).map(|step| first + (begin + step) % share);
+        let index = places.find(|&index| self.hold(index))?;
+        returned.store(index as u32, Relaxed);
+        Some(Reserved { index })
+    }
+
+    /// Takes this entry if it is free.
+    #[inline(always)]
+    fn hold(&self, index: usize) -> bool {
+        let Some(entry) = self.entries.get(index) else { return false };
+        // Acquire pairs with the release of whoever gave the entry back.
+        let state = entry.state.load(Acquire);
+        let free = phase_of(state) == FREE;
+        if free {
+            entry.state.store(state | HELD, Relaxed);
+        }
+        free
     }
 
     /// Gives a reserved entry back unopened.
     pub(crate) fn cancel(&self, reserved: &Reserved) {
-        if let Some(word) = self.taken.get(reserved.index / 64) {
-            word.fetch_and(!(1 << (reserved.index % 64)), Release);
+        if let Some(entry) = self.entries.get(reserved.index) {
+            self.give_back(reserved.index, entry, entry.state.load(Relaxed) & !HELD);
         }
     }
 
     /// Opens a ticket in a reserved entry.
-    #[inline]
-    pub(crate) fn open(&self, reserved: Reserved, charge: &Charge, deadline: u64) -> Ticket {
+    #[inline(always)]
+    pub(crate) fn open(&self, reserved: Reserved, charge: Charge, deadline: u64) -> Ticket {
         let Some(entry) = self.entries.get(reserved.index) else { return Ticket::UNTRACKED };
         entry.store(charge, deadline);
-        // The reserved bit makes this thread the only one that may leave the free phase.
-        let generation = (entry.state.load(Relaxed) >> PHASE_BITS).max(1);
-        // SeqCst: see "Removal" above. It also publishes the fields stored before.
-        entry.state.swap(generation << PHASE_BITS | WAITING, SeqCst);
-        Ticket::new(reserved.index, generation)
+        let ticket = Ticket::of(reserved.index, entry.state.load(Relaxed));
+        // Release: whoever sees the ticket open sees the fields stored before.
+        entry.state.store(ticket.state(WAITING), Release);
+        ticket
+    }
+
+    /// Frees a held entry. Release: whoever sees the free state also sees that this thread is done
+    /// with the fields.
+    #[inline]
+    fn give_back(&self, index: usize, entry: &Entry, free: u64) {
+        entry.state.store(free, Release);
+        self.returned.of(entry.stripe as usize).store(index as u32, Release);
     }
 
     /// Whom a waiting ticket concerns, before [`Tickets::first_token`] is taken. The values mean
@@ -235,8 +277,7 @@ impl Tickets {
         cached_known: bool,
     ) -> Result<Charge, TicketError> {
         let entry = self.entries.get(ticket.index()).ok_or(TicketError::Unknown)?;
-        let waiting = ticket.generation() << PHASE_BITS | WAITING;
-        let streaming = ticket.generation() << PHASE_BITS | STREAMING;
+        let (waiting, streaming) = (ticket.state(WAITING), ticket.state(STREAMING));
         let state = entry.state.load(Acquire);
         // Read before the exchange: its success proves that the entry was this ticket's throughout.
         let charge = entry.load();
@@ -255,7 +296,7 @@ impl Tickets {
                 Ok(charge)
             }
             Err(state) if state == streaming => Err(TicketError::FirstTokenTwice),
-            Err(state) => Err(self.refusal(ticket, state)),
+            Err(state) => Err(refusal(ticket, state)),
         }
     }
 
@@ -263,8 +304,8 @@ impl Tickets {
     pub(crate) fn renew(&self, ticket: Ticket, deadline: u64) -> Result<(), TicketError> {
         let entry = self.entries.get(ticket.index()).ok_or(TicketError::Unknown)?;
         let state = entry.state.load(Acquire);
-        if state >> PHASE_BITS != ticket.generation() || !is_open(state) {
-            return Err(self.refusal(ticket, state));
+        if !ticket.is_open_in(state) {
+            return Err(refusal(ticket, state));
         }
         // If the ticket is closed at this moment, the entry's next owner sets its own deadline.
         entry.deadline.store(deadline, Relaxed);
@@ -274,130 +315,97 @@ impl Tickets {
     /// Closes a ticket: exactly one caller gets what it held.
     #[inline]
     pub(crate) fn close(&self, ticket: Ticket) -> Result<Closed<'_>, TicketError> {
-        let (entry, word) = self.place(ticket).ok_or(TicketError::Unknown)?;
-        let closing = ticket.generation() << PHASE_BITS | CLOSING;
+        let entry = self.entries.get(ticket.index()).ok_or(TicketError::Unknown)?;
         let mut state = entry.state.load(Acquire);
         loop {
-            if state >> PHASE_BITS != ticket.generation() || !is_open(state) {
-                return Err(self.refusal(ticket, state));
+            if !ticket.is_open_in(state) {
+                return Err(refusal(ticket, state));
             }
-            match entry.state.compare_exchange(state, closing, AcqRel, Acquire) {
+            match entry.state.compare_exchange(state, ticket.state(HELD), AcqRel, Acquire) {
                 Ok(_) => break,
                 Err(now) => state = now,
             }
         }
         let parties = Parties(entry.parties.load(Relaxed));
-        let first_token_seen = state & ((1 << PHASE_BITS) - 1) == STREAMING;
-        Ok(Closed { word, entry, ticket, parties, first_token_seen })
-    }
-
-    /// The ticket's entry, and the word with the bit that says whether it is taken.
-    #[inline]
-    fn place(&self, ticket: Ticket) -> Option<(&Entry, &AtomicU64)> {
-        let index = ticket.index();
-        let entry = self.entries.get(index)?;
-        let word = self.taken.get(index / 64)?;
-        Some((entry, word))
-    }
-
-    /// The open tickets whose parties satisfy the predicate. SeqCst loads: see "Removal".
-    /// O(capacity).
-    pub(crate) fn held_by(&self, holds: impl Fn(&Parties) -> bool) -> impl Iterator<Item = Ticket> {
-        (0..self.taken.len())
-            .flat_map(|word| self.open_in(word))
-            .filter(move |ticket| self.peek(*ticket).is_some_and(|parties| holds(&parties)))
+        let first_token_seen = phase_of(state) == STREAMING;
+        Ok(Closed { tickets: self, entry, ticket, parties, first_token_seen })
     }
 
     /// Whether any entry that is not free names the policy. O(capacity).
     pub(crate) fn in_use(&self, policy: u16) -> bool {
-        self.entries.iter().any(|entry| {
-            let state = entry.state.load(SeqCst);
-            state & ((1 << PHASE_BITS) - 1) != FREE && entry.load().parties.policy() == policy
-        })
+        let names = |entry: &Entry| entry.load().parties.policy() == policy;
+        self.entries.iter().any(|entry| entry.phase() != FREE && names(entry))
     }
 
-    /// How many words [`Tickets::expired_in`] can be asked for.
-    pub(crate) fn words(&self) -> usize {
-        self.taken.len()
+    /// How many parts [`Tickets::open_in`] can be asked for.
+    pub(crate) fn parts(&self) -> usize {
+        self.entries.len() / SWEEP
     }
 
-    /// The tickets among the 64 of this word whose deadline has passed.
-    ///
-    /// No deadline lies more than `life` ahead, but for the `slack` between clocks, unless the clock was
-    /// set back: such a ticket gets the deadline of one opened now.
-    pub(crate) fn expired_in(
-        &self,
-        word: usize,
-        now: u64,
-        life: u64,
-        slack: u64,
-    ) -> impl Iterator<Item = Ticket> {
-        let fresh = now.saturating_add(life);
-        let latest = fresh.saturating_add(slack);
-        self.open_in(word).filter(move |ticket| {
-            let Some(entry) = self.entries.get(ticket.index()) else { return false };
-            let deadline = entry.deadline.load(Relaxed);
-            if deadline > latest {
-                entry.deadline.store(fresh, Relaxed);
-            }
-            deadline <= now
+    /// The open tickets among the [`SWEEP`] of this part: whom each concerns, and its deadline.
+    pub(crate) fn open_in(&self, part: usize) -> impl Iterator<Item = (Ticket, Parties, u64)> {
+        let first = part * SWEEP;
+        self.entries.iter().enumerate().skip(first).take(SWEEP).filter_map(|(index, entry)| {
+            let state = entry.state.load(Acquire);
+            let ticket = Ticket::of(index, state);
+            let parties = Parties(entry.parties.load(Relaxed));
+            ticket.is_open_in(state).then(|| (ticket, parties, entry.deadline.load(Relaxed)))
         })
     }
 
     /// Frees every entry: only for a forked child, which inherits no request.
     pub(crate) fn clear(&self) {
-        for entry in &self.entries {
+        for (index, entry) in self.entries.iter().enumerate() {
             let state = entry.state.load(Relaxed);
-            if state & ((1 << PHASE_BITS) - 1) != FREE {
-                entry.free(state >> PHASE_BITS);
+            if phase_of(state) != FREE {
+                self.give_back(index, entry, after(state));
             }
-        }
-        self.taken.iter().for_each(|word| word.store(0, Relaxed));
-    }
-
-    fn open_in(&self, word: usize) -> impl Iterator<Item = Ticket> {
-        let taken = self.taken.get(word).map_or(0, |bits| bits.load(SeqCst));
-        (0..64).filter(move |bit| taken >> bit & 1 == 1).filter_map(move |bit| {
-            let index = word * 64 + bit;
-            let state = self.entries.get(index)?.state.load(SeqCst);
-            is_open(state).then(|| Ticket::new(index, state >> PHASE_BITS))
-        })
-    }
-
-    /// Why a ticket in this state cannot be used.
-    #[cold]
-    fn refusal(&self, ticket: Ticket, state: u64) -> TicketError {
-        // A free entry's own generation has not been given out yet.
-        let (latest, phase) = (state >> PHASE_BITS, state & ((1 << PHASE_BITS) - 1));
-        let given = if phase == FREE { 1..latest } else { 1..latest + 1 };
-        if given.contains(&ticket.generation()) {
-            TicketError::Closed
-        } else {
-            TicketError::Unknown
         }
     }
 }
 
-fn is_open(state: u64) -> bool {
-    matches!(state & ((1 << PHASE_BITS) - 1), WAITING | STREAMING)
+/// Why a ticket whose entry is in this state cannot be used.
+#[cold]
+fn refusal(ticket: Ticket, state: u64) -> TicketError {
+    // A free entry's own generation has not been given out yet.
+    let latest = state >> INDEX_BITS;
+    let given = if phase_of(state) == FREE { 1..latest } else { 1..latest + 1 };
+    if given.contains(&ticket.generation()) { TicketError::Closed } else { TicketError::Unknown }
+}
+
+#[inline]
+fn phase_of(state: u64) -> u64 {
+    state & LOW
+}
+
+/// The free state that follows the one in which a ticket of this generation was. After the last
+/// generation comes the first: a ticket of generation 0 in entry 0 would be [`Ticket::UNTRACKED`].
+#[inline]
+fn after(state: u64) -> u64 {
+    const _: () = assert!(FREE == 0);
+    match (state | LOW).wrapping_add(1) {
+        0 => 1 << INDEX_BITS,
+        next => next,
+    }
 }
 
 impl Entry {
-    fn new() -> Self {
+    fn new(stripe: usize) -> Self {
         Entry {
-            state: AtomicU64::new(1 << PHASE_BITS | FREE),
+            state: AtomicU64::new(1 << INDEX_BITS | FREE),
             parties: AtomicU64::new(0),
             dispatched: AtomicU64::new(0),
             deadline: AtomicU64::new(0),
             work: AtomicU64::new(0),
             tokens: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
+            stripe: stripe as u32,
         }
     }
 
     /// Relaxed: the state's exchange that follows publishes these.
-    #[inline]
-    fn store(&self, charge: &Charge, deadline: u64) {
+    #[inline(always)]
+    fn store(&self, charge: Charge, deadline: u64) {
         self.parties.store(charge.parties.0, Relaxed);
         self.dispatched.store(charge.dispatched, Relaxed);
         self.deadline.store(deadline, Relaxed);
@@ -422,12 +430,8 @@ impl Entry {
         }
     }
 
-    /// Leaves the last generation for good. Release: whoever sees the free state also sees that the
-    /// closer is done with the fields.
-    #[inline]
-    fn free(&self, generation: u64) {
-        let next = (generation + 1) & (u64::MAX >> INDEX_BITS);
-        self.state.store(next << PHASE_BITS | FREE, Release);
+    fn phase(&self) -> u64 {
+        phase_of(self.state.load(Acquire))
     }
 }
 
@@ -448,9 +452,8 @@ impl Closed<'_> {
 impl Drop for Closed<'_> {
     #[inline]
     fn drop(&mut self) {
-        self.entry.free(self.ticket.generation());
-        // Release: the next owner of the bit sees the free state.
-        self.word.fetch_and(!(1 << (self.ticket.index() % 64)), Release);
+        let free = after(self.ticket.0);
+        self.tickets.give_back(self.ticket.index(), self.entry, free);
     }
 }
 

@@ -13,16 +13,20 @@ use crate::sync::atomic::{
 const VACANT: u64 = 1 << 63;
 /// No limit on in-flight requests.
 const UNLIMITED: u32 = u32::MAX;
+/// One selection in a row's `requests`, above the requests in flight. There are fewer of those than
+/// tickets, and 2^40 selections are a million a second for twelve days.
+const SELECTED: u64 = 1 << 24;
 
 /// What the router counts for one worker. The fields behind the methods are atomics; every method
 /// may be called from any thread.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub struct WorkerState {
-    in_flight: AtomicUsize,
+    /// Requests in flight, and in steps of [`SELECTED`] the selections ever made: one exchange counts
+    /// both.
+    requests: AtomicU64,
     /// Bumped when the slot changes hands; marked [`VACANT`] in between.
     generation: AtomicU64,
-    selections: AtomicU64,
     /// KV tokens that the requests in flight are expected to hold at their end.
     resident_tokens: AtomicU64,
     limit: AtomicU32,
@@ -35,6 +39,9 @@ pub struct WorkerState {
     /// When the last load report was taken, plus one; 0 = there is none. A copy of the report's own
     /// time, so that choosing among workers without a fresh report touches no further line.
     reported: AtomicU64,
+    /// Selections that the slot's earlier workers had, in steps of [`SELECTED`].
+    inherited: AtomicU64,
+    load: AtomicUsize,
     cold: Cold,
 }
 
@@ -98,15 +105,16 @@ impl WorkerState {
     /// Nothing counted yet.
     pub fn new() -> Self {
         WorkerState {
-            in_flight: AtomicUsize::new(0),
+            requests: AtomicU64::new(0),
             generation: AtomicU64::new(0),
-            selections: AtomicU64::new(0),
             resident_tokens: AtomicU64::new(0),
             limit: AtomicU32::new(UNLIMITED),
             streak: AtomicU32::new(0),
             recovered: AtomicU32::new(0),
             standing: AtomicU32::new(0),
             reported: AtomicU64::new(0),
+            inherited: AtomicU64::new(0),
+            load: AtomicUsize::new(0),
             cold: Cold {
                 outcomes: Default::default(),
                 predicted_cached: AtomicU64::new(0),
@@ -121,17 +129,21 @@ impl WorkerState {
     /// Requests sent to the worker and not yet completed.
     #[inline]
     pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Relaxed)
+        in_flight(self.requests.load(Relaxed))
     }
 
-    /// The in-flight counter itself, as the proposal's `Worker::load` hands it out.
+    /// A counter of requests in flight for a host's own type that embeds a row, to be handed out by
+    /// [`Worker::load`](crate::Worker::load). A router's own workers are counted by
+    /// [`WorkerState::in_flight`] instead.
     pub fn load(&self) -> &AtomicUsize {
-        &self.in_flight
+        &self.load
     }
 
     /// Requests ever sent to the worker.
     pub fn selections(&self) -> u64 {
-        self.selections.load(Relaxed)
+        let selected = self.requests.load(Relaxed) & !(SELECTED - 1);
+        // Right even where the count has gone round.
+        selected.wrapping_sub(self.inherited.load(Relaxed)) / SELECTED
     }
 
     /// KV tokens that its requests in flight are expected to hold at their end.
@@ -161,14 +173,14 @@ impl WorkerState {
     /// threads can never both take the last place.
     #[inline]
     pub(crate) fn charge(&self, resident_tokens: u64) -> bool {
-        if self.in_flight.fetch_add(1, SeqCst) >= self.limit.load(Relaxed) as usize {
-            self.in_flight.fetch_sub(1, Relaxed);
+        let before = in_flight(self.requests.fetch_add(SELECTED + 1, SeqCst));
+        if before >= self.limit.load(Relaxed) as usize {
+            self.requests.fetch_sub(SELECTED + 1, Relaxed);
             return false;
         }
         if resident_tokens > 0 {
             self.resident_tokens.fetch_add(resident_tokens, Relaxed);
         }
-        self.selections.fetch_add(1, Relaxed);
         true
     }
 
@@ -180,7 +192,7 @@ impl WorkerState {
             self.resident_tokens.fetch_sub(resident_tokens, Relaxed);
         }
         // Release: whoever finds the slot empty (Acquire) also sees all that the request wrote.
-        self.in_flight.fetch_sub(1, Release);
+        self.requests.fetch_sub(1, Release);
     }
 
     /// Keeps the slot from changing hands while a callback about its worker runs.
@@ -195,7 +207,7 @@ impl WorkerState {
 
     /// Whether nothing is charged and no callback runs, so that the slot can change hands.
     pub(crate) fn is_idle(&self) -> bool {
-        self.in_flight.load(SeqCst) == 0 && self.cold.pins.load(SeqCst) == 0
+        in_flight(self.requests.load(SeqCst)) == 0 && self.cold.pins.load(SeqCst) == 0
     }
 
     /// The generation of the worker that holds the slot; nobody's if it is free.
@@ -210,9 +222,19 @@ impl WorkerState {
         self.generation() & !VACANT
     }
 
+    /// Whether the slot's last worker has left.
+    #[inline]
+    pub(crate) fn is_vacant(&self) -> bool {
+        self.generation() & VACANT != 0
+    }
+
     /// Gives the slot to a worker, clean.
     pub(crate) fn occupy(&self, generation: u64, limit: Option<u32>) {
-        for counter in [&self.selections, &self.cold.predicted_cached, &self.cold.reported_cached] {
+        // Not set back: somebody may be charging the slot's last worker at this moment, to find out
+        // that it has left.
+        let selected = self.requests.load(Relaxed) & !(SELECTED - 1);
+        self.inherited.store(selected, Relaxed);
+        for counter in [&self.cold.predicted_cached, &self.cold.reported_cached] {
             counter.store(0, Relaxed);
         }
         self.cold.outcomes.iter().for_each(|outcome| outcome.store(0, Relaxed));
@@ -231,7 +253,7 @@ impl WorkerState {
 
     /// Forgets every charge: only for a forked child, which inherits no request.
     pub(crate) fn forget_charges(&self) {
-        self.in_flight.store(0, Relaxed);
+        self.requests.fetch_and(!(SELECTED - 1), Relaxed);
         self.resident_tokens.store(0, Relaxed);
     }
 
@@ -261,6 +283,13 @@ impl WorkerState {
     /// Counts a failure; how many that makes in a row.
     pub(crate) fn count_failure(&self) -> u32 {
         self.streak.fetch_add(1, Relaxed).saturating_add(1)
+    }
+
+    /// Whether a success changes nothing: the worker is not on probation, and its last request did not
+    /// fail.
+    #[inline]
+    pub(crate) fn is_steady(&self) -> bool {
+        self.streak.load(Relaxed) == 0 && self.standing.load(Relaxed) != Standing::Probation as u32
     }
 
     /// Counts a success. Returns how many there were in this probation, 0 outside of one. A healthy
@@ -339,6 +368,12 @@ impl WorkerState {
     pub fn report(&self) -> Option<LoadReport> {
         self.cold.report.read()
     }
+}
+
+/// The requests in flight among a row's `requests`.
+#[inline]
+fn in_flight(requests: u64) -> usize {
+    (requests & (SELECTED - 1)) as usize
 }
 
 impl Default for WorkerState {
