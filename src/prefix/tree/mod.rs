@@ -143,14 +143,14 @@ impl PrefixTree {
         if !(1..=MAX_SLOTS).contains(&max_workers) {
             return Err(TreeError::Workers { max_workers });
         }
-        let fixed = Table::FIXED_BYTES + Counters::BYTES + max_workers * Slots::BYTES;
-        let sets = budget_bytes.saturating_sub(fixed) / Table::SET_BYTES;
+        let fixed = Counters::BYTES + max_workers * Slots::BYTES;
+        let sets = Table::sets_in(budget_bytes.saturating_sub(fixed));
         if sets < 2 {
-            let least = fixed + 2 * Table::SET_BYTES;
+            let least = fixed + Table::bytes(2);
             return Err(TreeError::BudgetTooSmall { max_workers, least });
         }
         if sets > i32::MAX as usize {
-            let most = fixed + i32::MAX as usize * Table::SET_BYTES;
+            let most = fixed + Table::bytes(i32::MAX as usize);
             return Err(TreeError::BudgetTooLarge { most });
         }
         let table = Table::new(sets).ok_or(TreeError::OutOfMemory { bytes: budget_bytes })?;
@@ -192,9 +192,8 @@ impl PrefixTree {
 
     /// The bytes that the tree holds: constant, and at most the budget.
     pub fn held_bytes(&self) -> usize {
-        let sets = self.table.capacity() / table::WAYS;
-        let fixed = Table::FIXED_BYTES + Counters::BYTES;
-        fixed + self.slots.len() * Slots::BYTES + sets * Table::SET_BYTES
+        let table = Table::bytes(self.table.capacity() / table::WAYS);
+        table + Counters::BYTES + self.slots.len() * Slots::BYTES
     }
 
     /// What the tree did so far.

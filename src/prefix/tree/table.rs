@@ -116,17 +116,65 @@ pub(super) struct Found {
 pub(super) struct Table {
     lines: Lines,
     sets: u32,
+    /// A bit per chunk that a node was ever written to. What was never written is not read either: the
+    /// system would back it by a page of zeros shared by all, and have to replace that, telling every
+    /// processor, as soon as something is written there.
+    written: Box<[AtomicU64]>,
 }
+
+/// Lines of the smallest page.
+const SMALL_PAGE: usize = 4096 / size_of::<Line>();
+/// Sets whose memory is taken from the system together: a little less than a large page.
+const CHUNK: usize = 1024;
 
 impl Table {
     pub(super) const SET_BYTES: usize = SET_LINES * size_of::<Line>();
 
-    /// Bytes taken whatever the number of sets.
-    pub(super) const FIXED_BYTES: usize = Lines::SLACK;
-
     /// `None` if the system has not that much memory to give.
     pub(super) fn new(sets: usize) -> Option<Table> {
-        Some(Table { lines: Lines::new(sets * SET_LINES)?, sets: sets as u32 })
+        let lines = Lines::new(sets * SET_LINES)?;
+        let written = (0..Self::chunk_words(sets)).map(|_| AtomicU64::new(0)).collect();
+        Some(Table { lines, sets: sets as u32, written })
+    }
+
+    /// Bytes of a table with so many sets.
+    pub(super) fn bytes(sets: usize) -> usize {
+        sets * Self::SET_BYTES + Self::chunk_words(sets) * size_of::<AtomicU64>() + Lines::SLACK
+    }
+
+    /// As many sets as fit into so many bytes.
+    pub(super) fn sets_in(bytes: usize) -> usize {
+        let most = bytes / Self::SET_BYTES;
+        let rest = Lines::SLACK + Self::chunk_words(most) * size_of::<AtomicU64>();
+        bytes.saturating_sub(rest) / Self::SET_BYTES
+    }
+
+    fn chunk_words(sets: usize) -> usize {
+        sets.div_ceil(CHUNK * u64::BITS as usize)
+    }
+
+    /// Whether anything was ever written near this set.
+    #[inline(always)]
+    fn is_written(&self, set: u32) -> bool {
+        let chunk = set as usize / CHUNK;
+        // The model checker has few sets, and no memory to be taken.
+        cfg!(pointsman_loom)
+            || self.written[chunk / 64].load(Ordering::Relaxed) >> (chunk % 64) & 1 == 1
+    }
+
+    /// Takes the memory around this set from the system, by writing to it.
+    #[cold]
+    fn take(&self, set: u32) {
+        let chunk = set as usize / CHUNK;
+        let sets = chunk * CHUNK..((chunk + 1) * CHUNK).min(self.sets as usize);
+        for line in
+            self.lines[sets.start * SET_LINES..sets.end * SET_LINES].iter().step_by(SMALL_PAGE)
+        {
+            // Changes nothing: where the word is not 0, somebody has written to the page. A read-modify-
+            // write that cannot change anything would do as well, but compilers make it a load.
+            let _ = line.0[0].compare_exchange(0, 0, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        self.written[chunk / 64].fetch_or(1 << (chunk % 64), Ordering::Relaxed);
     }
 
     pub(super) fn capacity(&self) -> usize {
@@ -156,15 +204,18 @@ impl Table {
     /// Fetches the headers of the key's sets.
     #[inline]
     pub(super) fn prefetch(&self, home: &Home) {
-        prefetch(self.header(home.sets[0]));
-        prefetch(self.header(home.sets[1]));
+        for set in home.sets {
+            if self.is_written(set) {
+                prefetch(self.header(set));
+            }
+        }
     }
 
     /// Fetches the lines of the key's node or, as it looks now, those that an
     /// [`insert`](Self::insert) would write to.
     #[inline]
     pub(super) fn prefetch_place(&self, home: &Home, now: u16) {
-        if !self.locate(*home).is_absent() {
+        if !home.sets.iter().all(|&set| self.is_written(set)) || !self.locate(*home).is_absent() {
             return;
         }
         let Place { set, way, .. } = self.place(home, now);
@@ -190,6 +241,9 @@ impl Table {
 
     #[inline(always)]
     fn locate_in(&self, set: u32, home: Home) -> Located {
+        if !self.is_written(set) {
+            return Located { home, set, version: 0, ways: 0 };
+        }
         let version = self.version(set).load(Ordering::Acquire);
         Located { home, set, version, ways: self.tagged(set, home.tag) }
     }
@@ -261,6 +315,9 @@ impl Table {
 
     #[inline]
     fn is_current(&self, set: u32, version: u64) -> bool {
+        if !self.is_written(set) {
+            return version == 0;
+        }
         fence(Ordering::Acquire);
         self.version(set).load(Ordering::Relaxed) == version
     }
@@ -343,6 +400,9 @@ impl Table {
         now: u16,
         node: impl FnOnce(u32) -> [u64; NODE_WORDS],
     ) -> Option<Inserted> {
+        for set in home.sets.into_iter().filter(|&set| !self.is_written(set)) {
+            self.take(set);
+        }
         let versions = home.sets.map(|set| self.version(set).load(Ordering::Acquire));
         let Place { set, way, spills, evicts } = self.place(home, now);
         let mut version = versions[usize::from(set != home.sets[0])];
