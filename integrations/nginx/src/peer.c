@@ -206,11 +206,16 @@ static pointsman_status ask_router(ngx_pointsman_peer_t *peer, ngx_uint_t narrow
     return status;
 }
 
-/* Round robin's books for a server chosen by somebody else. */
+/*
+ * Round robin's books for a server chosen by somebody else. An only server may be tried again: nginx
+ * does when a kept connection to it turns out to be closed.
+ */
 static void take(ngx_pointsman_peer_t *peer, ngx_peer_connection_t *pc, ngx_uint_t index)
 {
     ngx_http_upstream_rr_peer_t *server = peer->upstream->peers[first_of(peer) + index];
-    peer->round_robin.tried[index / TRIED_BITS] |= (uintptr_t) 1 << (index % TRIED_BITS);
+    if (!peer->round_robin.peers->single) {
+        peer->round_robin.tried[index / TRIED_BITS] |= (uintptr_t) 1 << (index % TRIED_BITS);
+    }
     peer->round_robin.current = server;
     peer->worker = server->name;
     server->conns++;
