@@ -71,24 +71,35 @@ impl Marks {
 /// Exhaustive interleavings. Run with `RUSTFLAGS="--cfg pointsman_loom" cargo test --release --lib loom`.
 #[cfg(all(test, pointsman_loom))]
 mod loom_tests {
-    use loom::sync::{Arc, Mutex};
+    use loom::sync::Arc;
+    use loom::sync::atomic::AtomicBool;
     use loom::thread;
 
     use super::*;
 
-    /// Marks, and under the lock how many were settled.
+    /// Marks and the lock. The lock is a plain flag, as relaxed as a lock may
+    /// be: a failed attempt orders nothing.
     struct Model {
         marks: Marks,
-        settled: Mutex<u32>,
+        locked: AtomicBool,
+    }
+
+    struct Guard<'a>(&'a Model);
+
+    impl Drop for Guard<'_> {
+        fn drop(&mut self) {
+            self.0.locked.store(false, Release);
+        }
     }
 
     impl Model {
-        fn apply(&self, settled: &mut u32) {
-            self.marks.take().for_each(|(_, bits)| *settled += bits.count_ones());
+        fn try_lock(&self) -> Option<Guard<'_>> {
+            let taken = self.locked.compare_exchange(false, true, Acquire, Relaxed);
+            taken.ok().map(|_| Guard(self))
         }
 
         fn settle(&self) {
-            self.marks.settle(|| self.settled.try_lock().ok(), |settled| self.apply(settled));
+            self.marks.settle(|| self.try_lock(), |guard| drop(guard.0.marks.take().count()));
         }
 
         /// As a request whose outcome changes a worker's health.
@@ -99,7 +110,9 @@ mod loom_tests {
 
         /// As a call that changes the membership.
         fn change(&self) {
-            drop(self.settled.lock());
+            while self.try_lock().is_none() {
+                thread::yield_now();
+            }
             if !self.marks.are_settled() {
                 self.settle();
             }
@@ -111,7 +124,7 @@ mod loom_tests {
         builder.preemption_bound = Some(3);
         builder.max_branches = 10_000;
         builder.check(move || {
-            let model = Arc::new(Model { marks: Marks::new(), settled: Mutex::new(0) });
+            let model = Arc::new(Model { marks: Marks::new(), locked: AtomicBool::new(false) });
             let other = Arc::clone(&model);
             let other = thread::spawn(move || other.request(0));
             run(&model);
