@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use pointsman::{BodyConfig, Router, RouterConfig};
 use serde::Deserialize;
+use serde_json::{Number, Value};
 
 /// The name that both the policy (`lb_policy_name`) and the filter (`filter_name`) go by.
 pub const NAME: &str = "pointsman";
@@ -99,7 +100,27 @@ fn parse<T: Default + for<'a> Deserialize<'a>>(json: &[u8]) -> Result<T, String>
     if json.is_empty() {
         return Ok(T::default());
     }
-    serde_json::from_slice(json).map_err(|error| error.to_string())
+    let read = serde_json::from_slice(json).and_then(|mut value| {
+        mend_numbers(&mut value);
+        serde_json::from_value(value)
+    });
+    read.map_err(|error| error.to_string())
+}
+
+/// Turns strings that spell numbers into the numbers that they were: Envoy makes strings of fractions, and of
+/// whole numbers above 32 bits, when it reads YAML into a `Struct`. No setting is a text that spells a number.
+fn mend_numbers(value: &mut Value) {
+    match value {
+        Value::String(text) if text.len() < 32 => {
+            let whole = text.parse::<u64>().ok().map(Number::from);
+            if let Some(number) = whole.or_else(|| Number::from_f64(text.parse().ok()?)) {
+                *value = Value::Number(number);
+            }
+        }
+        Value::Array(values) => values.iter_mut().for_each(mend_numbers),
+        Value::Object(fields) => fields.values_mut().for_each(mend_numbers),
+        _ => {}
+    }
 }
 
 fn check_name(field: &str, name: &[u8]) -> Result<(), String> {

@@ -140,11 +140,13 @@ pub unsafe extern "C" fn envoy_dynamic_module_on_http_filter_request_headers(
     })
 }
 
-/// Whether a body is worth holding the request back for.
+/// Whether a body is worth holding the request back for: one that ends before an answer is expected, and
+/// may hold a prompt.
 fn wanted(stream: Stream, config: &FilterConfig) -> Result<(), Body> {
-    let kind = stream.header(headers::REQUEST, "content-type").unwrap_or(b"application/json");
-    let json = kind.to_ascii_lowercase().windows(4).any(|window| window == b"json");
-    if !json || reader().is_none() {
+    let header = |key| stream.header(headers::REQUEST, key);
+    let plain = header(":method") == Some(b"POST") && header("upgrade").is_none();
+    let json = header("content-type").is_none_or(is_json);
+    if !plain || !json || reader().is_none() {
         return Err(Body::None);
     }
     let length = stream.header(headers::REQUEST, "content-length").and_then(number);
@@ -152,6 +154,13 @@ fn wanted(stream: Stream, config: &FilterConfig) -> Result<(), Body> {
         return Err(Body::TooLong);
     }
     Ok(())
+}
+
+/// Whether a media type is one JSON document: not a stream of them, nor of messages.
+fn is_json(kind: &[u8]) -> bool {
+    let has =
+        |part: &[u8]| kind.windows(part.len()).any(|window| window.eq_ignore_ascii_case(part));
+    has(b"json") && !has(b"ndjson") && !has(b"jsonl") && !has(b"json-seq") && !has(b"grpc")
 }
 
 fn number(text: &[u8]) -> Option<u64> {

@@ -152,7 +152,10 @@ fn text(address: Option<&[u8]>) -> Option<&str> {
 fn describe(balancer: Balancer, address: &str, host: &Seen) -> HostSpec {
     let text = |key| balancer.metadata(host.priority, host.index, key);
     let number = |key| {
-        let number = balancer.metadata_number(host.priority, host.index, key)?;
+        // Large numbers in YAML are texts in Envoy.
+        let number = balancer
+            .metadata_number(host.priority, host.index, key)
+            .or_else(|| text(key)?.parse().ok())?;
         if number >= 1.0 {
             return Some(number as u64);
         }

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use double::{Cluster, Context, Stream, filter, host, log, metric, policy, serve};
 use pointsman::Outcome;
 use pointsman_envoy::boundary::guard;
+use pointsman_envoy::config::BalancerConfig;
 use pointsman_envoy::exchange::Exchange;
 use pointsman_envoy::outcome::End;
 use pointsman_envoy::usage::Tail;
@@ -72,9 +73,14 @@ fn what_is_not_read_passes_at_once() {
         held
     };
     assert!(!ask(("content-type", "text/plain"), &[b"hello"]));
+    // Whoever sends these may wait for an answer before the end.
+    assert!(!ask(("content-type", "application/x-ndjson"), &[b"{}"]));
+    assert!(!ask(("content-type", "application/grpc+json"), &[b"{}"]));
+    assert!(!ask((":method", "GET"), &[b"{}"]));
+    assert!(!ask(("upgrade", "websocket"), &[b"{}"]));
     assert!(!ask(("content-length", "5001"), &[&[b' '; 5001]]));
     assert!(!ask(("x-a", "b"), &[]));
-    assert_eq!((metric("body.none"), metric("body.too_long")), (2, 1));
+    assert_eq!((metric("body.none"), metric("body.too_long")), (6, 1));
     // Too long without saying so before: released, and never beyond Envoy's limit.
     let piece = [b' '; 1500];
     ask(("x-a", "b"), &[&piece, &piece, &piece, &piece, &piece]);
@@ -256,9 +262,10 @@ fn pairs_name_the_prefill_worker_in_a_header() {
 
 #[test]
 fn full_workers_shed_and_metadata_counts() {
-    let mut roomy = host(2);
-    roomy.numbers.insert("max_in_flight", 2.0);
-    let cluster = Cluster::new(policy(r#"{"max_in_flight": 1}"#), "full", vec![host(1), roomy]);
+    let (mut narrow, mut roomy) = (host(1), host(2));
+    narrow.numbers.insert("max_in_flight", 1.0);
+    roomy.texts.insert("max_in_flight", "2");
+    let cluster = Cluster::new(policy(r#"{"max_in_flight": 9}"#), "full", vec![narrow, roomy]);
     let filter = filter("{}");
     let mut open: Vec<_> = (0..4)
         .map(|_| {
@@ -346,6 +353,14 @@ fn mistakes_are_named() {
     let key = format!(r#"{{"router": {{"tree": {{"hash_key": "{}"}}}}}}"#, "ab".repeat(32));
     refused(policy(&key), "router.tree.hash_key");
     refused(policy(r#"{"router": {"body": {"image_tokens": 1}}}"#), "router.body");
+}
+
+#[test]
+fn numbers_that_envoy_made_strings_of_are_read() {
+    let settings = r#"{"kv_capacity_tokens": "4294967296", "router": {"slow_start_secs": "0.5"}}"#;
+    let read = BalancerConfig::read(b"pointsman", settings.as_bytes()).unwrap();
+    assert_eq!(read.kv_capacity_tokens, Some(1 << 32));
+    assert_eq!(read.router.slow_start_secs, 0.5);
 }
 
 #[test]

@@ -157,6 +157,7 @@ impl Stream {
     pub fn new(filter: *const c_void) -> Box<Stream> {
         let mut stream = Box::<Stream>::default();
         stream.limit = 1 << 20;
+        stream.request.insert(":method".to_owned(), "POST".to_owned());
         // SAFETY: the filter is the module's, the stream outlives its part in the module.
         stream.module =
             Some(unsafe { envoy_dynamic_module_on_http_filter_new(filter, stream.ptr()) });
