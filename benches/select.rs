@@ -5,7 +5,8 @@
 //! threads; beside the floor of the same run, and beside the proposal's own code.
 //!
 //! ```text
-//! cargo bench --bench select                       everything
+//! cargo bench --bench select                       everything but the async adapter
+//! cargo bench --bench select --features async      everything
 //! cargo bench --bench select -- --quick            fewer and shorter rounds
 //! cargo bench --bench select -- --only NAME N      one case, N operations, nothing measured:
 //!                                                  for instruction counts; no NAME lists them
@@ -14,6 +15,12 @@
 // A benchmark whose set-up fails has nothing to measure.
 #![allow(clippy::expect_used)]
 
+#[cfg(feature = "async")]
+#[path = "support/adapted.rs"]
+mod adapted;
+#[cfg(feature = "async")]
+#[path = "compare/src/adapter.rs"]
+mod adapter;
 mod support;
 
 use std::time::Duration;
@@ -59,4 +66,6 @@ fn report(effort: Effort) {
     println!("\nBars: ratios taken round by round, the worst of the policies and sizes\n");
     report.bars().iter().for_each(|bar| println!("{bar}"));
     report.comparison();
+    #[cfg(feature = "async")]
+    adapted::report(effort);
 }

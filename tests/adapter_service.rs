@@ -10,6 +10,7 @@ use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
 use http_body::{Body, Frame};
@@ -250,7 +251,7 @@ fn errors_are_the_workers() {
 
 #[test]
 fn the_status_says_whose_doing_it_was() {
-    let overloaded = |seconds: u64| Outcome::Overloaded { retry_after: seconds * 1_000_000_000 };
+    let overloaded = |seconds| Outcome::Overloaded { retry_after: Duration::from_secs(seconds) };
     let cases = [
         (204, None, Outcome::Success),
         (404, None, Outcome::ClientError),

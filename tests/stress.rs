@@ -14,6 +14,7 @@ use std::sync::{
     Arc,
     atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
 };
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use pointsman::{
@@ -317,7 +318,7 @@ fn outcome(random: &Random) -> Outcome {
         0 => Outcome::WorkerError,
         1 => Outcome::Timeout,
         2 => Outcome::ClientError,
-        3 => Outcome::Overloaded { retry_after: 1_000 },
+        3 => Outcome::Overloaded { retry_after: Duration::from_micros(1) },
         _ => Outcome::Success,
     }
 }

@@ -18,6 +18,8 @@ use super::proposal;
 
 pub const SIZES: [usize; 3] = [8, 64, 1024];
 pub const POLICIES: [&str; 3] = ["random", "round_robin", "power_of_two"];
+/// Of the row of locked exchanges.
+const EXCHANGES: &str = "exchanges, 5";
 /// Nanoseconds: the age up to which power-of-two believes load reports.
 const REPORT_AGE: u64 = 1_000_000_000;
 
@@ -38,12 +40,16 @@ pub fn cases(only: Option<&str>) -> Table<'static> {
         };
         add("floor", "round_robin", &round_robin_floor);
         add("floor", "power_of_two", &power_of_two_floor);
+        if threads == 1 {
+            add("locked", EXCHANGES, &locked);
+        }
         add("direct", "random", &|n| select(n, RandomPolicy::new(None)));
         add("direct", "round_robin", &|n| select(n, RoundRobinPolicy::new(None)));
         add("direct", "power_of_two", &|n| select(n, PowerOfTwoPolicy::new(REPORT_AGE, None)));
         for policy in POLICIES {
             add("dyn", policy, &|n| select_dyn(n, policy));
             add("router", policy, &|n| select_and_complete(n, policy));
+            add("bare", policy, &|n| select_bare(n, policy));
         }
         add("before", "random", &before::<proposal::Random>);
         add("before", "round_robin", &before::<proposal::RoundRobin>);
@@ -71,6 +77,22 @@ fn power_of_two_floor(workers: usize) -> Run<'static> {
     Box::new(move |operations| {
         for _ in 0..operations {
             black_box(black_box(load()).min(black_box(load())));
+        }
+    })
+}
+
+/// As many locked exchanges as a selection and its completion need: to enter a stripe, charge the worker,
+/// close the ticket, release the worker, give the reference to the router back. What the processor
+/// takes for these alone is what remains when everything else costs nothing.
+fn locked(_workers: usize) -> Run<'static> {
+    #[repr(align(128))]
+    struct Line(AtomicUsize);
+    let lines: [Line; 5] = std::array::from_fn(|_| Line(AtomicUsize::new(0)));
+    Box::new(move |operations| {
+        for _ in 0..operations {
+            lines.iter().for_each(|line| {
+                black_box(line.0.fetch_add(1, Relaxed));
+            });
         }
     })
 }
@@ -154,6 +176,20 @@ pub fn select_and_complete(workers: usize, policy: &str) -> Run<'static> {
     })
 }
 
+/// As [`select_and_complete`], for hosts that keep the ticket's number: C, above all.
+fn select_bare(workers: usize, policy: &str) -> Run<'static> {
+    let router = router(workers, policy);
+    Box::new(move |operations| {
+        let request = Request::none();
+        for _ in 0..operations {
+            let selection = router.select_bare_at(black_box(&request), 1).expect("all are healthy");
+            black_box(&selection);
+            let ended = router.complete_at(selection.ticket, Outcome::Success, Usage::default(), 1);
+            ended.expect("the ticket is open");
+        }
+    })
+}
+
 fn before<P: proposal::Policy + Default + 'static>(workers: usize) -> Run<'static> {
     let workers = proposal::workers(workers);
     let policy = P::default();
@@ -204,14 +240,17 @@ impl Report {
             println!();
         };
         ["round_robin", "power_of_two"].into_iter().for_each(|policy| row("floor", policy));
-        for what in ["direct", "dyn", "router", "before"] {
+        if threads == 1 {
+            row("locked", EXCHANGES);
+        }
+        for what in ["direct", "dyn", "router", "bare", "before"] {
             POLICIES.into_iter().for_each(|policy| row(what, policy));
         }
     }
 
     pub fn allocations(&self) {
         println!("\nAllocations and frees per operation, 64 workers\n");
-        for what in ["direct", "dyn", "router", "before"] {
+        for what in ["direct", "dyn", "router", "bare", "before"] {
             for policy in POLICIES {
                 let (allocations, frees) = self.counts(what, policy);
                 println!(
@@ -289,7 +328,7 @@ impl Report {
     }
 
     fn no_allocation(&self) -> Bar {
-        let figures = ["direct", "dyn", "router"].into_iter().flat_map(|what| {
+        let figures = ["direct", "dyn", "router", "bare"].into_iter().flat_map(|what| {
             POLICIES.map(|policy| {
                 let (allocations, frees) = self.counts(what, policy);
                 (format!("{} {policy}", label(what)), Figure::exactly(allocations + frees))
@@ -305,6 +344,7 @@ fn label(what: &str) -> &str {
         "direct" => "select_single",
         "dyn" => "dyn select_single",
         "router" => "select + complete",
+        "bare" => "by number",
         what => what,
     }
 }

@@ -197,7 +197,7 @@ fn end(open: Open, random: &Random, tally: &mut Tally) {
         2 => Outcome::WorkerError,
         3 => Outcome::Timeout,
         4 => Outcome::ClientError,
-        5 => Outcome::Overloaded { retry_after: 1_000_000 },
+        5 => Outcome::Overloaded { retry_after: Duration::from_millis(1) },
         _ => Outcome::Success,
     };
     // A worker that has left took its tickets with it: an error that harms nothing.

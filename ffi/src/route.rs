@@ -1,6 +1,7 @@
 //! Routing: select, first token, progress, complete.
 
 use std::mem::MaybeUninit;
+use std::time::Duration;
 
 use pointsman_core::{BareSelection, Chosen, Outcome, RoutingError, RunnerUp, Ticket, Usage};
 
@@ -402,7 +403,9 @@ fn outcome_of(end: &pointsman_completion) -> Result<Outcome, Failure> {
         POINTSMAN_OUTCOME_CLIENT_ERROR => Outcome::ClientError,
         POINTSMAN_OUTCOME_WORKER_ERROR => Outcome::WorkerError,
         POINTSMAN_OUTCOME_TIMEOUT => Outcome::Timeout,
-        POINTSMAN_OUTCOME_OVERLOADED => Outcome::Overloaded { retry_after: end.retry_after },
+        POINTSMAN_OUTCOME_OVERLOADED => {
+            Outcome::Overloaded { retry_after: Duration::from_nanos(end.retry_after) }
+        }
         _ => {
             let problem = "is no outcome that a host can tell";
             return Err(Failure::argument("completion.outcome", problem));

@@ -98,6 +98,7 @@ impl RouterConfig {
         policies.into_iter().flatten().try_for_each(PolicyConfig::check)?;
         self.tree.check()?;
         self.health.check()?;
+        self.body.check()?;
         ConfigError::range("max_workers", self.max_workers as f64, 1.0, MAX_WORKERS as f64)?;
         ConfigError::range("max_tickets", self.max_tickets as f64, 1.0, MAX_TICKETS as f64)?;
         ConfigError::range("ticket_deadline_secs", self.ticket_deadline_secs, 0.001, 604_800.0)?;
@@ -211,6 +212,19 @@ impl Default for BodyConfig {
 }
 
 impl BodyConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        let media = [
+            ("body.image_tokens", self.image_tokens),
+            ("body.audio_tokens", self.audio_tokens),
+            ("body.video_tokens", self.video_tokens),
+            ("body.file_tokens", self.file_tokens),
+        ];
+        for (name, tokens) in media {
+            ConfigError::range(name, tokens.into(), 0.0, 1e6)?;
+        }
+        ConfigError::range("body.max_bytes", self.max_bytes as f64, 1.0, (1u64 << 40) as f64)
+    }
+
     pub(crate) fn options(&self, block_bytes: BlockSize) -> BodyOptions {
         BodyOptions {
             block_bytes,

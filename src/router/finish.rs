@@ -185,7 +185,8 @@ impl Core {
         row.count_outcome(outcome.index());
         let changes = match outcome {
             Outcome::Overloaded { retry_after } => {
-                row.pause_until(now.saturating_add(retry_after));
+                let pause = u64::try_from(retry_after.as_nanos()).unwrap_or(u64::MAX);
+                row.pause_until(now.saturating_add(pause));
                 true
             }
             Outcome::WorkerError | Outcome::Timeout => {

@@ -11,6 +11,7 @@
 //! This file holds the rules as plain values; the pool applies them under its writer lock.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -35,8 +36,8 @@ pub enum Outcome {
     Timeout,
     /// The worker asked for a pause (429, 503): its weight is lowered until it is over.
     Overloaded {
-        /// Nanoseconds from the completion until the worker takes its full share again.
-        retry_after: u64,
+        /// From the completion until the worker takes its full share again.
+        retry_after: Duration,
     },
     /// Nobody completed the ticket before its deadline.
     Expired,

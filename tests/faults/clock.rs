@@ -1,5 +1,7 @@
 //! Clocks that jump.
 
+use std::time::Duration;
+
 use pointsman::{LoadReport, Outcome, Request, Role, Router, Usage};
 
 use super::{SECOND, assert_recovered, serve};
@@ -77,7 +79,7 @@ fn after_a_jump_ahead_and_back_ejected_workers_return_as_ever() {
         let router = router(name);
         let workers = add_many(&router, Role::Regular, 4);
         let ahead = 1_000_000 * SECOND;
-        let overloaded = Outcome::Overloaded { retry_after: SECOND };
+        let overloaded = Outcome::Overloaded { retry_after: Duration::from_secs(1) };
         (0..40).for_each(|_| {
             serve(&router, Outcome::WorkerError, ahead);
         });

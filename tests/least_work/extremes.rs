@@ -1,5 +1,7 @@
 //! Numbers that a fleet can drive to extremes.
 
+use std::time::Duration;
+
 use pointsman::prefix::{FORMAT_VERSION, Fingerprint, FingerprintHeader, Unit};
 use pointsman::{LeastWorkConfig, Outcome, Request, Router, Selection, Speed, Usage, WorkerSpec};
 use proptest::prelude::*;
@@ -124,7 +126,7 @@ proptest! {
                         0 => Outcome::Success,
                         1 => Outcome::ClientCancelled,
                         2 => Outcome::ClientError,
-                        3 => Outcome::Overloaded { retry_after: at },
+                        3 => Outcome::Overloaded { retry_after: Duration::from_nanos(at) },
                         _ => Outcome::Expired,
                     };
                     let [prompt_tokens, cached_tokens, completion_tokens] = usage;

@@ -75,7 +75,7 @@ impl Worker {
 
     fn learn(&mut self, outcome: Outcome, now: u64) {
         if let Outcome::Overloaded { retry_after } = outcome {
-            self.paused_until = self.paused_until.max(now + retry_after);
+            self.paused_until = self.paused_until.max(now + retry_after.as_nanos() as u64);
         }
         if self.host.is_some() {
             return;

@@ -112,6 +112,8 @@ fn numbers_out_of_range_are_refused_by_name() {
         (r#"{"tree": {"block_bytes": 272}}"#, "tree.block_bytes"),
         (r#"{"tree": {"block_bytes": 100}}"#, "multiple of 16"),
         (r#"{"tree": {"hash_key": "abc"}}"#, "64 hexadecimal digits"),
+        (r#"{"body": {"max_bytes": 0}}"#, "body.max_bytes"),
+        (r#"{"body": {"image_tokens": 1000001}}"#, "body.image_tokens"),
         (r#"{"health": {"max_ejected_share": 1.5}}"#, "health.max_ejected_share"),
         (r#"{"health": {"ejection_secs": 0}}"#, "health.ejection_secs"),
         (r#"{"health": {"max_ejection_secs": 5}}"#, "health.max_ejection_secs"),

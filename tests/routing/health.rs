@@ -1,5 +1,7 @@
 //! Health: healthy, ejected, probation and back; pauses and slow starts. All times are told.
 
+use std::time::Duration;
+
 use pointsman::{Outcome, Request, Role, Router, RoutingError, Usage, WorkerId, WorkerStatus};
 
 use crate::support::{self, SECOND, add, add_many};
@@ -70,7 +72,7 @@ fn what_is_not_the_worker_s_fault_never_counts() {
         serve(&router, workers[0], Outcome::ClientCancelled, 0);
         serve(&router, workers[0], Outcome::ClientError, 0);
         serve(&router, workers[0], Outcome::Expired, 0);
-        serve(&router, workers[0], Outcome::Overloaded { retry_after: 0 }, 0);
+        serve(&router, workers[0], Outcome::Overloaded { retry_after: Duration::ZERO }, 0);
     }
     assert!(status(&router, workers[0], 1).healthy);
     assert_eq!(status(&router, workers[0], 1).effective_weight, 1.0);
@@ -234,7 +236,7 @@ fn the_host_s_word_wins() {
 fn an_overloaded_worker_gets_a_tenth_until_its_pause_is_over() {
     let (router, workers) = pool(2);
     let weight = |now| status(&router, workers[0], now).effective_weight;
-    serve(&router, workers[0], Outcome::Overloaded { retry_after: 5 * SECOND }, SECOND);
+    serve(&router, workers[0], Outcome::Overloaded { retry_after: Duration::from_secs(5) }, SECOND);
     assert!((weight(SECOND) - 0.1).abs() < 1e-12);
     let request = Request::none();
     let share = |now| {
@@ -245,8 +247,18 @@ fn an_overloaded_worker_gets_a_tenth_until_its_pause_is_over() {
     support::assert_shares(&share(6 * SECOND), &[1.0, 1.0]);
     assert_eq!(weight(6 * SECOND), 1.0);
     // A shorter pause does not cut a longer one.
-    serve(&router, workers[0], Outcome::Overloaded { retry_after: 50 * SECOND }, 10 * SECOND);
-    serve(&router, workers[0], Outcome::Overloaded { retry_after: SECOND }, 11 * SECOND);
+    serve(
+        &router,
+        workers[0],
+        Outcome::Overloaded { retry_after: Duration::from_secs(50) },
+        10 * SECOND,
+    );
+    serve(
+        &router,
+        workers[0],
+        Outcome::Overloaded { retry_after: Duration::from_secs(1) },
+        11 * SECOND,
+    );
     assert!(weight(59 * SECOND) < 0.2);
     assert_eq!(weight(60 * SECOND), 1.0);
 }
@@ -254,7 +266,7 @@ fn an_overloaded_worker_gets_a_tenth_until_its_pause_is_over() {
 #[test]
 fn the_only_worker_serves_even_while_overloaded() {
     let (router, workers) = pool(1);
-    serve(&router, workers[0], Outcome::Overloaded { retry_after: u64::MAX }, 0);
+    serve(&router, workers[0], Outcome::Overloaded { retry_after: Duration::MAX }, 0);
     assert!(is_eligible(&router, workers[0], 0));
 }
 

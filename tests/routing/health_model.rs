@@ -1,5 +1,7 @@
 //! The pool's writer side against a naive model: membership, weights, health and time.
 
+use std::time::Duration;
+
 use pointsman::{Outcome, Role};
 use proptest::prelude::*;
 
@@ -13,17 +15,15 @@ fn step() -> impl Strategy<Value = Step> {
         prop::sample::select(&[0.5, 1.0, 3.0, 0.0, -1.0, f64::NAN, f64::INFINITY, 2e6][..]);
     let good = prop::sample::select(&[0.5, 1.0, 3.0][..]);
     let limit = prop::sample::select(&[None, None, Some(0), Some(1), Some(2)][..]);
-    let outcome = prop::sample::select(
-        &[
-            Outcome::Success,
-            Outcome::WorkerError,
-            Outcome::WorkerError,
-            Outcome::Timeout,
-            Outcome::ClientError,
-            Outcome::ClientCancelled,
-            Outcome::Overloaded { retry_after: 7 * SECOND },
-        ][..],
-    );
+    let outcome = prop::sample::select(vec![
+        Outcome::Success,
+        Outcome::WorkerError,
+        Outcome::WorkerError,
+        Outcome::Timeout,
+        Outcome::ClientError,
+        Outcome::ClientCancelled,
+        Outcome::Overloaded { retry_after: Duration::from_secs(7) },
+    ]);
     let add = (0..9u8, role, prop_oneof![8 => good, 1 => weight.clone()], limit.clone());
     prop_oneof![
         6 => add.prop_map(|(url, role, weight, limit)| Step::Add { url, role, weight, limit }),

@@ -1,6 +1,7 @@
 //! What watches and divides decisions: a split, a shadow, the decision log.
 
 use std::sync::{Arc, Mutex, OnceLock};
+use std::time::Duration;
 
 use pointsman::{
     HealthState, Outcome, PolicyConfig, Reason, Request, Role, Router, SplitConfig, Usage, WorkerId,
@@ -177,7 +178,7 @@ fn what_the_host_says_is_not_told_back_to_it() {
     for health in [Some(false), Some(true), None] {
         router.set_health(workers[0], health).unwrap();
     }
-    serve(&router, workers[0], Outcome::Overloaded { retry_after: SECOND }, 0);
+    serve(&router, workers[0], Outcome::Overloaded { retry_after: Duration::from_secs(1) }, 0);
     router.drain_worker(workers[0], true).unwrap();
     assert_eq!(*told.lock().unwrap(), []);
 }

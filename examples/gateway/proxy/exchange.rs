@@ -113,10 +113,10 @@ impl Failed {
         let pause = pause.and_then(|seconds| seconds.parse::<u64>().ok());
         let outcome = match (status, pause) {
             (StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, Some(seconds)) => {
-                Outcome::Overloaded { retry_after: seconds.saturating_mul(1_000_000_000) }
+                Outcome::Overloaded { retry_after: Duration::from_secs(seconds) }
             }
             (StatusCode::TOO_MANY_REQUESTS, None) => {
-                Outcome::Overloaded { retry_after: 1_000_000_000 }
+                Outcome::Overloaded { retry_after: Duration::from_secs(1) }
             }
             _ => Outcome::WorkerError,
         };

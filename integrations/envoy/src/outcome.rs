@@ -1,5 +1,7 @@
 //! From how a stream went to what it says about the worker.
 
+use std::time::Duration;
+
 use pointsman::Outcome;
 
 /// How a stream went, as the filter saw it.
@@ -26,7 +28,7 @@ impl End<'_> {
         match self.status {
             429 | 503 => {
                 let pause = self.retry_after.unwrap_or(1).min(3600);
-                Outcome::Overloaded { retry_after: pause * 1_000_000_000 }
+                Outcome::Overloaded { retry_after: Duration::from_secs(pause) }
             }
             504 => Outcome::Timeout,
             500.. => Outcome::WorkerError,

@@ -3,6 +3,7 @@
 mod double;
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use double::{Cluster, Context, Stream, filter, host, log, metric, policy, serve};
 use pointsman::Outcome;
@@ -378,7 +379,7 @@ fn endings_are_told_apart() {
     assert_eq!(of(End { status: 500, ..whole }), "worker_error");
     assert_eq!(of(End { status: 504, ..whole }), "timeout");
     let pause = End { status: 503, retry_after: Some(7), ..whole }.outcome();
-    assert_eq!(pause, Outcome::Overloaded { retry_after: 7_000_000_000 });
+    assert_eq!(pause, Outcome::Overloaded { retry_after: Duration::from_secs(7) });
     let local = |details| of(End { status: 503, local: true, finished: true, details, ..whole });
     assert_eq!(
         local(b"upstream_reset_before_response_started{connection_failure}"),

@@ -291,8 +291,8 @@ fn outcome(status: StatusCode, headers: &HeaderMap) -> Outcome {
     let retry_after = headers.get(RETRY_AFTER);
     let overloaded = || {
         let seconds = retry_after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        let pause = seconds.map_or(RETRY_AFTER_DEFAULT, Duration::from_secs);
-        Outcome::Overloaded { retry_after: u64::try_from(pause.as_nanos()).unwrap_or(u64::MAX) }
+        let retry_after = seconds.map_or(RETRY_AFTER_DEFAULT, Duration::from_secs);
+        Outcome::Overloaded { retry_after }
     };
     match status {
         StatusCode::TOO_MANY_REQUESTS => overloaded(),
