@@ -6,6 +6,9 @@ mod servers;
 
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
 use super::{Case, bodies, conversations, quick, slow, vast, volume};
 use crate::bench::Bench;
 use crate::engine::EngineConfig;
@@ -92,6 +95,7 @@ pub(crate) static ALL: &[(Nginx, Case)] = &[
         )]),
         case!("max_conns", 2, slow, servers::max_conns),
     ),
+    (one(&[]), case!("an only server, its connection closed", 1, quick, servers::only)),
     (two(&[]), case!("processes and reloads agree", 4, quick, processes::agreement)),
     (one(&[]), case!("the README's configuration", 2, quick, processes::readme)),
     (two(&[]), case!("graceful shutdown", 2, slow, processes::shutdown)),
@@ -121,4 +125,10 @@ fn sum(status: &str, name: &str, label: &str) -> u64 {
     let lines = status.lines().filter(|line| line.starts_with(name) && line.contains(label));
     let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
     values.sum::<f64>() as u64
+}
+
+/// Plays a worker: reads a small request and sends this.
+async fn reply(connection: &mut TcpStream, answer: &str) -> Result<(), AnyError> {
+    let _ = connection.read(&mut [0; 4096]).await?;
+    Ok(connection.write_all(answer.as_bytes()).await?)
 }

@@ -6,10 +6,9 @@ use axum::body::Bytes;
 use axum::http::{Method, Request};
 use http_body_util::{BodyExt, Full};
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
-use super::sum;
+use super::{reply, sum};
 use crate::bench::{Bench, until};
 use crate::cases::{Verdict, bodies, demand, streams};
 use crate::http::{AnyError, WORKER_HEADER, call};
@@ -130,10 +129,6 @@ pub(super) async fn outcomes(bench: &mut Bench) -> Verdict {
 
 /// A worker that answers one request by asking for a pause.
 async fn busy(port: &TcpListener) -> Result<(), AnyError> {
-    let (mut connection, _) = port.accept().await?;
-    let mut read = [0; 4096];
-    let _ = connection.read(&mut read).await?;
-    let answer =
-        "HTTP/1.1 503 Busy\r\nretry-after: 60\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
-    Ok(connection.write_all(answer.as_bytes()).await?)
+    let answer = "HTTP/1.1 503 Busy\r\nretry-after: 60\r\ncontent-length: 0\r\n\r\n";
+    reply(&mut port.accept().await?.0, answer).await
 }

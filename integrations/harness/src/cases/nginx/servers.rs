@@ -3,13 +3,16 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use axum::http::Method;
 use http_body_util::BodyExt;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpListener;
 
-use super::{address, attempts, sum};
+use super::{address, attempts, reply, sum};
 use crate::bench::Bench;
 use crate::cases::{Verdict, demand, quick, streams};
 use crate::engine::Engine;
-use crate::http::client;
+use crate::http::{AnyError, call, client};
 
 /// Two of three workers are down, and nginx does not remember it: each request tries a worker once.
 pub(super) async fn retries(bench: &mut Bench) -> Verdict {
@@ -105,4 +108,30 @@ pub(super) async fn max_conns(bench: &mut Bench) -> Verdict {
         answer.collect().await?;
     }
     Ok(format!("{} at the worker with max_conns=1, {} at the other", running[0], running[1]))
+}
+
+/// An only server that closed a kept connection is asked again over a new one.
+pub(super) async fn only(bench: &mut Bench) -> Verdict {
+    const ANSWER: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    bench.engines[0].kill().await;
+    let port = TcpListener::bind(bench.site.engines[0]).await?;
+    let url = format!("{}/v1/models", bench.url());
+    let ask = || call(&bench.client, Method::GET, &url, "");
+    let (asked, kept) = tokio::join!(ask(), async {
+        let (mut connection, _) = port.accept().await?;
+        reply(&mut connection, ANSWER).await?;
+        Ok::<_, AnyError>(connection)
+    });
+    let first = asked?.0;
+    let mut kept = kept?;
+    let (asked, answered) = tokio::join!(ask(), async {
+        let _ = kept.read(&mut [0; 4096]).await?;
+        drop(kept);
+        let (mut connection, _) = port.accept().await?;
+        reply(&mut connection, ANSWER).await
+    });
+    answered?;
+    let second = asked?.0;
+    demand((first, second) == (200, 200), || format!("answered {first}, then {second}"))?;
+    Ok("asked again".to_owned())
 }
