@@ -1,7 +1,6 @@
 //! Envoy, with all of its configuration in watched files, so that it takes up changes while it serves.
 
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
@@ -9,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Balance, Gateway, Mistake, Site, sum_of};
+use super::{Balance, Gateway, Mistake, Site, get, sum_of};
 use crate::cases::{self, Case};
 use crate::http::AnyError;
 use crate::process::{self, Process};
@@ -194,10 +193,7 @@ fn until_draining(site: &Site, worker: usize, expected: bool) -> Result<(), AnyE
     for _ in 0..200 {
         // The threads that serve follow the one that is asked.
         std::thread::sleep(Duration::from_millis(50));
-        let mut admin = TcpStream::connect(("127.0.0.1", site.status))?;
-        admin.write_all(b"GET /clusters HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")?;
-        let mut text = String::new();
-        admin.read_to_string(&mut text)?;
+        let text = get(site.status, "/clusters")?;
         let flags = text.lines().find_map(|line| line.strip_prefix(&mark));
         if flags.is_some_and(|flags| flags.contains("/eds_status_draining") == expected) {
             return Ok(());

@@ -6,7 +6,8 @@ mod example;
 mod haproxy;
 pub(crate) mod nginx;
 
-use std::net::SocketAddr;
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -152,6 +153,15 @@ pub(crate) fn find(name: &str) -> Result<&'static dyn Gateway, String> {
     let known: Vec<_> = ALL.iter().map(|gateway| gateway.name()).collect();
     let found = ALL.iter().find(|gateway| gateway.name() == name);
     found.copied().ok_or_else(|| format!("known gateways: {}", known.join(", ")))
+}
+
+/// What a port at 127.0.0.1 answers to a GET, with its head; blocks.
+fn get(port: u16, path: &str) -> Result<String, AnyError> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+    write!(stream, "GET {path} HTTP/1.1\r\nhost: a\r\nconnection: close\r\n\r\n")?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
 }
 
 /// Fills `{{name}}` fields of a configuration template.

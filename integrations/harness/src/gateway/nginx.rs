@@ -1,11 +1,13 @@
 //! nginx.
 
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Balance, Gateway, Mistake, Row, Site, fill};
+use super::{Balance, Gateway, Mistake, Row, Site, fill, get};
 use crate::cases::{self, Case};
 use crate::http::AnyError;
 use crate::process::{self, Process};
@@ -115,6 +117,14 @@ impl Gateway for Nginx {
         cases.map(|(nginx, case)| (nginx as &dyn Gateway, case)).collect()
     }
 
+    /// By `down`, and a reload. Returns when the new processes serve.
+    fn take_out(&self, site: &Site, worker: usize, out: bool) -> Option<Result<(), AnyError>> {
+        let server = site.engines[worker];
+        let (is, becomes) = (format!("server {server};"), format!("server {server} down;"));
+        let (is, becomes) = if out { (is, becomes) } else { (becomes, is) };
+        Some(rewrite(site, &is, &becomes).and_then(|()| until_down(site, server, out)))
+    }
+
     fn mistakes(&self) -> Vec<Mistake> {
         let of = |correct, mistaken, named| Mistake { correct, mistaken, named, file: FILE };
         let directive = "pointsman policy=cache_aware budget=64m;";
@@ -149,4 +159,31 @@ impl Gateway for Nginx {
     fn status_url(&self, site: &Site) -> String {
         format!("http://127.0.0.1:{}/pointsman", site.status)
     }
+}
+
+/// Changes the configuration of a running nginx, which takes it up.
+fn rewrite(site: &Site, is: &str, becomes: &str) -> Result<(), AnyError> {
+    let text = std::fs::read_to_string(site.dir.join(FILE))?;
+    site.write(FILE, &text.replace(is, becomes))?;
+    let pid = std::fs::read_to_string(site.dir.join("nginx.pid"))?.trim().parse()?;
+    let pid = Pid::from_raw(pid).ok_or("no process")?;
+    Ok(kill_process(pid, Signal::HUP)?)
+}
+
+/// Waits until the status page says so time after time: while both serve, an old process may answer.
+fn until_down(site: &Site, server: SocketAddr, expected: bool) -> Result<(), AnyError> {
+    const IN_A_ROW: u32 = 10;
+    let worker = format!("worker=\"{server}\"");
+    let mut agreed = 0;
+    for _ in 0..200 {
+        std::thread::sleep(Duration::from_millis(50));
+        let text = get(site.status, "/pointsman")?;
+        let mut lines = text.lines().filter(|line| line.starts_with("pointsman_worker_healthy{"));
+        let healthy = lines.any(|line| line.contains(&worker) && line.ends_with(" 1"));
+        agreed = if healthy != expected { agreed + 1 } else { 0 };
+        if agreed == IN_A_ROW {
+            return Ok(());
+        }
+    }
+    Err(format!("nginx never says that {server} is down: {expected}").into())
 }
