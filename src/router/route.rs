@@ -1,6 +1,7 @@
 //! Select: read the snapshot once, fingerprint the prompt if anybody wants it, ask the policy, commit.
 
 use std::marker::PhantomData;
+use std::mem::MaybeUninit;
 
 use super::core::{Core, ROUTING_KEY, View};
 use super::handle::Handles;
@@ -172,6 +173,17 @@ impl Core {
     }
 }
 
+/// At most so many leading words of a window, all 0: clearing those that no block will fill costs a long
+/// prompt a tenth of its time.
+#[inline]
+fn cleared(window: &mut [MaybeUninit<u64>], most: usize) -> &mut [u64] {
+    let used = window.len().min(most);
+    let used = &mut window[..used];
+    used.fill(MaybeUninit::new(0));
+    // SAFETY: every word of `used` has just been written, and `MaybeUninit<u64>` has the layout of `u64`.
+    unsafe { &mut *(std::ptr::from_mut(used) as *mut [u64]) }
+}
+
 impl<'a, M: Mode> Trip<'a, M> {
     #[inline(always)]
     pub(super) fn candidates(self, role: Role) -> Candidates<'a> {
@@ -200,17 +212,23 @@ impl<'a, M: Mode> Trip<'a, M> {
                 return self.with_fingerprint(Printed::plain(*given));
             }
         };
-        match bytes / self.core.block.bytes() {
-            0..=64 => self.with_window::<64>(),
-            65..=1024 => self.with_window::<1024>(),
-            _ => self.with_window::<MAX_BLOCKS>(),
+        let whole = bytes / self.core.block.bytes();
+        let most = match &self.request.prompt {
+            Prompt::Text(_) | Prompt::Tokens(_) => whole,
+            // What a body declares beside its text may count as more blocks than its bytes make.
+            _ => MAX_BLOCKS,
+        };
+        match whole {
+            0..=64 => self.with_window::<64>(most),
+            65..=1024 => self.with_window::<1024>(most),
+            _ => self.with_window::<MAX_BLOCKS>(most),
         }
     }
 
     #[inline(never)]
-    fn with_window<const BLOCKS: usize>(self) -> Result<M::Selection, RoutingError> {
-        let mut window = [0; BLOCKS];
-        let printed = self.core.fingerprint(self.request, &mut window)?;
+    fn with_window<const BLOCKS: usize>(self, most: usize) -> Result<M::Selection, RoutingError> {
+        let mut window = [const { MaybeUninit::uninit() }; BLOCKS];
+        let printed = self.core.fingerprint(self.request, cleared(&mut window, most))?;
         self.with_fingerprint(printed)
     }
 

@@ -140,8 +140,8 @@ struct Small {
 
 impl Small {
     fn new() -> Arc<Small> {
-        let fixed = Table::FIXED_BYTES + super::Counters::BYTES + 2 * Slots::BYTES;
-        let tree = PrefixTree::new(fixed + 2 * Table::SET_BYTES, 2).unwrap();
+        let fixed = super::Counters::BYTES + 2 * Slots::BYTES;
+        let tree = PrefixTree::new(fixed + Table::bytes(2), 2).unwrap();
         let registrations = [0, 1].map(|slot| tree.register(slot, None).unwrap());
         Arc::new(Small { tree, registrations })
     }
