@@ -98,6 +98,10 @@ impl Gateway for Envoy {
         sum_of(status, "envoy_dynamicmodulescustom_pointsman_in_flight")
     }
 
+    fn blamed(&self, status: &str) -> Option<u64> {
+        Some(counter(status, "outcome_worker_error"))
+    }
+
     fn mistakes(&self) -> Vec<Mistake> {
         let mistake = |correct, mistaken, named| Mistake { correct, mistaken, named, file: WHOLE };
         vec![
