@@ -1,6 +1,7 @@
 //! One gateway in front of fresh engines.
 
 use std::path::PathBuf;
+use std::sync::LazyLock;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -12,8 +13,12 @@ use crate::http::{AnyError, Client, call, client};
 use crate::ports;
 use crate::process::Process;
 
-/// How long anything may take that should happen soon.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long anything may take that should happen soon: 10 s, or the seconds in `HARNESS_PATIENCE`, for
+/// gateways that run under a tool that slows them down.
+static PATIENCE: LazyLock<Duration> = LazyLock::new(|| {
+    let told = std::env::var("HARNESS_PATIENCE").ok().and_then(|seconds| seconds.parse().ok());
+    Duration::from_secs(told.unwrap_or(10))
+});
 /// Between two looks.
 const PAUSE: Duration = Duration::from_millis(25);
 
@@ -93,7 +98,7 @@ impl Bench {
     pub(crate) async fn until_in_flight(&self, expected: u64) -> Result<(), AnyError> {
         let mut last = 0;
         let begun = Instant::now();
-        while begun.elapsed() < PATIENCE {
+        while begun.elapsed() < *PATIENCE {
             last = self.in_flight().await?;
             if last == expected {
                 return Ok(());
@@ -128,7 +133,7 @@ impl Bench {
         let url = format!("{}/v1/models", self.url());
         let begun = Instant::now();
         let mut last = String::new();
-        while begun.elapsed() < PATIENCE {
+        while begun.elapsed() < *PATIENCE {
             if let Some(status) = self.process.ended() {
                 return Err(format!("{} ended: {status}", self.gateway.name()).into());
             }
@@ -146,7 +151,7 @@ impl Bench {
 /// Waits until `condition` holds.
 pub(crate) async fn until(what: &str, mut condition: impl FnMut() -> bool) -> Result<(), AnyError> {
     let begun = Instant::now();
-    while begun.elapsed() < PATIENCE {
+    while begun.elapsed() < *PATIENCE {
         if condition() {
             return Ok(());
         }
@@ -161,7 +166,7 @@ pub(crate) async fn until_ok(
     mut condition: impl AsyncFnMut() -> bool,
 ) -> Result<(), AnyError> {
     let begun = Instant::now();
-    while begun.elapsed() < PATIENCE {
+    while begun.elapsed() < *PATIENCE {
         if condition().await {
             return Ok(());
         }
