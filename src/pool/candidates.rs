@@ -416,6 +416,7 @@ impl<'a> Candidate<'a> {
 
 // Out of line, as most pools give nobody another weight, and a division, made in advance, takes as long
 // as all the rest.
+#[cold]
 #[inline(never)]
 fn divided(load: f64, weight: f64) -> f64 {
     load / weight
