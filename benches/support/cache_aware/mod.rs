@@ -2,6 +2,7 @@
 //! counters included: one file per family of bars. Each prints what it measures and returns its bars.
 
 pub mod body;
+pub mod floor;
 pub mod full;
 pub mod growth;
 pub mod memory;

@@ -6,6 +6,7 @@ use super::super::allocations::Counts;
 use super::super::fleet::{Fleet, MIB, per_text, per_tokens};
 use super::super::samples::{Samples, Thoroughness};
 use super::super::workloads::Workload;
+use super::floor;
 
 pub const WORKERS: usize = 16;
 
@@ -64,6 +65,7 @@ const WORKLOADS: [fn() -> Workload; 3] =
 /// All contestants in turn, round by round. Figures are named `text W1: router` and so on.
 pub fn measure(thoroughness: Thoroughness, contestants: &[Contestant]) -> Samples {
     let mut samples = Samples::default();
+    floor::measure();
     println!("{:<52}{:>30}   allocations, bytes held per unique prompt byte", "", "ns per request");
     for (number, make) in WORKLOADS.into_iter().enumerate() {
         let mut workloads = Workloads { warm_up: Workload::warm_up(), measured: make() };
