@@ -59,7 +59,8 @@ const NONE: u32 = u32::MAX;
 
 /// The number of an open request: what the host hands back when the request is over.
 ///
-/// 0 is a request that could not be tracked because the table was full. Such requests are spread at
+/// 0 is a request that could not be tracked because the table was full, or, hardly ever, because all 32
+/// stripes of the router were taken by threads in the middle of a selection. Such requests are spread at
 /// random; they count neither as load nor towards limits, and completing them teaches nothing. Watch
 /// `pointsman_tickets_untracked_total`: where it rises, tickets are not completed, or `max_tickets` is
 /// too small. Tickets and worker ids mean something to the router that gave them out only.
