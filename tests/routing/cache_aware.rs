@@ -223,3 +223,23 @@ fn the_tree_s_budget_holds_whatever_is_sent() {
         assert!(matched(&router, &Request::text(&prompt(399))) > 1_500, "the newest is there");
     }
 }
+
+/// From nothing to 10 MB: what is matched are whole blocks, of the first 4,096 that there are.
+#[test]
+fn prompts_of_any_length_are_routed_by_their_beginning() {
+    let router = support::router("least_work");
+    add_many(&router, Role::Regular, 3);
+    for length in [0, 1, 127, 128, 8_191, 8_320, 131_072, 524_288, 10 << 20] {
+        // A beginning of its own for every length, and then one byte over and over.
+        let mut text = format!("{length:0128}").into_bytes();
+        text.resize(length.max(128), b'x');
+        text.truncate(length);
+        let request = Request::bytes(&text);
+        assert_eq!(matched(&router, &request), 0, "{length} bytes, first time");
+        let again = router.select(&request).unwrap();
+        let blocks = (length / 128).min(4096) as u32;
+        // Of a prompt that is held whole, the last token is computed anyway.
+        let expected = (32 * blocks).min(again.total_tokens().saturating_sub(1));
+        assert_eq!(again.matched_tokens(), expected, "{length} bytes, second time");
+    }
+}
