@@ -5,6 +5,9 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+/// What models for the checker are compiled under.
+const MODELS: &str = "#[cfg(all(test, pointsman_loom))]";
+
 fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -25,7 +28,11 @@ fn code() -> Vec<(PathBuf, String)> {
     found.retain(|path| path.file_name().is_none_or(|name| name != "loom.rs"));
     assert!(found.len() > 40, "only {} source files found", found.len());
     let strip = |text: String| {
-        text.lines()
+        // The same at the end of a file.
+        let models = ["tests {", "loom_tests {"].map(|name| format!("{MODELS}\nmod {name}"));
+        let end = models.iter().find_map(|models| text.find(models)).unwrap_or(text.len());
+        text[..end]
+            .lines()
             .map(|line| line.split("//").next().unwrap_or(""))
             .collect::<Vec<_>>()
             .join("\n")
