@@ -40,6 +40,8 @@ pub(crate) struct Registry {
 #[derive(Debug)]
 struct Entry {
     info: Arc<WorkerInfo>,
+    /// Under which the prefix tree keeps what the worker holds.
+    residency: Option<Registration>,
     weight: f64,
     max_in_flight: Option<u32>,
     draining: bool,
@@ -127,11 +129,11 @@ impl Registry {
             labels: spec.labels,
             user_data: spec.user_data,
             url_digest,
-            residency,
         });
         self.rows[slot].occupy(id.generation(), spec.max_in_flight);
         self.entries[slot] = Some(Entry {
             info: Arc::clone(&info),
+            residency,
             weight: spec.weight,
             max_in_flight: spec.max_in_flight,
             draining: false,
@@ -191,6 +193,17 @@ impl Registry {
         row.set_standing(Standing::Healthy);
         row.set_limit(limit);
         Ok(())
+    }
+
+    /// What the worker holds is forgotten: it begins a new residency, which `begin` gives it.
+    pub(crate) fn begin_residency(
+        &mut self,
+        slot: usize,
+        begin: impl FnOnce(&WorkerInfo) -> Option<Registration>,
+    ) {
+        if let Some(Some(entry)) = self.entries.get_mut(slot) {
+            entry.residency = begin(&entry.info);
+        }
     }
 
     /// Whether the id is registered; the error otherwise.
@@ -294,6 +307,7 @@ impl Registry {
             .flatten()
             .map(|entry| Member {
                 info: Arc::clone(&entry.info),
+                residency: entry.residency,
                 weight: self.effective_weight(entry, now),
                 healthy: entry.is_healthy(),
                 draining: entry.draining,

@@ -10,6 +10,7 @@ use crate::worker::{Role, WorkerId, spec::WorkerInfo};
 #[derive(Clone, Debug)]
 pub(crate) struct Standing {
     pub(crate) info: Arc<WorkerInfo>,
+    pub(crate) residency: Option<Registration>,
     /// Weight in force: configured, ramped, lowered.
     pub(crate) weight: f64,
     pub(crate) healthy: bool,
@@ -84,7 +85,7 @@ impl PoolSnapshot {
                 weight: member.weight,
                 user_data: member.info.user_data,
                 url_digest: member.info.url_digest,
-                residency: member.info.residency,
+                residency: member.residency,
             };
         }
         snapshot.form_groups(members);

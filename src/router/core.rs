@@ -25,7 +25,7 @@ use crate::pool::{
     registry::{Registry, WorkerStatus},
     snapshot::PoolSnapshot,
 };
-use crate::prefix::{BlockSize, Digest, HashKey, PrefixTree};
+use crate::prefix::{BlockSize, Digest, HashKey, PrefixTree, Registration};
 use crate::random::Random;
 use crate::request::body::BodyOptions;
 use crate::stripe::Striped;
@@ -36,7 +36,7 @@ use crate::sync::atomic::{
 };
 use crate::worker::{
     WorkerId,
-    health::HealthConfig,
+    health::{HealthConfig, HealthState},
     spec::{WorkerInfo, WorkerSpec},
     state::{LoadReport, WorkerState},
 };
@@ -237,14 +237,38 @@ impl Core {
         self.write(Some(now), |core, writer| {
             let now = writer.now;
             let info = writer.registry.add(spec, now, |slot, spec| {
-                let capacity = spec.kv_capacity_tokens.map(|tokens| core.blocks(tokens));
-                let residency = core.tree.register(slot as u16, capacity);
+                let residency = core.begin_residency(slot, spec.kv_capacity_tokens);
                 (core.digest(URL, spec.url.as_bytes()), residency)
             })?;
             for installed in writer.policies.iter() {
                 installed.policy.on_worker_added(&info);
             }
             Ok(info.id)
+        })
+    }
+
+    fn begin_residency(
+        &self,
+        slot: usize,
+        kv_capacity_tokens: Option<u64>,
+    ) -> Option<Registration> {
+        self.tree.register(slot as u16, kv_capacity_tokens.map(|tokens| self.blocks(tokens)))
+    }
+
+    /// A worker that was down has probably lost its cache: nothing is believed of it any more.
+    fn forget_residency(&self, writer: &mut Writer, slot: usize) {
+        let begin = |info: &WorkerInfo| self.begin_residency(slot, info.kv_capacity_tokens);
+        writer.registry.begin_residency(slot, begin);
+    }
+
+    /// Takes the host's word on a worker's health.
+    pub(super) fn set_health(&self, id: WorkerId, health: Option<bool>) -> Result<(), PoolError> {
+        self.write(None, |core, writer| {
+            writer.registry.set_health(id, health)?;
+            if health == Some(false) {
+                core.forget_residency(writer, id.slot());
+            }
+            Ok(())
         })
     }
 
@@ -332,8 +356,11 @@ impl Core {
 
     /// Applies what outcomes and time have brought about for one slot.
     fn settle_slot(&self, writer: &mut Writer, slot: usize, now: u64) {
-        let change = writer.registry.settle(slot, now);
-        if let (Some(change), Some(watch)) = (change, &self.watch) {
+        let Some(change) = writer.registry.settle(slot, now) else { return };
+        if matches!(change.state, HealthState::Ejected { .. }) {
+            self.forget_residency(writer, slot);
+        }
+        if let Some(watch) = &self.watch {
             watch.note(change);
         }
     }

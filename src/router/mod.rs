@@ -159,9 +159,9 @@ impl Router {
     }
 
     /// Tells a worker's health as the host sees it, which wins over the outcomes of requests; `None`
-    /// leaves it to them again.
+    /// leaves it to them again. An unhealthy worker is believed to lose what its cache holds.
     pub fn set_health(&self, id: WorkerId, health: Option<bool>) -> Result<(), PoolError> {
-        self.core().change(|pool| pool.set_health(id, health))
+        self.core().set_health(id, health)
     }
 
     /// Stores what a worker says about its own load.

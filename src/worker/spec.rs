@@ -2,7 +2,6 @@
 
 use super::{Role, WorkerId};
 use crate::error::PoolError;
-use crate::prefix::Registration;
 
 /// The largest weight; larger ones would make every other worker's share vanish in rounding.
 pub const MAX_WEIGHT: f64 = 1e6;
@@ -127,8 +126,6 @@ pub struct WorkerInfo {
     pub user_data: u64,
     /// Keyed digest of the URL: what rendezvous hashing ranks the worker by.
     pub url_digest: u64,
-    /// The registration under which the prefix tree keeps what the worker holds.
-    pub(crate) residency: Option<Registration>,
 }
 
 impl WorkerInfo {

@@ -383,3 +383,38 @@ fn an_outcome_told_while_the_pool_is_busy_is_not_forgotten() {
     assert!(!is_eligible(&router, workers[0], 110 * SECOND - 1), "from the failure's own time on");
     assert!(is_eligible(&router, workers[0], 110 * SECOND));
 }
+
+/// What this worker is believed to hold of the prompt.
+fn held(router: &Router, worker: WorkerId, prompt: &str, now: u64) -> u32 {
+    let only = [worker];
+    let request = Request::text(prompt).allow(&only);
+    let selection = router.select_at(&request, now).unwrap();
+    let held = selection.matched_tokens();
+    selection.complete_at(Outcome::Success, Usage::default(), now).unwrap();
+    held
+}
+
+#[test]
+fn a_worker_that_was_down_is_believed_to_hold_nothing() {
+    let router = support::router("least_work");
+    let workers = add_many(&router, Role::Regular, 4);
+    let prompt = "what they all hold ".repeat(100);
+    for &worker in &workers {
+        held(&router, worker, &prompt, 0);
+        assert!(held(&router, worker, &prompt, 0) > 400);
+    }
+    // By its outcomes, and by the host's word.
+    eject(&router, workers[0], SECOND);
+    router.set_health(workers[1], Some(false)).unwrap();
+    router.set_health(workers[1], Some(true)).unwrap();
+    let later = 12 * SECOND;
+    router.tick(later);
+    for &worker in &workers[..2] {
+        assert_eq!(held(&router, worker, &prompt, later), 0);
+        assert!(held(&router, worker, &prompt, later) > 400, "it learns anew");
+    }
+    // The others keep theirs, as does one that failed once.
+    serve(&router, workers[2], FAILED, later);
+    assert!(held(&router, workers[2], &prompt, later) > 400);
+    assert!(held(&router, workers[3], &prompt, later) > 400);
+}
