@@ -247,7 +247,8 @@ impl Book {
                 // A URL that comes twice in a slice is one worker.
                 if by_slot[slot].is_none() {
                     by_slot[slot] = Some(Arc::clone(&seen.worker));
-                    members.push(standing(info, asked.role, seen));
+                    let residency = writer.registry.residency(slot);
+                    members.push(standing(info, residency, asked.role, seen));
                 }
             }
             Side { role: asked.role, seen, by_slot }
@@ -341,11 +342,17 @@ fn least_used(rosters: &[Arc<Roster>]) -> Option<usize> {
 }
 
 /// The worker in the role that it was handed in for, whatever it was registered as.
-fn standing(info: Arc<WorkerInfo>, role: Role, seen: &Seen) -> Standing {
+fn standing(
+    info: Arc<WorkerInfo>,
+    residency: Option<Registration>,
+    role: Role,
+    seen: &Seen,
+) -> Standing {
     let info =
         if info.role == role { info } else { Arc::new(WorkerInfo { role, ..(*info).clone() }) };
     Standing {
         info,
+        residency,
         weight: if seen.has_weight() { seen.weight.min(MAX_WEIGHT) } else { 1.0 },
         healthy: seen.healthy,
         draining: !seen.has_weight(),

@@ -206,6 +206,12 @@ impl Registry {
         }
     }
 
+    /// The residency of the slot's worker.
+    #[cfg(feature = "async")]
+    pub(crate) fn residency(&self, slot: usize) -> Option<Registration> {
+        self.entries.get(slot)?.as_ref()?.residency
+    }
+
     /// Whether the id is registered; the error otherwise.
     pub(crate) fn check(&self, id: WorkerId) -> Result<(), PoolError> {
         self.entry(id).map(|_| ())
