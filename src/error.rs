@@ -1,7 +1,10 @@
 //! Every error of the library: typed, and saying what to do.
 
+use std::fmt;
+
 use thiserror::Error;
 
+use crate::pool::MAX_WORKERS;
 use crate::prefix::FingerprintError;
 use crate::request::body::BodyError;
 use crate::worker::{Role, WorkerId, spec::MAX_WEIGHT};
@@ -12,8 +15,9 @@ use crate::worker::{Role, WorkerId, spec::MAX_WEIGHT};
 pub enum RoutingError {
     /// No worker of the role is eligible for this request.
     #[error(
-        "no healthy {role} worker: {workers} registered, of which {unhealthy} unhealthy, \
-         {draining} draining, {excluded} excluded by the request"
+        "no {} {role} worker: {workers} registered, of which {unhealthy} unhealthy, \
+         {draining} draining, {excluded} excluded by the request",
+        if *excluded > 0 { "eligible" } else { "healthy" }
     )]
     NoHealthyWorkers {
         /// The role that has none.
@@ -74,11 +78,19 @@ impl RoutingError {
 /// A policy's failure to decide. Boxed in [`RoutingError`], which every select returns by value.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("policy {name:?}: {source}")]
+#[non_exhaustive]
 pub struct PolicyFailure {
     /// The policy's name.
     pub name: String,
     /// What went wrong.
     pub source: PolicyError,
+}
+
+impl PolicyFailure {
+    /// The policy of this name failed by this.
+    pub fn new(name: impl Into<String>, source: PolicyError) -> Self {
+        PolicyFailure { name: name.into(), source }
+    }
 }
 
 /// What a policy can do wrong, and what can be wrong with a policy.
@@ -118,7 +130,10 @@ pub enum PolicyError {
 #[non_exhaustive]
 pub enum ConfigError {
     /// A number is outside of its range.
-    #[error("{field} = {value} is out of range: it must be between {min} and {max}")]
+    #[error(
+        "{field} = {} is out of range: it must be between {} and {}",
+        Brief(*value), Brief(*min), Brief(*max)
+    )]
     OutOfRange {
         /// The field, with its path.
         field: &'static str,
@@ -164,6 +179,20 @@ impl ConfigError {
     }
 }
 
+/// A number of a message: with an exponent where it would take a line of digits.
+struct Brief(f64);
+
+impl fmt::Display for Brief {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Brief(value) = *self;
+        if value != 0.0 && value.is_finite() && !(1e-9..1e15).contains(&value.abs()) {
+            write!(f, "{value:e}")
+        } else {
+            write!(f, "{value}")
+        }
+    }
+}
+
 /// Why a change of the pool was refused; nothing has changed.
 #[derive(Clone, Debug, Error, PartialEq)]
 #[non_exhaustive]
@@ -183,7 +212,7 @@ pub enum PoolError {
     #[error("weight 0 is not allowed; drain the worker instead")]
     ZeroWeight,
     /// A weight that is no share.
-    #[error("weight {weight} is not allowed: it must be above 0 and at most {MAX_WEIGHT}")]
+    #[error("weight {} is not allowed: it must be above 0 and at most {MAX_WEIGHT}", Brief(*weight))]
     BadWeight {
         /// What was given.
         weight: f64,
@@ -195,7 +224,10 @@ pub enum PoolError {
     #[error("no worker has id {0}")]
     UnknownWorker(WorkerId),
     /// The pool is full.
-    #[error("the pool holds its maximum of {max} workers; raise max_workers")]
+    #[error(
+        "the pool holds its maximum of {max} workers; {}",
+        if *max < MAX_WORKERS { "raise max_workers" } else { "no pool can hold more" }
+    )]
     TooManyWorkers {
         /// The limit.
         max: usize,

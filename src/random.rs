@@ -34,6 +34,13 @@ enum Source {
     Seeded(AtomicU64),
 }
 
+impl Default for Random {
+    /// Seeded by the operating system.
+    fn default() -> Self {
+        Random::from_entropy()
+    }
+}
+
 impl Random {
     /// Seeded by the operating system.
     pub fn from_entropy() -> Self {

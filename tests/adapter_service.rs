@@ -199,7 +199,7 @@ fn the_first_data_is_the_first_token() {
     let mut config = RouterConfig::default();
     config.policy = PolicyConfig::named("recorder");
     let builder = Router::builder().config(config);
-    let builder = builder.policy("recorder", move |_| Ok(policy.clone())).unwrap();
+    let builder = builder.add_policy("recorder", move |_| Ok(policy.clone())).unwrap();
     let mut service = PolicyService::new(builder.build().unwrap());
     service.add(WorkerSpec::new("a"), Engine("a", Arc::new(Script::default()))).unwrap();
     let mut body = ready(service.call(Request::new(()))).unwrap().into_body();
@@ -238,7 +238,10 @@ fn a_dropped_body_or_future_is_a_cancelled_request() {
 fn errors_are_the_workers() {
     let mut setup = Setup::new(Script { fails: true, ..Script::default() });
     let error = ready(setup.call()).unwrap_err();
-    assert!(matches!(error, ServiceError::Worker("connection refused")), "{error}");
+    let ServiceError::Worker { worker, error: "connection refused", .. } = error else {
+        panic!("{error}")
+    };
+    assert_eq!(worker, setup.id);
     assert_eq!((setup.in_flight(), setup.count(Outcome::WorkerError)), (0, 1));
 
     let steps = vec![Step::Data("a"), Step::Error];
@@ -273,6 +276,41 @@ fn the_status_says_whose_doing_it_was() {
         let is_paused = setup.service.router().workers()[0].effective_weight < 1.0;
         assert_eq!(is_paused, matches!(outcome, Outcome::Overloaded { .. }), "{status}");
     }
+}
+
+#[test]
+fn a_retry_excludes_the_worker_that_the_response_names() {
+    let script = Script { status: StatusCode::INTERNAL_SERVER_ERROR, ..Script::default() };
+    let script = Arc::new(script);
+    let mut service = PolicyService::new(router("random"));
+    let ids = ["a", "b", "c"]
+        .map(|name| service.add(WorkerSpec::new(name), Engine(name, Arc::clone(&script))).unwrap());
+    let mut tried: Vec<WorkerId> = Vec::new();
+    for _ in ids {
+        let mut request = Request::new(());
+        request.extensions_mut().insert(PromptHint::text(*b"Why?").exclude(tried.as_slice()));
+        let response = ready(service.call(request)).unwrap();
+        tried.push(*response.extensions().get::<WorkerId>().unwrap());
+    }
+    let mut everyone = tried.clone();
+    everyone.sort_by_key(|id| id.slot());
+    assert_eq!(everyone, ids);
+    let mut request = Request::new(());
+    request.extensions_mut().insert(PromptHint::none().exclude(tried));
+    let Err(error) = ready(service.call(request)) else { panic!("everyone is excluded") };
+    assert!(error.to_string().starts_with("no eligible regular worker"), "{error}");
+}
+
+#[test]
+fn a_worker_cannot_ask_for_a_pause_without_end() {
+    let script = Script { status: StatusCode::TOO_MANY_REQUESTS, ..Script::default() };
+    let mut setup = Setup::new(Script { retry_after: Some("31536000"), ..script });
+    drop(ready(setup.call()).unwrap());
+    let router = setup.service.router();
+    let weight = |now| router.workers_at(now)[0].effective_weight;
+    assert!(weight(router.now()) < 1.0);
+    let longest = 300 * 1_000_000_000;
+    assert_eq!(weight(router.now() + longest), 1.0);
 }
 
 #[test]

@@ -84,9 +84,10 @@ fn each_fault_is_named_and_located_whatever_the_chunks() {
         (br#"{"tools":1e999}"#, NumberOutOfRange, 14),
     ];
     for &(body, kind, position) in faults {
-        let expected = Err(BodyError { kind, position });
+        let expected = Err((kind, position));
         for size in 1..=body.len().max(1) {
-            assert_eq!(read_pieces(body, size), expected, "{}", String::from_utf8_lossy(body));
+            let read = read_pieces(body, size).map_err(|error| (error.kind, error.position));
+            assert_eq!(read, expected, "{}", String::from_utf8_lossy(body));
         }
         assert!(serde_json::from_slice::<Value>(body).is_err());
     }
@@ -153,7 +154,8 @@ fn a_body_longer_than_allowed_is_refused_at_the_same_byte() {
             let error = body.as_bytes().chunks(size).find_map(|piece| reader.push(piece).err());
             let kind = BodyErrorKind::TooLong;
             let fits = body.len() as u64 <= max_bytes;
-            assert_eq!(error, (!fits).then_some(BodyError { kind, position: max_bytes }));
+            let error = error.map(|error| (error.kind, error.position));
+            assert_eq!(error, (!fits).then_some((kind, max_bytes)));
         }
     }
 }

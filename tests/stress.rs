@@ -149,7 +149,7 @@ impl Scene {
         config.max_workers = 40;
         let builder = Router::builder()
             .config(config)
-            .policy("numbered", move |_| Ok(shared.policy()))
+            .add_policy("numbered", move |_| Ok(shared.policy()))
             .unwrap();
         let router = builder.build().unwrap();
         // These stay, healthy and without a limit, so that no request need ever be refused.

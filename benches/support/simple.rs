@@ -138,7 +138,7 @@ fn router(workers: usize, policy: &str) -> Router {
 fn select<P: RoutingPolicy + 'static>(workers: usize, policy: P) -> Run<'static> {
     let router = router(workers, "random");
     Box::new(move |operations| {
-        router.with_candidates(Role::Regular, &Request::none(), 1, |candidates, request| {
+        router.with_candidates_at(Role::Regular, &Request::none(), 1, |candidates, request| {
             for _ in 0..operations {
                 let decision = policy.select_single(black_box(candidates), black_box(request));
                 black_box(&decision);
@@ -152,7 +152,7 @@ fn select_dyn(workers: usize, policy: &str) -> Run<'static> {
     let policy = pointsman::PolicyFactory::create(&config(policy)).expect("a built-in policy");
     Box::new(move |operations| {
         let policy: &dyn RoutingPolicy = black_box(&*policy);
-        router.with_candidates(Role::Regular, &Request::none(), 1, |candidates, request| {
+        router.with_candidates_at(Role::Regular, &Request::none(), 1, |candidates, request| {
             for _ in 0..operations {
                 let decision = policy.select_single(black_box(candidates), black_box(request));
                 black_box(&decision);

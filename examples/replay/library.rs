@@ -133,8 +133,8 @@ impl<'a> Library<'a> {
     fn select(&self, request: &Request<'_>, now: u64) -> Option<(Route, Ticket)> {
         if self.fleet.disaggregated() {
             let pair = self.router.select_pair_at(request, now).ok()?;
-            let worker = pair.prefill().user_data() as usize;
-            let decode = Some(pair.decode().user_data() as usize);
+            let worker = pair.prefill().user_data()? as usize;
+            let decode = Some(pair.decode().user_data()? as usize);
             Some((Route { worker, decode }, pair.into_ticket()))
         } else {
             let selection = self.router.select_at(request, now).ok()?;
@@ -184,7 +184,13 @@ impl Gateway for Library<'_> {
                     stage => {
                         let prefill = stage == Stage::Prefill;
                         let blamed = if prefill { Role::Prefill } else { Role::Decode };
-                        self.router.complete_blaming(ticket, blamed, outcome, Usage::default(), now)
+                        self.router.complete_blaming_at(
+                            ticket,
+                            blamed,
+                            outcome,
+                            Usage::default(),
+                            now,
+                        )
                     }
                 }
             }

@@ -144,7 +144,7 @@ impl OwnPolicy {
     #[cold]
     fn failed(&self, reason: String) -> RoutingError {
         let (name, source) = (self.made_by.name.clone(), PolicyError::Failed(reason));
-        RoutingError::Policy(Box::new(PolicyFailure { name, source }))
+        RoutingError::Policy(Box::new(PolicyFailure::new(name, source)))
     }
 
     /// Asks the host, with the candidates in arrays on the stack.

@@ -284,7 +284,7 @@ fn of_chosen(chosen: &Chosen<'_>, ticket: u64) -> pointsman_selection {
         reason: chosen.reason() as u32,
         ticket,
         worker: chosen.worker().to_raw(),
-        user_data: chosen.user_data(),
+        user_data: chosen.user_data().unwrap_or(0),
         runner_up,
         score: chosen.score(),
         runner_up_score,
@@ -393,7 +393,7 @@ unsafe fn complete_carefully(
         0 => return Ok(router.complete_at(ticket, outcome, usage, now)?),
         role => worker::role_of(role, "completion.blamed_role")?,
     };
-    Ok(router.complete_blaming(ticket, blamed, outcome, usage, now)?)
+    Ok(router.complete_blaming_at(ticket, blamed, outcome, usage, now)?)
 }
 
 fn outcome_of(end: &pointsman_completion) -> Result<Outcome, Failure> {

@@ -322,7 +322,7 @@ unsafe fn set_split(
     // SAFETY: the caller's promise.
     let (router, policy) =
         unsafe { (outside_callbacks(router)?, argument::text(policy, policy_length, "policy")?) };
-    let split = read_policy(policy)?.map(|policy| SplitConfig { policy, share });
+    let split = read_policy(policy)?.map(|policy| SplitConfig::new(policy, share));
     router.router.set_split(split.as_ref())?;
     log::write!(router.log, INFO, "split set to {} of the requests", share);
     Ok(())

@@ -74,6 +74,11 @@ mod proposed {
 
     /// A routing algorithm as the original proposal has it: chooses among the slices of workers that
     /// it is handed, in both modes.
+    ///
+    /// Name and signatures are the proposal's, so that a router written against it compiles. It is not
+    /// the trait that a policy of this crate implements: that is [`crate::RoutingPolicy`], which
+    /// [`Adapter`](super::Adapter) turns into this one. Where both are needed, import one of them under
+    /// another name.
     #[async_trait]
     pub trait RoutingPolicy: Send + Sync {
         /// Names the worker that serves the whole request.

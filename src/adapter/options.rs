@@ -19,6 +19,7 @@ pub struct AdapterOptions {
 
 /// Who counts the requests in flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LoadKeeping {
     /// The adapter: up on selection, down on completion, never below zero.
     #[default]

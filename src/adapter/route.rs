@@ -218,7 +218,10 @@ impl Adapter {
         for (candidates, decision) in candidates.iter().zip(&decisions) {
             let worker = decision.worker;
             if !candidates.includes(worker) {
-                return Err(policy::failed(&*self.policy, PolicyError::NotACandidate { worker }));
+                return Err(policy::failed(
+                    self.policy.name(),
+                    PolicyError::NotACandidate { worker },
+                ));
             }
         }
         let chosen = array::from_fn(|side| roster.worker(side, decisions[side].worker.slot()));

@@ -1,40 +1,62 @@
 //! Policies as configuration: the one source of every default.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
 
-use super::cache_aware::{least_work::LeastWorkConfig, threshold::ThresholdConfig};
+use super::RoutingPolicy;
+use super::builtins::builtins;
+use super::cache_aware::{
+    least_work::{LeastWorkConfig, LeastWorkPolicy},
+    threshold::{ThresholdConfig, ThresholdPolicy},
+};
+use super::power_of_two::PowerOfTwoPolicy;
+use super::random::RandomPolicy;
+use super::round_robin::RoundRobinPolicy;
 use crate::error::ConfigError;
 
-/// Which policy, and how it is set.
-///
-/// As JSON: a name, for a policy with its defaults, or an object with one field. `least_work` and
-/// `threshold` are names for `cache_aware` by that rule.
-///
-/// ```
-/// use pointsman::PolicyConfig;
-/// let plain: PolicyConfig = serde_json::from_str(r#""power_of_two""#)?;
-/// let set: PolicyConfig = serde_json::from_str(
-///     r#"{"cache_aware": {"rule": {"threshold": {"cache_threshold": 0.5}}}}"#,
-/// )?;
-/// assert_eq!(PolicyConfig::default().name(), "cache_aware");
-/// # assert_ne!(plain, set);
-/// # Ok::<(), serde_json::Error>(())
-/// ```
-#[derive(Clone, Debug, PartialEq, Serialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum PolicyConfig {
-    /// Each eligible worker with a chance proportional to its weight.
-    Random,
-    /// Each eligible worker in turn, by weight.
-    RoundRobin,
-    /// The less loaded of two random workers.
-    PowerOfTwo(PowerOfTwoConfig),
-    /// The worker that holds the prompt's prefix, unless another is better.
-    CacheAware(CacheAwareConfig),
-    /// A policy registered with the factory by the host.
-    Custom(CustomConfig),
+/// A policy by its configuration: one from the table, or one from outside.
+pub(super) enum Built<'a> {
+    In(Arc<dyn RoutingPolicy>),
+    Out(&'a CustomConfig),
+}
+
+// The table of the built-in policies. A new policy is its file and a line here.
+builtins! {
+    /// Which policy, and how it is set.
+    ///
+    /// As JSON: a name, for a policy with its defaults, or an object with one field. `least_work` and
+    /// `threshold` are names for `cache_aware` by that rule.
+    ///
+    /// ```
+    /// use pointsman::PolicyConfig;
+    /// let plain: PolicyConfig = serde_json::from_str(r#""power_of_two""#)?;
+    /// let set: PolicyConfig = serde_json::from_str(
+    ///     r#"{"cache_aware": {"rule": {"threshold": {"cache_threshold": 0.5}}}}"#,
+    /// )?;
+    /// assert_eq!(PolicyConfig::default().name(), "cache_aware");
+    /// # assert_ne!(plain, set);
+    /// # Ok::<(), serde_json::Error>(())
+    /// ```
+    #[derive(Clone, Debug, PartialEq, Serialize)]
+    #[serde(rename_all = "snake_case")]
+    #[non_exhaustive]
+    pub enum PolicyConfig {
+        /// Each eligible worker with a chance proportional to its weight.
+        Random = "random" => |seed| Arc::new(RandomPolicy::new(seed)),
+        /// Each eligible worker in turn, by weight.
+        RoundRobin = "round_robin" => |seed| Arc::new(RoundRobinPolicy::new(seed)),
+        /// The less loaded of two random workers.
+        PowerOfTwo(config: PowerOfTwoConfig) = "power_of_two"
+            => |seed| Arc::new(PowerOfTwoPolicy::new(config.max_report_age(), seed)),
+        /// The worker that holds the prompt's prefix, unless another is better.
+        CacheAware(config: CacheAwareConfig) = "cache_aware" => |seed| config.policy(seed),
+    }
+    aliases {
+        "least_work" => PolicyConfig::least_work(LeastWorkConfig::default()),
+        "threshold" => PolicyConfig::threshold(ThresholdConfig::default()),
+    }
 }
 
 impl Default for PolicyConfig {
@@ -43,25 +65,7 @@ impl Default for PolicyConfig {
     }
 }
 
-/// The built-in policies' names.
-pub(crate) const BUILTINS: [&str; 6] =
-    ["random", "round_robin", "power_of_two", "cache_aware", "least_work", "threshold"];
-
 impl PolicyConfig {
-    /// The policy of this name with its defaults. A name that is not built in is a custom one.
-    pub fn named(name: &str) -> Self {
-        match name {
-            "random" => PolicyConfig::Random,
-            "round_robin" => PolicyConfig::RoundRobin,
-            "power_of_two" => PolicyConfig::PowerOfTwo(PowerOfTwoConfig::default()),
-            "cache_aware" => PolicyConfig::default(),
-            // The cache-aware policy's rules, by their own names.
-            "least_work" => PolicyConfig::least_work(LeastWorkConfig::default()),
-            "threshold" => PolicyConfig::threshold(ThresholdConfig::default()),
-            _ => PolicyConfig::Custom(CustomConfig { name: name.to_owned(), options: Value::Null }),
-        }
-    }
-
     /// The cache-aware policy by the `threshold` rule.
     pub fn threshold(config: ThresholdConfig) -> Self {
         PolicyConfig::CacheAware(CacheAwareConfig { rule: CacheAwareRule::Threshold(config) })
@@ -71,50 +75,10 @@ impl PolicyConfig {
     pub fn least_work(config: LeastWorkConfig) -> Self {
         PolicyConfig::CacheAware(CacheAwareConfig { rule: CacheAwareRule::LeastWork(config) })
     }
-
-    /// The policy's name.
-    pub fn name(&self) -> &str {
-        match self {
-            PolicyConfig::Random => "random",
-            PolicyConfig::RoundRobin => "round_robin",
-            PolicyConfig::PowerOfTwo(_) => "power_of_two",
-            PolicyConfig::CacheAware(_) => "cache_aware",
-            PolicyConfig::Custom(custom) => &custom.name,
-        }
-    }
-
-    /// Checks every number against its range.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        match self {
-            PolicyConfig::PowerOfTwo(config) => config.check(),
-            PolicyConfig::CacheAware(config) => config.rule.check(),
-            PolicyConfig::Random | PolicyConfig::RoundRobin | PolicyConfig::Custom(_) => Ok(()),
-        }
-    }
 }
 
 impl<'de> Deserialize<'de> for PolicyConfig {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(rename_all = "snake_case")]
-        enum Tagged {
-            Random(Empty),
-            RoundRobin(Empty),
-            PowerOfTwo(PowerOfTwoConfig),
-            CacheAware(CacheAwareConfig),
-            Custom(CustomConfig),
-        }
-        impl From<Tagged> for PolicyConfig {
-            fn from(tagged: Tagged) -> Self {
-                match tagged {
-                    Tagged::Random(Empty {}) => PolicyConfig::Random,
-                    Tagged::RoundRobin(Empty {}) => PolicyConfig::RoundRobin,
-                    Tagged::PowerOfTwo(config) => PolicyConfig::PowerOfTwo(config),
-                    Tagged::CacheAware(config) => PolicyConfig::CacheAware(config),
-                    Tagged::Custom(config) => PolicyConfig::Custom(config),
-                }
-            }
-        }
         name_or_object::<Tagged, _, _>(
             deserializer,
             "a policy's name, or an object with the policy's name as its only field",
@@ -125,12 +89,12 @@ impl<'de> Deserialize<'de> for PolicyConfig {
 
 /// Nothing to set.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "{}, as the policy has no options")]
 struct Empty {}
 
 /// The power-of-two policy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "an object of the policy's options")]
 #[non_exhaustive]
 pub struct PowerOfTwoConfig {
     /// Seconds after which a worker's load report counts as missing; 0 ignores reports. Raise it to
@@ -145,6 +109,11 @@ impl Default for PowerOfTwoConfig {
 }
 
 impl PowerOfTwoConfig {
+    /// In nanoseconds.
+    fn max_report_age(&self) -> u64 {
+        (self.max_report_age_secs * 1e9) as u64
+    }
+
     fn check(&self) -> Result<(), ConfigError> {
         ConfigError::range(
             "power_of_two.max_report_age_secs",
@@ -157,11 +126,27 @@ impl PowerOfTwoConfig {
 
 /// The cache-aware policy.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, expecting = "{\"rule\": \"least_work\"} or the like")]
 #[non_exhaustive]
 pub struct CacheAwareConfig {
     /// How a cached prefix is weighed against load.
     pub rule: CacheAwareRule,
+}
+
+impl CacheAwareConfig {
+    fn check(&self) -> Result<(), ConfigError> {
+        match &self.rule {
+            CacheAwareRule::LeastWork(config) => config.check(),
+            CacheAwareRule::Threshold(config) => config.check(),
+        }
+    }
+
+    fn policy(&self, seed: Option<u64>) -> Arc<dyn RoutingPolicy> {
+        match &self.rule {
+            CacheAwareRule::LeastWork(rule) => Arc::new(LeastWorkPolicy::new(rule.clone(), seed)),
+            CacheAwareRule::Threshold(rule) => Arc::new(ThresholdPolicy::new(rule.clone(), seed)),
+        }
+    }
 }
 
 /// How the cache-aware policy weighs a cached prefix against load.
@@ -178,15 +163,6 @@ pub enum CacheAwareRule {
 impl Default for CacheAwareRule {
     fn default() -> Self {
         CacheAwareRule::LeastWork(LeastWorkConfig::default())
-    }
-}
-
-impl CacheAwareRule {
-    fn check(&self) -> Result<(), ConfigError> {
-        match self {
-            CacheAwareRule::LeastWork(config) => config.check(),
-            CacheAwareRule::Threshold(config) => config.check(),
-        }
     }
 }
 
@@ -220,13 +196,21 @@ impl<'de> Deserialize<'de> for CacheAwareRule {
 
 /// A policy from outside this crate.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "{\"name\": ..., \"options\": ...}")]
+#[non_exhaustive]
 pub struct CustomConfig {
     /// The name it was registered under.
     pub name: String,
     /// Handed to its constructor as it stands.
     #[serde(default)]
     pub options: Value,
+}
+
+impl CustomConfig {
+    /// The policy registered under this name, with these options; `Value::Null` where it has none.
+    pub fn new(name: impl Into<String>, options: Value) -> Self {
+        CustomConfig { name: name.into(), options }
+    }
 }
 
 /// Reads `"name"` or `{"name": {...}}`, keeping the position of errors inside the object.

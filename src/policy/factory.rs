@@ -7,11 +7,7 @@ use serde_json::Value;
 
 use super::{
     RoutingPolicy,
-    cache_aware::{least_work::LeastWorkPolicy, threshold::ThresholdPolicy},
-    config::{BUILTINS, CacheAwareRule, PolicyConfig},
-    power_of_two::PowerOfTwoPolicy,
-    random::RandomPolicy,
-    round_robin::RoundRobinPolicy,
+    config::{BUILTINS, Built, PolicyConfig},
 };
 use crate::error::{ConfigError, PolicyError};
 
@@ -44,7 +40,8 @@ impl PolicyFactory {
         self
     }
 
-    /// Adds a policy under a name that `PolicyConfig::Custom` and JSON documents can use.
+    /// Adds a policy under a name that `PolicyConfig::Custom` and JSON documents can use. A router's
+    /// metrics call it by this name, whatever its own [`RoutingPolicy::name`] says.
     pub fn register<F>(
         &mut self,
         name: impl Into<String>,
@@ -61,25 +58,18 @@ impl PolicyFactory {
         Ok(())
     }
 
+    /// Takes over what another factory knows, and its seed. Where both know a name, the other's is used.
+    pub(crate) fn absorb(&mut self, other: PolicyFactory) {
+        self.constructors.extend(other.constructors);
+        self.seed = other.seed.or(self.seed);
+    }
+
     /// Builds any policy that this factory knows.
     pub fn build(&self, config: &PolicyConfig) -> Result<Arc<dyn RoutingPolicy>, ConfigError> {
         config.check()?;
-        Ok(match config {
-            PolicyConfig::Random => Arc::new(RandomPolicy::new(self.seed)),
-            PolicyConfig::RoundRobin => Arc::new(RoundRobinPolicy::new(self.seed)),
-            PolicyConfig::PowerOfTwo(config) => {
-                let age = (config.max_report_age_secs * 1e9) as u64;
-                Arc::new(PowerOfTwoPolicy::new(age, self.seed))
-            }
-            PolicyConfig::CacheAware(config) => match &config.rule {
-                CacheAwareRule::LeastWork(rule) => {
-                    Arc::new(LeastWorkPolicy::new(rule.clone(), self.seed))
-                }
-                CacheAwareRule::Threshold(rule) => {
-                    Arc::new(ThresholdPolicy::new(rule.clone(), self.seed))
-                }
-            },
-            PolicyConfig::Custom(custom) => self.custom(&custom.name, &custom.options)?,
+        Ok(match config.build(self.seed) {
+            Built::In(policy) => policy,
+            Built::Out(custom) => self.custom(&custom.name, &custom.options)?,
         })
     }
 
@@ -92,7 +82,7 @@ impl PolicyFactory {
 
     fn known(&self) -> String {
         let custom = self.constructors.keys().map(String::as_str);
-        BUILTINS.into_iter().chain(custom).collect::<Vec<_>>().join(", ")
+        BUILTINS.iter().copied().chain(custom).collect::<Vec<_>>().join(", ")
     }
 }
 

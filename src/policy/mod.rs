@@ -6,9 +6,11 @@
 //! - [`cache_aware`]: the worker that already holds the prompt's prefix, unless another is better.
 //! - [`prefix_query`]: what a policy can ask of the prefix tree.
 //! - [`pair`]: how a prefill and a decode worker are chosen together.
-//! - [`config`] and [`factory`]: policies from configuration, and policies from outside this crate.
+//! - [`config`] and [`factory`]: the table of the built-in policies, policies from configuration, and
+//!   policies from outside this crate. `builtins` says what a line of the table stands for.
 //! - [`load_balancing`]: helpers for a host's own fallbacks.
 
+mod builtins;
 pub mod cache_aware;
 pub mod config;
 pub mod factory;
@@ -46,7 +48,7 @@ use crate::worker::{Role, WorkerId, health::Outcome, spec::WorkerInfo};
 /// The router checks every decision: naming a worker that is not a candidate is an error of the
 /// request, not a crash.
 pub trait RoutingPolicy: Send + Sync {
-    /// The policy's name, as in configuration and metrics.
+    /// The policy's name. A router calls it by the name it was registered under.
     fn name(&self) -> &str;
 
     /// Chooses one worker. If there is no candidate, returns [`Candidates::none`].
@@ -104,14 +106,16 @@ pub trait RoutingPolicy: Send + Sync {
     /// This process is a fork's child: draw new random seeds, forget requests in flight.
     fn after_fork(&self) {}
 
-    /// Whether the router should fingerprint the prompt and lend its prefix tree. Asked once, when
-    /// the policy takes over.
+    /// Whether the router should fingerprint the prompt and lend its prefix tree, as
+    /// [`RequestView::prefix`], and remember dispatched prompts there. `false` by default: then
+    /// [`RequestView::prefix`] is `None`. Asked once, when the policy takes over.
     fn wants_prefix(&self) -> bool {
         false
     }
 
     /// Whether the policy listens to `on_dispatch`, `on_first_token` and `on_request_complete`.
-    /// Asked once, when the policy takes over; where it is false the router saves the calls.
+    /// `true` by default; a policy that leaves all three empty should say `false`, which saves the
+    /// router the calls. Asked once, when the policy takes over.
     fn wants_events(&self) -> bool {
         true
     }
@@ -136,6 +140,9 @@ pub struct RequestView<'a> {
 }
 
 /// Which worker a policy chose, and why.
+///
+/// New fields may come. Written as `Decision { score, ..Decision::new(worker, reason) }`, a policy
+/// compiles with them, too.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Decision {
     /// The chosen worker.
@@ -308,6 +315,9 @@ pub struct Completion {
 }
 
 /// Token counts that a worker reported; unknown by default.
+///
+/// New fields may come. Written as `Usage { prompt_tokens, ..Usage::default() }`, a host compiles with
+/// them, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Tokens of the prompt.
@@ -320,6 +330,6 @@ pub struct Usage {
 
 /// Turns a policy's own failure into the error of a request.
 #[cold]
-pub(crate) fn failed(policy: &dyn RoutingPolicy, source: PolicyError) -> RoutingError {
-    RoutingError::Policy(Box::new(PolicyFailure { name: policy.name().to_owned(), source }))
+pub(crate) fn failed(name: &str, source: PolicyError) -> RoutingError {
+    RoutingError::Policy(Box::new(PolicyFailure::new(name, source)))
 }

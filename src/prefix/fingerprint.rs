@@ -122,7 +122,8 @@ pub enum FingerprintError {
     },
 }
 
-/// What a fingerprint says about itself.
+/// What a fingerprint says about itself: the fields of one [`FORMAT_VERSION`], to be written out by
+/// whoever makes fingerprints. Another format will have another type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FingerprintHeader {
     /// Format version, [`FORMAT_VERSION`].

@@ -102,7 +102,20 @@ impl<'a> Request<'a> {
         self
     }
 
-    /// Workers that must not be chosen, for example those that failed before a retry.
+    /// Workers that must not be chosen, for example those that failed before a retry:
+    ///
+    /// ```
+    /// # use pointsman::{Outcome, Request, Router, RouterConfig, Usage, WorkerSpec};
+    /// # let router = Router::new(RouterConfig::default())?;
+    /// # router.add_worker(WorkerSpec::new("http://10.0.0.7:8000"))?;
+    /// # router.add_worker(WorkerSpec::new("http://10.0.0.8:8000"))?;
+    /// let first = router.select(&Request::text("Why?"))?;
+    /// let failed = [first.worker()];
+    /// first.complete(Outcome::WorkerError, Usage::default())?;
+    /// let second = router.select(&Request::text("Why?").exclude(&failed))?;
+    /// assert_ne!(second.worker(), failed[0]);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn exclude(mut self, workers: &'a [WorkerId]) -> Self {
         self.excluded = workers;
         self

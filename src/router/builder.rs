@@ -12,7 +12,7 @@ use super::{
     watch::{self, HealthWatch},
 };
 use crate::error::{ConfigError, PolicyError};
-use crate::policy::{RoutingPolicy, factory::PolicyFactory};
+use crate::policy::{RoutingPolicy, config::PolicyConfig, factory::PolicyFactory};
 use crate::random::Random;
 use crate::worker::health::HealthChange;
 
@@ -20,7 +20,7 @@ use crate::worker::health::HealthChange;
 ///
 /// ```
 /// use std::sync::Arc;
-/// use pointsman::{Candidates, Decision, PolicyConfig, Reason, RequestView, Router, RouterConfig};
+/// use pointsman::{Candidates, Decision, PolicyConfig, Reason, RequestView, Router};
 /// use pointsman::{RoutingError, RoutingPolicy};
 ///
 /// /// Always the first candidate.
@@ -40,17 +40,36 @@ use crate::worker::health::HealthChange;
 ///     }
 /// }
 ///
-/// let mut config = RouterConfig::default();
-/// config.policy = PolicyConfig::named("first");
+/// // To add a policy makes its name known; to select it makes it decide.
 /// let router = Router::builder()
-///     .config(config)
-///     .policy("first", |_options| Ok(Arc::new(First)))?
+///     .add_policy("first", |_options| Ok(Arc::new(First)))?
+///     .select_policy(PolicyConfig::named("first"))
 ///     .build()?;
+/// assert_eq!(router.policy(), "first");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// A policy with options gets them as JSON, from `CustomConfig::new` or from a document:
+///
+/// ```
+/// use std::sync::Arc;
+/// use pointsman::{PolicyError, Router, RouterConfig, policy::random::RandomPolicy};
+///
+/// let document = r#"{"policy": {"custom": {"name": "repeatable", "options": {"seed": 5}}}}"#;
+/// let router = Router::builder()
+///     .config(RouterConfig::from_json(document)?)
+///     .add_policy("repeatable", |options| match options["seed"].as_u64() {
+///         Some(seed) => Ok(Arc::new(RandomPolicy::new(Some(seed)))),
+///         None => Err(PolicyError::Options("seed is missing".to_owned())),
+///     })?
+///     .build()?;
+/// assert_eq!(router.policy(), "repeatable");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Default)]
 pub struct RouterBuilder {
     config: RouterConfig,
+    policy: Option<PolicyConfig>,
     factory: PolicyFactory,
     log: Option<(u32, Hook)>,
     watch: Option<watch::Hook>,
@@ -63,14 +82,26 @@ impl RouterBuilder {
         self
     }
 
-    /// Uses this factory, with the policies registered there.
-    pub fn factory(mut self, factory: PolicyFactory) -> Self {
-        self.factory = factory;
+    /// Makes this policy decide, whatever the configuration's `policy` says: a built-in one, or one that
+    /// was added.
+    pub fn select_policy(mut self, policy: PolicyConfig) -> Self {
+        self.policy = Some(policy);
         self
     }
 
-    /// Registers one policy of the host's own.
-    pub fn policy<F>(mut self, name: &str, constructor: F) -> Result<Self, PolicyError>
+    /// Knows the policies registered with this factory, too. Where one was added under the same name
+    /// before, the factory's is used.
+    pub fn factory(mut self, factory: PolicyFactory) -> Self {
+        self.factory.absorb(factory);
+        self
+    }
+
+    /// Makes a policy of the host's own known under this name. It decides once it is selected: by
+    /// [`RouterBuilder::select_policy`], by the configuration, or later by [`Router::set_policy`].
+    ///
+    /// # Errors
+    /// [`PolicyError::Duplicate`] if the name is taken.
+    pub fn add_policy<F>(mut self, name: &str, constructor: F) -> Result<Self, PolicyError>
     where
         F: Fn(&Value) -> Result<Arc<dyn RoutingPolicy>, PolicyError> + Send + Sync + 'static,
     {
@@ -102,7 +133,13 @@ impl RouterBuilder {
     }
 
     /// Builds the router.
-    pub fn build(self) -> Result<Router, ConfigError> {
+    ///
+    /// # Errors
+    /// A number out of its range, or a policy that is unknown or refuses its options.
+    pub fn build(mut self) -> Result<Router, ConfigError> {
+        if let Some(policy) = self.policy {
+            self.config.policy = policy;
+        }
         let factory = match self.config.seed {
             Some(seed) => self.factory.seed(seed),
             None => self.factory,
@@ -121,6 +158,7 @@ impl std::fmt::Debug for RouterBuilder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("RouterBuilder")
             .field("config", &self.config)
+            .field("policy", &self.policy)
             .field("factory", &self.factory)
             .finish_non_exhaustive()
     }

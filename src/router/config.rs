@@ -109,7 +109,8 @@ impl RouterConfig {
 /// A second policy for a share of the requests. Requests with a routing key go to the same policy as
 /// long as the share stands; others are drawn at random.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "{\"policy\": ..., \"share\": ...}")]
+#[non_exhaustive]
 pub struct SplitConfig {
     /// The second policy.
     pub policy: PolicyConfig,
@@ -118,6 +119,11 @@ pub struct SplitConfig {
 }
 
 impl SplitConfig {
+    /// This share of the requests, 0 to 1, goes to this policy.
+    pub fn new(policy: PolicyConfig, share: f64) -> Self {
+        SplitConfig { policy, share }
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         self.policy.check()?;
         ConfigError::range("split.share", self.share, 0.0, 1.0)

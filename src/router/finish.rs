@@ -29,6 +29,15 @@ pub(super) struct Ending {
 }
 
 impl Ending {
+    /// Only the deadline lets a ticket expire. A host that says so has heard no more of the request,
+    /// which is what a cancellation tells.
+    fn of_host(self) -> Self {
+        match self.outcome {
+            Outcome::Expired => Ending { outcome: Outcome::ClientCancelled, ..self },
+            _ => self,
+        }
+    }
+
     /// A success of which nothing is known that concerns a policy which does not listen.
     #[inline]
     fn is_plain(&self) -> bool {
@@ -96,8 +105,17 @@ impl Core {
             Some(row) if closed.parties.is_simple() && ending.is_plain() && row.is_steady() => {
                 row.release(closed.resident_tokens().into());
             }
-            Some(row) => self.complete_at_length(closed, row, ending, now),
+            Some(row) => self.complete_at_length(closed, row, &ending.of_host(), now),
             None => {}
+        }
+        Ok(())
+    }
+
+    /// Closes a ticket that nobody has completed.
+    fn expire(&self, ticket: Ticket, now: u64) -> Result<(), TicketError> {
+        let closed = self.tickets.close(ticket)?;
+        if let Some(row) = self.row(closed.parties.slot()) {
+            self.complete_at_length(closed, row, &Ending::of(Outcome::Expired), now);
         }
         Ok(())
     }
@@ -185,8 +203,7 @@ impl Core {
         row.count_outcome(outcome.index());
         let changes = match outcome {
             Outcome::Overloaded { retry_after } => {
-                let pause = u64::try_from(retry_after.as_nanos()).unwrap_or(u64::MAX);
-                row.pause_until(now.saturating_add(pause));
+                row.pause_until(now.saturating_add(self.health.pause(retry_after)));
                 true
             }
             Outcome::WorkerError | Outcome::Timeout => {
@@ -237,10 +254,10 @@ impl Core {
         // Errors say that the ticket's owner was faster.
         for (ticket, parties, deadline) in self.tickets.open_in(part) {
             if deadline <= now {
-                let closed = self.complete(ticket, &Ending::of(Outcome::Expired), now);
+                let closed = self.expire(ticket, now);
                 self.expired.fetch_add(closed.is_ok().into(), Relaxed);
             } else if left(parties.slot()) {
-                let _ = self.complete(ticket, &Ending::of(Outcome::Expired), now);
+                let _ = self.expire(ticket, now);
             } else if parties.prefill().is_some_and(left) {
                 let _ = self.first_token(ticket, None, now);
             } else if deadline > latest {

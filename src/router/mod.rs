@@ -84,7 +84,8 @@ use crate::worker::{
 /// router.add_worker(WorkerSpec::new("http://10.0.0.8:8000"))?;
 ///
 /// let selection = router.select(&Request::text("You are a helpful assistant. ..."))?;
-/// println!("{} because {:?}", selection.url(), selection.reason());
+/// let url = selection.url().ok_or("the worker has just been removed: select again")?;
+/// println!("{url} because {:?}", selection.reason());
 /// // ... send the request there, and when the first token comes back:
 /// selection.first_token(None)?;
 /// // ... and when the answer is complete:
@@ -240,6 +241,23 @@ impl Router {
     }
 
     /// Names a prefill and a decode worker for a request, as one decision under one ticket.
+    ///
+    /// ```
+    /// use pointsman::{Outcome, Request, Role, Router, RouterConfig, Usage, WorkerSpec};
+    ///
+    /// let router = Router::new(RouterConfig::default())?;
+    /// router.add_worker(WorkerSpec::new("http://10.0.0.7:8000").role(Role::Prefill))?;
+    /// router.add_worker(WorkerSpec::new("http://10.0.0.8:8000").role(Role::Decode))?;
+    ///
+    /// let pair = router.select_pair(&Request::text("You are a helpful assistant. ..."))?;
+    /// let (prefill, decode) = (pair.prefill().url(), pair.decode().url());
+    /// # assert!(prefill.is_some() && decode.is_some());
+    /// // The prompt is computed: the prefill worker gets its load back.
+    /// pair.first_token(None)?;
+    /// // The answer is complete, or a worker has failed: `complete_blaming` says which.
+    /// pair.complete(Outcome::Success, Usage::default())?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn select_pair(&self, request: &Request<'_>) -> Result<PairSelection, RoutingError> {
         self.select_pair_at(request, self.core().clock())
     }
@@ -258,12 +276,22 @@ impl Router {
         Ok(pair)
     }
 
-    /// Hands `look` what a policy is shown when it chooses a worker of this role for this request, at
-    /// this time; nothing is charged or counted. For policies on trial, dashboards and tests.
+    /// Hands `look` what a policy is shown when it chooses a worker of this role for this request;
+    /// nothing is charged or counted. For policies on trial, dashboards and tests.
     ///
     /// The prompt is not read: [`RequestView::prefix`] is `None`. Membership changes made by `look`
     /// itself show in the next call.
     pub fn with_candidates<T>(
+        &self,
+        role: Role,
+        request: &Request<'_>,
+        look: impl FnOnce(&Candidates<'_>, &RequestView<'_>) -> T,
+    ) -> T {
+        self.with_candidates_at(role, request, self.core().clock(), look)
+    }
+
+    /// As [`Router::with_candidates`], at this time.
+    pub fn with_candidates_at<T>(
         &self,
         role: Role,
         request: &Request<'_>,
@@ -327,8 +355,19 @@ impl Router {
         self.core().complete(ticket, &Ending { outcome, usage, blamed: None }, now)
     }
 
-    /// As [`Router::complete_at`], naming the worker of a pair whose outcome it is.
+    /// As [`Router::complete`], naming the worker of a pair whose outcome it is.
     pub fn complete_blaming(
+        &self,
+        ticket: Ticket,
+        blamed: Role,
+        outcome: Outcome,
+        usage: Usage,
+    ) -> Result<(), TicketError> {
+        self.complete_blaming_at(ticket, blamed, outcome, usage, self.core().clock())
+    }
+
+    /// As [`Router::complete_blaming`], at this time.
+    pub fn complete_blaming_at(
         &self,
         ticket: Ticket,
         blamed: Role,
@@ -356,12 +395,29 @@ impl Router {
     }
 
     /// Sends a share of the requests to a second policy, or stops doing so; see [`SplitConfig`].
+    ///
+    /// ```
+    /// # use pointsman::{PolicyConfig, Router, RouterConfig, SplitConfig};
+    /// # let router = Router::new(RouterConfig::default())?;
+    /// // A tenth of the requests, and of the sessions, are on trial.
+    /// router.set_split(Some(&SplitConfig::new(PolicyConfig::named("power_of_two"), 0.1)))?;
+    /// // `Router::metrics` counts both apart. The trial ends:
+    /// router.set_split(None)?;
+    /// # Ok::<(), pointsman::ConfigError>(())
+    /// ```
     pub fn set_split(&self, split: Option<&SplitConfig>) -> Result<(), ConfigError> {
         self.core().set_split(split)
     }
 
     /// Lets a second policy decide beside the real one without being followed, or stops it. The
     /// metrics say how often the two differ, and by how many tokens to be computed.
+    ///
+    /// ```
+    /// # use pointsman::{PolicyConfig, Router, RouterConfig};
+    /// # let router = Router::new(RouterConfig::default())?;
+    /// router.set_shadow(Some(&PolicyConfig::named("threshold")))?;
+    /// # Ok::<(), pointsman::ConfigError>(())
+    /// ```
     pub fn set_shadow(&self, shadow: Option<&PolicyConfig>) -> Result<(), ConfigError> {
         self.core().set_shadow(shadow)
     }
@@ -389,6 +445,22 @@ impl Router {
 
     /// A reader for a JSON body that arrives in chunks, set up as this router reads bodies; block
     /// hashes go to `buffer`. A request made of the resulting fingerprint routes like the whole body.
+    ///
+    /// ```
+    /// # use pointsman::{Request, Router, RouterConfig, WorkerSpec};
+    /// # let router = Router::new(RouterConfig::default())?;
+    /// # router.add_worker(WorkerSpec::new("http://10.0.0.7:8000"))?;
+    /// let mut hashes = [0; 1024];
+    /// let mut reader = router.body_reader(None, &mut hashes);
+    /// for chunk in [&br#"{"messages": [{"role": "user", "#[..], br#""content": "Why?"}]}"#] {
+    ///     reader.push(chunk)?;
+    /// }
+    /// let selection = match reader.finish()?.fingerprint {
+    ///     Some(fingerprint) => router.select(&Request::fingerprint(fingerprint))?,
+    ///     None => router.select(&Request::none())?,
+    /// };
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn body_reader<'r, 'b>(
         &'r self,
         namespace: Option<&str>,

@@ -163,9 +163,13 @@ impl Policies {
 
 /// The policies of a switch, built but not installed.
 struct Built {
-    main: Arc<dyn RoutingPolicy>,
-    pair: Option<Arc<dyn RoutingPolicy>>,
+    main: Named,
+    pair: Option<Named>,
 }
+
+/// A policy, and the name that configuration has for it: whatever it calls itself, this is what
+/// metrics and errors call it.
+type Named = (String, Arc<dyn RoutingPolicy>);
 
 impl Core {
     /// A number from 0 to 1 that is the same for all requests with the same routing key.
@@ -181,7 +185,7 @@ impl Core {
         let view = self.view();
         view.policies
             .main_of(Role::Regular)
-            .map_or(String::new(), |installed| installed.policy.name().to_owned())
+            .map_or(String::new(), |installed| installed.ledger.name.clone())
     }
 
     pub(super) fn set_policies(
@@ -209,7 +213,7 @@ impl Core {
                 None => None,
                 Some(split) => {
                     split.check()?;
-                    let policy = writer.factory.build(&split.policy)?;
+                    let policy = named(writer, &split.policy)?;
                     Some((core.install(writer, policy, Arm::Split)?, split.share))
                 }
             };
@@ -224,7 +228,7 @@ impl Core {
             let watcher = match shadow {
                 None => None,
                 Some(config) => {
-                    let policy = writer.factory.build(config)?;
+                    let policy = named(writer, config)?;
                     Some(core.install(writer, policy, Arm::Shadow)?)
                 }
             };
@@ -254,7 +258,7 @@ impl Core {
     fn install(
         &self,
         writer: &mut Writer,
-        policy: Arc<dyn RoutingPolicy>,
+        (name, policy): Named,
         arm: Arm,
     ) -> Result<usize, ConfigError> {
         let free = writer.policies.installed.iter().position(Option::is_none);
@@ -269,7 +273,7 @@ impl Core {
             index: index as u16,
             wants_prefix: policy.wants_prefix(),
             wants_events: policy.wants_events(),
-            ledger: writer.policies.ledger(policy.name(), arm),
+            ledger: writer.policies.ledger(&name, arm),
             policy,
         });
         if index == writer.policies.installed.len() {
@@ -301,11 +305,17 @@ fn build(
     prefill: Option<&PolicyConfig>,
     decode: Option<&PolicyConfig>,
 ) -> Result<Built, ConfigError> {
-    let main = writer.factory.build(policy)?;
+    let main = named(writer, policy)?;
     if prefill.is_none() && decode.is_none() {
         return Ok(Built { main, pair: None });
     }
-    let of_role = |config: Option<&PolicyConfig>| writer.factory.build(config.unwrap_or(policy));
-    let pair = PerRole::new(of_role(prefill)?, of_role(decode)?);
-    Ok(Built { main, pair: Some(Arc::new(pair)) })
+    let of_role = |config: Option<&PolicyConfig>| named(writer, config.unwrap_or(policy));
+    let (prefill, decode) = (of_role(prefill)?, of_role(decode)?);
+    let name = format!("{}/{}", prefill.0, decode.0);
+    let pair = Arc::new(PerRole::new(prefill.1, decode.1));
+    Ok(Built { main, pair: Some((name, pair)) })
+}
+
+fn named(writer: &Writer, config: &PolicyConfig) -> Result<Named, ConfigError> {
+    Ok((config.name().to_owned(), writer.factory.build(config)?))
 }

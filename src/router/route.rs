@@ -271,7 +271,10 @@ impl<'a, M: Mode> Trip<'a, M> {
             Err(error) => return Err(error),
         };
         if let Some(worker) = M::outsider(choice, |role| self.candidates(role)) {
-            return Err(policy::failed(policy, PolicyError::NotACandidate { worker }));
+            return Err(policy::failed(
+                &self.installed.ledger.name,
+                PolicyError::NotACandidate { worker },
+            ));
         }
         if let Some(shadow) = self.shadow {
             self.compare(shadow, choice, &request);

@@ -68,16 +68,14 @@ impl Chosen<'_> {
         self.core.info(self.worker())
     }
 
-    /// Its URL; empty if it has been removed since.
-    pub fn url(&self) -> String {
-        self.info().map_or(String::new(), |info| info.url.clone())
+    /// Its URL; `None` if it has been removed since: then select again. Allocates.
+    pub fn url(&self) -> Option<String> {
+        self.info().map(|info| info.url.clone())
     }
 
-    /// The host's own number, given at registration.
-    ///
-    /// 0 if it has been removed since.
-    pub fn user_data(&self) -> u64 {
-        self.info().map_or(0, |info| info.user_data)
+    /// The host's own number, given at registration; `None` if it has been removed since.
+    pub fn user_data(&self) -> Option<u64> {
+        self.info().map(|info| info.user_data)
     }
 
     /// Why it was chosen.
@@ -249,8 +247,9 @@ impl Selection {
         self.decision.worker
     }
 
-    /// Its URL; empty if it has been removed since. Allocates; [`Selection::user_data`] does not.
-    pub fn url(&self) -> String {
+    /// Its URL; `None` if it has been removed since: then select again. Allocates;
+    /// [`Selection::user_data`] does not, and stays.
+    pub fn url(&self) -> Option<String> {
         self.chosen().url()
     }
 
@@ -316,6 +315,17 @@ impl PairSelection {
         usage: Usage,
     ) -> Result<(), TicketError> {
         let now = self.open.handle.clock();
+        self.complete_blaming_at(blamed, outcome, usage, now)
+    }
+
+    /// As [`PairSelection::complete_blaming`], at this time.
+    pub fn complete_blaming_at(
+        self,
+        blamed: Role,
+        outcome: Outcome,
+        usage: Usage,
+        now: u64,
+    ) -> Result<(), TicketError> {
         self.open.end(&Ending { outcome, usage, blamed: Some(blamed) }, now)
     }
 

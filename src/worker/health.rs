@@ -36,10 +36,12 @@ pub enum Outcome {
     Timeout,
     /// The worker asked for a pause (429, 503): its weight is lowered until it is over.
     Overloaded {
-        /// From the completion until the worker takes its full share again.
+        /// From the completion until the worker takes its full share again; at most
+        /// [`HealthConfig::max_ejection_secs`], so that no answer can keep a worker out for ever.
         retry_after: Duration,
     },
-    /// Nobody completed the ticket before its deadline.
+    /// Nobody completed the ticket before its deadline. For the router to say: from a host it counts as
+    /// [`Outcome::ClientCancelled`].
     Expired,
 }
 
@@ -88,7 +90,8 @@ pub struct HealthConfig {
     pub failures: u32,
     /// Seconds from the first ejection to probation.
     pub ejection_secs: f64,
-    /// Seconds that repeated ejections double up to.
+    /// Seconds that repeated ejections double up to, and the longest pause that an overloaded worker
+    /// is granted.
     pub max_ejection_secs: f64,
     /// Successes in probation that make a worker healthy again.
     pub successes: u32,
@@ -124,6 +127,12 @@ impl HealthConfig {
         ConfigError::range("health.successes", f64::from(self.successes), 1.0, 1e6)?;
         ConfigError::range("health.max_ejected_share", self.max_ejected_share, 0.0, 1.0)?;
         ConfigError::range("health.overloaded_weight", self.overloaded_weight, 0.001, 1.0)
+    }
+
+    /// Nanoseconds of the pause that an overloaded worker gets which asks for this much.
+    pub(crate) fn pause(&self, asked: Duration) -> u64 {
+        let most = (self.max_ejection_secs * SECOND as f64) as u64;
+        u64::try_from(asked.as_nanos()).map_or(most, |asked| asked.min(most))
     }
 
     /// Nanoseconds of the ejection that follows `earlier` ones without a recovery in between.

@@ -71,6 +71,14 @@ impl WorkerSpec {
     }
 
     /// Adds a label, for the requests' allow filter and for the host's own metrics.
+    ///
+    /// ```
+    /// # use pointsman::{Request, Router, RouterConfig, WorkerSpec};
+    /// # let router = Router::new(RouterConfig::default())?;
+    /// router.add_worker(WorkerSpec::new("http://10.0.0.7:8000").label("tier", "batch"))?;
+    /// let selection = router.select(&Request::text("Why?").labels(&[("tier", "batch")]))?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn label(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.labels.push((key.into(), value.into()));
         self

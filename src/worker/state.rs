@@ -70,6 +70,9 @@ struct Report {
 }
 
 /// What a worker says about its own load.
+///
+/// New fields may come. Written as `LoadReport { running, waiting, ..LoadReport::default() }`, a host
+/// compiles with them, too.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LoadReport {
     /// Requests that it is running.

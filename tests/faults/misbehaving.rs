@@ -94,7 +94,8 @@ fn dice_leave_nothing_behind() {
     let mut config = config("random");
     config.policy = PolicyConfig::named("dice");
     let builder = Router::builder().config(config);
-    let router = builder.policy("dice", move |_| Ok(Arc::clone(&dice))).unwrap().build().unwrap();
+    let router =
+        builder.add_policy("dice", move |_| Ok(Arc::clone(&dice))).unwrap().build().unwrap();
     let workers = add_many(&router, Role::Regular, 6);
     add_many(&router, Role::Prefill, 2);
     add_many(&router, Role::Decode, 2);

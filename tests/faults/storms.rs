@@ -55,7 +55,7 @@ fn of_policy_switches() {
         // Where too many replaced policies still have open requests, the storm is told so.
         match round % 3 {
             0 => drop(router.set_policy(&config)),
-            1 => drop(router.set_split(Some(&SplitConfig { policy: config, share: 0.5 }))),
+            1 => drop(router.set_split(Some(&SplitConfig::new(config, 0.5)))),
             _ => drop(router.set_shadow(Some(&config))),
         }
     });

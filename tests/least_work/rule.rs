@@ -116,7 +116,7 @@ fn replicas_agree_on_the_worker_of_an_unknown_prompt() {
     let replicas: Vec<Router> = (0..4).map(|_| router(8, rule())).collect();
     for i in 0..50 {
         let prompt = tokens(1000 + i, 4096);
-        let chosen: Vec<String> = replicas
+        let chosen: Vec<Option<String>> = replicas
             .iter()
             .map(|replica| replica.select_at(&Request::tokens(&prompt), SECOND).unwrap().url())
             .collect();

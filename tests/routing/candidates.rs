@@ -183,7 +183,10 @@ fn errors_count_why_there_is_nobody() {
         let busy = |busy| Err(RoutingError::AllBusy { role: Role::Regular, busy });
         assert_eq!(pick(&router, &Request::none()), busy(2));
         assert_eq!(pick(&router, &Request::none().exclude(&workers[4..5])), busy(1));
-        assert_eq!(pick(&router, &request), none(6, 2, 2, 2), "excluded, not busy");
+        let refusal = pick(&router, &request);
+        assert_eq!(refusal, none(6, 2, 2, 2), "excluded, not busy");
+        // Health alone is not to blame.
+        assert!(refusal.unwrap_err().to_string().starts_with("no eligible"));
         drop(held);
         support::assert_idle(&router);
     }
@@ -372,7 +375,7 @@ proptest! {
         let admitted: Vec<usize> = eligibles.iter().copied().filter(wanted).collect();
         let free: Vec<usize> = admitted.iter().copied().filter(|&i| !members[i].full).collect();
 
-        let found = router.with_candidates(Role::Regular, &request, 0, |candidates, _| look(candidates));
+        let found = router.with_candidates_at(Role::Regular, &request, 0, |candidates, _| look(candidates));
         let expected: BTreeSet<WorkerId> = free.iter().map(|&i| ids[i]).collect();
         let all: BTreeSet<WorkerId> = found.all.iter().map(|&(id, ..)| id).collect();
         prop_assert_eq!(&all, &expected);

@@ -164,3 +164,16 @@ fn the_ends_of_the_ranges_are_allowed() {
     .and_then(Router::new)
     .unwrap();
 }
+
+#[test]
+fn a_message_says_what_to_write_in_few_words() {
+    refused(
+        r#"{"policy": {"cache_aware": "least_work"}}"#,
+        &[r#"expected {"rule": "least_work"} or the like"#],
+    );
+    refused(r#"{"split": 1}"#, &[r#"expected {"policy": ..., "share": ...}"#]);
+    refused(
+        r#"{"slow_start_secs": 1e300}"#,
+        &["slow_start_secs = 1e300 is out of range: it must be between 0 and 86400"],
+    );
+}

@@ -51,7 +51,7 @@ fn a_policy_of_the_host_s_own_works_by_name_and_in_both_modes() {
         (r#"{"policy": {"custom": {"name": "highest", "options": {"offset": 2}}}}"#, 2),
     ] {
         let config = RouterConfig::from_json(document).unwrap();
-        let builder = Router::builder().config(config).policy("highest", highest).unwrap();
+        let builder = Router::builder().config(config).add_policy("highest", highest).unwrap();
         let router = builder.build().unwrap();
         assert_eq!(router.policy(), "highest");
         let regular = add_many(&router, Role::Regular, 4);
@@ -74,7 +74,7 @@ fn a_policy_of_the_host_s_own_works_by_name_and_in_both_modes() {
 fn it_may_serve_one_role_beside_a_built_in_one() {
     let document = r#"{"policy": "random", "decode_policy": "highest"}"#;
     let config = RouterConfig::from_json(document).unwrap();
-    let builder = Router::builder().config(config).policy("highest", highest).unwrap();
+    let builder = Router::builder().config(config).add_policy("highest", highest).unwrap();
     let router = builder.build().unwrap();
     add_many(&router, Role::Prefill, 2);
     let decode = add_many(&router, Role::Decode, 3);
@@ -328,7 +328,7 @@ fn naming_a_worker_that_is_no_candidate_is_an_error_and_charges_nothing() {
     let ineligible = [regular[1], regular[2], regular[3], prefill, decode];
     let refused = |result: RoutingError, worker| {
         let RoutingError::Policy(failure) = result else { panic!("{result}") };
-        assert_eq!(failure.name, "stubborn");
+        assert_eq!(failure.name, "own");
         assert_eq!(failure.source, PolicyError::NotACandidate { worker });
     };
     for worker in nonsense.into_iter().chain(ineligible) {
@@ -384,7 +384,7 @@ fn an_error_of_its_own_reaches_the_host() {
             _request: &RequestView<'_>,
         ) -> Result<Decision, RoutingError> {
             let source = PolicyError::Failed("out of ideas".into());
-            let failure = pointsman::PolicyFailure { name: "broken".into(), source };
+            let failure = pointsman::PolicyFailure::new("broken", source);
             Err(RoutingError::Policy(Box::new(failure)))
         }
     }

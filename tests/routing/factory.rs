@@ -20,6 +20,73 @@ fn every_built_in_policy_is_created_under_its_name() {
 }
 
 #[test]
+fn every_built_in_name_comes_back_from_its_policy_and_from_json() {
+    let mut factory = PolicyFactory::with_builtins();
+    let Err(ConfigError::Policy(PolicyError::Unknown { known, .. })) =
+        factory.build(&PolicyConfig::named("none of them"))
+    else {
+        panic!("built")
+    };
+    // Names of a rule of the cache-aware policy, not of a policy.
+    let aliases = ["least_work", "threshold"];
+    for name in known.split(", ") {
+        let config = PolicyConfig::named(name);
+        assert!(!matches!(config, PolicyConfig::Custom(_)), "{name}");
+        assert_eq!(config.check(), Ok(()));
+        let built = factory.build(&config).unwrap();
+        assert_eq!(built.name(), config.name());
+        assert!(config.name() == name || aliases.contains(&name), "{name}");
+
+        let by_name: PolicyConfig = serde_json::from_value(name.into()).unwrap();
+        assert_eq!(by_name, config);
+        let written = serde_json::to_value(&config).unwrap();
+        assert_eq!(serde_json::from_value::<PolicyConfig>(written).unwrap(), config, "{name}");
+        if config.name() == name {
+            let by_object = serde_json::json!({ name: {} });
+            assert_eq!(serde_json::from_value::<PolicyConfig>(by_object).unwrap(), config);
+        }
+        let taken = factory.register(name, |_| Ok(Arc::new(First)));
+        assert_eq!(taken, Err(PolicyError::Duplicate { name: name.into() }));
+    }
+    assert!(POLICIES.iter().all(|policy| known.contains(policy)));
+}
+
+#[test]
+fn a_policy_decides_once_it_is_selected_and_survives_a_factory() {
+    let mine = |name: &str| {
+        Router::builder()
+            .add_policy("mine", |_| Ok(Arc::new(First)))
+            .unwrap()
+            .select_policy(PolicyConfig::named(name))
+            .config(support::config("random"))
+            .factory(PolicyFactory::with_builtins())
+            .build()
+            .unwrap()
+    };
+    assert_eq!(mine("mine").policy(), "mine");
+    assert_eq!(mine("round_robin").policy(), "round_robin");
+    let unselected = Router::builder().add_policy("mine", |_| Ok(Arc::new(First))).unwrap();
+    assert_eq!(unselected.build().unwrap().policy(), PolicyConfig::default().name());
+}
+
+#[test]
+fn a_router_calls_a_policy_by_the_name_it_was_registered_under() {
+    let router = Router::builder()
+        .add_policy("mine", |_| Ok(Arc::new(RandomPolicy::new(None))))
+        .unwrap()
+        .select_policy(PolicyConfig::named("mine"))
+        .build()
+        .unwrap();
+    add_many(&router, Role::Regular, 1);
+    pick(&router, &Request::none()).unwrap();
+    assert_eq!(router.policy(), "mine");
+    let is_counted = |name| router.metrics().policies.iter().any(|policy| policy.policy == name);
+    assert!(is_counted("mine"));
+    router.set_policies(&PolicyConfig::Random, None, Some(&PolicyConfig::named("mine"))).unwrap();
+    assert!(is_counted("random/mine"));
+}
+
+#[test]
 fn an_unknown_policy_is_refused_with_the_known_ones_listed() {
     let mut factory = PolicyFactory::with_builtins();
     factory.register("mine", |_| Ok(Arc::new(First))).unwrap();

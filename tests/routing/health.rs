@@ -264,6 +264,18 @@ fn an_overloaded_worker_gets_a_tenth_until_its_pause_is_over() {
 }
 
 #[test]
+fn no_pause_is_longer_than_an_ejection_can_be() {
+    let mut config = support::config("random");
+    config.health.max_ejection_secs = 20.0;
+    let router = Router::new(config).unwrap();
+    let workers = add_many(&router, Role::Regular, 2);
+    let weight = |now| status(&router, workers[0], now).effective_weight;
+    serve(&router, workers[0], Outcome::Overloaded { retry_after: Duration::MAX }, SECOND);
+    assert!(weight(21 * SECOND - 1) < 0.2);
+    assert_eq!(weight(21 * SECOND), 1.0);
+}
+
+#[test]
 fn the_only_worker_serves_even_while_overloaded() {
     let (router, workers) = pool(1);
     serve(&router, workers[0], Outcome::Overloaded { retry_after: Duration::MAX }, 0);
@@ -367,12 +379,13 @@ fn an_outcome_told_while_the_pool_is_busy_is_not_forgotten() {
     // thread; the third failure comes just then.
     let slot = std::sync::Arc::new(std::sync::Mutex::new(None::<(Router, WorkerId)>));
     let inside = std::sync::Arc::clone(&slot);
-    let builder = Router::builder().config(support::config("random")).policy("slow", move |_| {
-        if let Some((router, worker)) = &*inside.lock().unwrap() {
-            serve(router, *worker, FAILED, 100 * SECOND);
-        }
-        Ok(std::sync::Arc::new(support::First))
-    });
+    let builder =
+        Router::builder().config(support::config("random")).add_policy("slow", move |_| {
+            if let Some((router, worker)) = &*inside.lock().unwrap() {
+                serve(router, *worker, FAILED, 100 * SECOND);
+            }
+            Ok(std::sync::Arc::new(support::First))
+        });
     let router = builder.unwrap().build().unwrap();
     let workers = add_many(&router, Role::Regular, 2);
     serve(&router, workers[0], FAILED, 0);

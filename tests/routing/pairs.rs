@@ -162,7 +162,7 @@ fn a_removed_prefill_worker_leaves_the_rest_of_the_pair_alone() {
         router.remove_worker(prefill).unwrap();
         assert_eq!(in_flight(&router, decode), 1);
         assert_eq!(pair.prefill().info().map(|info| info.id), None);
-        assert_eq!(pair.decode().url(), "http://decode-0");
+        assert_eq!(pair.decode().url().as_deref(), Some("http://decode-0"));
         pair.complete(Outcome::Success, Usage::default()).unwrap();
         assert_idle(&router);
 

@@ -57,7 +57,7 @@ fn numbered() -> (Router, Arc<Mutex<Vec<Weak<Numbered>>>>) {
     let list = Arc::clone(&made);
     let mut config = support::config("random");
     config.policy = PolicyConfig::named("numbered");
-    let builder = Router::builder().config(config).policy("numbered", move |_| {
+    let builder = Router::builder().config(config).add_policy("numbered", move |_| {
         let mut list = list.lock().unwrap();
         let policy = Arc::new(Numbered { number: list.len() as u32, open: AtomicU32::new(0) });
         list.push(Arc::downgrade(&policy));
@@ -282,7 +282,7 @@ fn a_new_policy_is_told_of_the_workers_that_are_there() {
     let shared = Arc::clone(&count);
     let builder = Router::builder()
         .config(support::config("random"))
-        .policy("counts", move |_| Ok(Arc::new(Counts(Arc::clone(&shared)))));
+        .add_policy("counts", move |_| Ok(Arc::new(Counts(Arc::clone(&shared)))));
     let router = builder.unwrap().build().unwrap();
     let workers = add_many(&router, Role::Regular, 5);
     add_many(&router, Role::Decode, 2);
@@ -335,8 +335,9 @@ fn switches_in_the_middle_of_a_decision_leave_its_request_with_its_policy() {
     let made = AtomicU32::new(0);
     let place = Mutex::new(Some(Arc::clone(&restless)));
     let builder = Router::builder().config(support::config("random"));
-    let builder = builder.policy("restless", move |_| Ok(place.lock().unwrap().take().unwrap()));
-    let builder = builder.unwrap().policy("numbered", move |_| {
+    let builder =
+        builder.add_policy("restless", move |_| Ok(place.lock().unwrap().take().unwrap()));
+    let builder = builder.unwrap().add_policy("numbered", move |_| {
         let number = made.fetch_add(1, Relaxed);
         Ok(Arc::new(Numbered { number, open: AtomicU32::new(0) }))
     });

@@ -139,7 +139,7 @@ fn a_selection_outlives_the_router_in_another_thread() {
     assert_idle(&other);
     let last = other.select(&Request::none()).unwrap();
     drop(other);
-    assert_eq!(last.url(), "http://regular-0");
+    assert_eq!(last.url().as_deref(), Some("http://regular-0"));
     drop(last);
 }
 
@@ -213,6 +213,18 @@ fn an_open_ticket_expires_at_its_deadline_and_not_before() {
     assert_eq!(router.metrics().tickets.expired, 1);
     assert_eq!(router.metrics().workers[0].outcomes[Outcome::Expired.index()], 1);
     assert_eq!(complete(&router, ticket), Err(TicketError::Closed));
+}
+
+#[test]
+fn a_host_that_says_expired_has_cancelled() {
+    let router = support::router("random");
+    add_many(&router, Role::Regular, 1);
+    let selection = router.select(&Request::none()).unwrap();
+    selection.complete(Outcome::Expired, Usage::default()).unwrap();
+    let outcomes = router.metrics().workers[0].outcomes;
+    assert_eq!(outcomes[Outcome::ClientCancelled.index()], 1);
+    assert_eq!(outcomes[Outcome::Expired.index()], 0);
+    assert_idle(&router);
 }
 
 #[test]

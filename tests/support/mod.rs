@@ -40,7 +40,8 @@ pub fn router(policy: &str) -> Router {
 /// A router whose policy is this one.
 pub fn router_of(mut config: RouterConfig, policy: Arc<dyn RoutingPolicy>) -> Router {
     config.policy = PolicyConfig::named("own");
-    let own = Router::builder().config(config).policy("own", move |_| Ok(Arc::clone(&policy)));
+    let builder = Router::builder().config(config);
+    let own = builder.add_policy("own", move |_| Ok(Arc::clone(&policy)));
     own.and_then(|builder| builder.build().map_err(|e| panic!("{e}"))).expect("a free name")
 }
 

@@ -50,7 +50,12 @@ async fn single(shared: &Shared, inbound: &Inbound, body: Bytes, in_flight: InFl
         if !failed.is_empty() {
             shared.metrics.retried();
         }
-        let (url, timeout) = (selection.url(), shared.config.first_byte_timeout);
+        let Some(url) = selection.url() else {
+            // Removed since it was chosen.
+            failed.push(selection.worker());
+            continue;
+        };
+        let timeout = shared.config.first_byte_timeout;
         match inbound.begin(&shared.client, &url, body.clone(), timeout).await {
             Ok(begun) => return relay::response(begun, &url, Duty::Single(selection), in_flight),
             Err(Failed { outcome, response }) => {

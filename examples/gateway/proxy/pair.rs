@@ -43,8 +43,12 @@ pub(crate) async fn forward(
         if !failed.is_empty() {
             shared.metrics.retried();
         }
-        let decode = pair.decode().url();
-        match serve(shared, inbound, &original, &pair, &decode).await {
+        let (Some(prefill), Some(decode)) = (pair.prefill().url(), pair.decode().url()) else {
+            // One of them was removed since it was chosen.
+            failed.extend([pair.prefill().worker(), pair.decode().worker()]);
+            continue;
+        };
+        match serve(shared, inbound, &original, &pair, [&prefill, &decode]).await {
             Ok((begun, cached)) => {
                 return relay::response(begun, &decode, Duty::Pair(pair, cached), in_flight);
             }
@@ -67,13 +71,13 @@ async fn serve(
     inbound: &Inbound,
     original: &Map<String, Value>,
     pair: &PairSelection,
-    decode: &str,
+    [prefill, decode]: [&str; 2],
 ) -> Result<(Begun, Option<u32>), (Role, Failed)> {
-    let (prefill, timeout) = (pair.prefill().url(), shared.config.first_byte_timeout);
+    let timeout = shared.config.first_byte_timeout;
     let request = to_bytes(&prefill_request(original));
     let computed = async {
-        let begun = inbound.begin(&shared.client, &prefill, request, timeout).await?;
-        begun.collect().await.map_err(|error| Failed::unreachable(&prefill, error))
+        let begun = inbound.begin(&shared.client, prefill, request, timeout).await?;
+        begun.collect().await.map_err(|error| Failed::unreachable(prefill, error))
     };
     let answer = computed.await.map_err(|failure| (Role::Prefill, failure))?;
     let answer: Value = serde_json::from_slice(&answer).unwrap_or_default();

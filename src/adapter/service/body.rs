@@ -43,8 +43,8 @@ impl Watch {
 }
 
 impl<B: Body> TrackedBody<B> {
-    pub(super) fn new(body: B, selection: Option<Selection>, outcome: Outcome) -> Self {
-        let mut watch = Watch { selection, outcome, has_data: false };
+    pub(super) fn new(body: B, selection: Selection, outcome: Outcome) -> Self {
+        let mut watch = Watch { selection: Some(selection), outcome, has_data: false };
         // A body that is known to be empty may never be polled, and one of an error may never be read.
         if body.is_end_stream() || outcome != Outcome::Success {
             watch.end(outcome);

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::prefix::{Fingerprint, FingerprintHeader};
 use crate::request::Request;
+use crate::worker::WorkerId;
 
 /// What the router is to know of a request's prompt, put into the extensions of an `http::Request` by
 /// whoever has read its body. A request without a hint, or with one that cannot be read, is routed
@@ -16,6 +17,7 @@ pub struct PromptHint {
     prompt: Prompt,
     namespace: Option<Arc<str>>,
     routing_key: Option<Arc<[u8]>>,
+    excluded: Arc<[WorkerId]>,
 }
 
 #[derive(Clone, Default)]
@@ -66,6 +68,12 @@ impl PromptHint {
         self
     }
 
+    /// Workers that must not be chosen: those that have failed, on a retry.
+    pub fn exclude(mut self, workers: impl Into<Arc<[WorkerId]>>) -> Self {
+        self.excluded = workers.into();
+        self
+    }
+
     fn of(prompt: Prompt) -> Self {
         PromptHint { prompt, ..Self::default() }
     }
@@ -95,7 +103,7 @@ impl PromptHint {
         if let Some(key) = &self.routing_key {
             request = request.routing_key(&**key);
         }
-        request
+        request.exclude(&self.excluded)
     }
 }
 
@@ -113,6 +121,7 @@ impl fmt::Debug for PromptHint {
             .field(kind, &length)
             .field("namespace", &self.namespace)
             .field("routing_key", &self.routing_key.is_some())
+            .field("excluded", &self.excluded)
             .finish()
     }
 }

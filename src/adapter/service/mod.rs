@@ -20,6 +20,10 @@
 //! What is not a success counts at once, whoever reads the body. A successful body's first data is
 //! reported as the first token, later data as progress.
 //!
+//! It does not retry: only the host knows which requests may be sent twice. A retry excludes who has
+//! failed by [`PromptHint::exclude`]: [`ServiceError::Worker`] names it, and every response carries
+//! its worker's [`WorkerId`] as an extension.
+//!
 //! ```
 //! # use std::convert::Infallible;
 //! use http::{Request, Response};
@@ -101,8 +105,14 @@ pub enum ServiceError<E> {
     #[error("the workers chosen for the request were removed at the same moment")]
     Removed,
     /// The worker's service failed.
-    #[error("the worker's service failed: {0}")]
-    Worker(E),
+    #[error("the service of worker {worker} failed: {error}")]
+    #[non_exhaustive]
+    Worker {
+        /// Who failed, to be excluded from a retry.
+        worker: WorkerId,
+        /// How.
+        error: E,
+    },
 }
 
 impl<S> PolicyService<S> {
@@ -251,7 +261,7 @@ where
                 }
                 StateProjection::Waiting { service, request, selection } => {
                     if let Err(error) = ready!(service.poll_ready(cx)) {
-                        return Poll::Ready(Err(failed(selection, error)));
+                        return ended(selection, |selection| Err(failed(selection, error)));
                     }
                     match request.take() {
                         Some(request) => State::Calling {
@@ -262,8 +272,9 @@ where
                     }
                 }
                 StateProjection::Calling { response, selection } => {
-                    return Poll::Ready(match ready!(response.poll(cx)) {
-                        Ok(response) => Ok(track(response, selection.take())),
+                    let response = ready!(response.poll(cx));
+                    return ended(selection, |selection| match response {
+                        Ok(response) => Ok(track(response, selection)),
                         Err(error) => Err(failed(selection, error)),
                     });
                 }
@@ -273,16 +284,21 @@ where
     }
 }
 
-fn failed<E>(selection: &mut Option<Selection>, error: E) -> ServiceError<E> {
-    if let Some(selection) = selection.take() {
-        // An error says that the worker was removed meanwhile.
-        let _ = selection.complete(Outcome::WorkerError, Usage::default());
-    }
-    ServiceError::Worker(error)
+/// What becomes of the selection. There is none when polled after the end, which no future has to bear.
+fn ended<T>(selection: &mut Option<Selection>, end: impl FnOnce(Selection) -> T) -> Poll<T> {
+    selection.take().map_or(Poll::Pending, |selection| Poll::Ready(end(selection)))
 }
 
-fn track<R: Body>(response: Response<R>, selection: Option<Selection>) -> Response<TrackedBody<R>> {
+fn failed<E>(selection: Selection, error: E) -> ServiceError<E> {
+    let worker = selection.worker();
+    // An error says that the worker was removed meanwhile.
+    let _ = selection.complete(Outcome::WorkerError, Usage::default());
+    ServiceError::Worker { worker, error }
+}
+
+fn track<R: Body>(mut response: Response<R>, selection: Selection) -> Response<TrackedBody<R>> {
     let outcome = outcome(response.status(), response.headers());
+    response.extensions_mut().insert(selection.worker());
     response.map(|body| TrackedBody::new(body, selection, outcome))
 }
 

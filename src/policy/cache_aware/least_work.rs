@@ -78,6 +78,7 @@ pub struct LeastWorkConfig {
 /// How workers of unequal speed are told apart.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Speed {
     /// By their weights: a worker of weight 2 computes twice as fast.
     #[default]

@@ -10,6 +10,7 @@ pub(super) const MAX_VISITS: usize = 32;
 
 /// A worker that probably holds the first `blocks` blocks of the prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
 pub struct Holder {
     /// The worker's slot.
     pub slot: u16,

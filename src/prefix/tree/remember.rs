@@ -14,6 +14,7 @@ const STAMP_TOLERANCE: u64 = 64;
 
 /// What [`PrefixTree::remember`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Remembered {
     /// Whether the worker's registration was still current; nothing was remembered otherwise.
     pub accepted: bool,

@@ -3,6 +3,7 @@
 /// A body that is not JSON as this library reads it. Nothing of such a body is routed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} at byte {position}")]
+#[non_exhaustive]
 pub struct BodyError {
     /// What is wrong.
     pub kind: BodyErrorKind,

@@ -32,6 +32,7 @@ impl Default for BodyOptions {
 
 /// How much of a conversation counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Messages {
     /// Every message.
     #[default]
