@@ -148,6 +148,8 @@ fn run(arguments: &Arguments) -> Result<bool> {
         write(path, &report::html::render(&studies)?)?;
     }
     if let Some(directory) = &arguments.pictures {
+        std::fs::create_dir_all(directory)
+            .with_context(|| format!("cannot make {}", directory.display()))?;
         for (trace, measured) in &results {
             let study = Study { trace: describe(trace), measured, reference };
             for picture in study.pictures()? {

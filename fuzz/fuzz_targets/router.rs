@@ -11,6 +11,8 @@ mod models;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 
+use std::time::Duration;
+
 use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use models::{eligibility, pool, tickets};
@@ -72,7 +74,9 @@ fn outcome(input: &mut Unstructured<'_>) -> Result<Outcome> {
         1 => Outcome::ClientError,
         2 | 3 => Outcome::WorkerError,
         4 => Outcome::Timeout,
-        5 => Outcome::Overloaded { retry_after: input.int_in_range(0..=9 * SECOND)? },
+        5 => Outcome::Overloaded {
+            retry_after: Duration::from_nanos(input.int_in_range(0..=9 * SECOND)?),
+        },
         _ => Outcome::Success,
     })
 }

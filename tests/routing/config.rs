@@ -1,6 +1,10 @@
 //! Configuration: one source of defaults, unknown fields refused, ranges checked.
 
-use pointsman::{CacheAwareRule, ConfigError, PolicyConfig, Router, RouterConfig};
+use pointsman::{
+    CacheAwareRule, ConfigError, LeastWorkConfig, PolicyConfig, PowerOfTwoConfig, Router,
+    RouterConfig, ThresholdConfig,
+};
+use serde_json::Value;
 
 fn parse(document: &str) -> Result<RouterConfig, ConfigError> {
     RouterConfig::from_json(document)
@@ -176,4 +180,40 @@ fn a_message_says_what_to_write_in_few_words() {
         r#"{"slow_start_secs": 1e300}"#,
         &["slow_start_secs = 1e300 is out of range: it must be between 0 and 86400"],
     );
+}
+
+/// Every field that holds no others, with its default.
+fn leaves(path: &str, value: &Value, found: &mut Vec<String>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                let name = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                leaves(&name, value, found);
+            }
+        }
+        value => found.push(format!("| `{path}` | `{value}` |")),
+    }
+}
+
+#[test]
+fn the_list_of_all_fields_is_complete_and_has_the_defaults() {
+    let text = include_str!("../../docs/configuration.md");
+    let mut found = Vec::new();
+    let mut router = serde_json::to_value(RouterConfig::default()).unwrap();
+    router["policy"] = Value::Null;
+    leaves("", &router, &mut found);
+    found.retain(|row| !row.starts_with("| `policy`"));
+    leaves("", &serde_json::to_value(PowerOfTwoConfig::default()).unwrap(), &mut found);
+    leaves("", &serde_json::to_value(LeastWorkConfig::default()).unwrap(), &mut found);
+    // Single precision: written as the number that it was set to.
+    let ThresholdConfig { cache_threshold, balance_rel_threshold, balance_abs_threshold, .. } =
+        ThresholdConfig::default();
+    found.push(format!("| `cache_threshold` | `{cache_threshold}` |"));
+    found.push(format!("| `balance_rel_threshold` | `{balance_rel_threshold}` |"));
+    found.push(format!("| `balance_abs_threshold` | `{balance_abs_threshold}` |"));
+    for row in &found {
+        assert!(text.contains(row.as_str()), "docs/configuration.md lacks {row}");
+    }
+    let listed = text.lines().filter(|line| line.starts_with("| `")).count();
+    assert_eq!(listed, found.len() + 1, "a field that is none, beside the policy itself");
 }
