@@ -94,7 +94,11 @@ pub(crate) type Labels<'a> = [(&'a str, &'a str); MAX_LABELS];
 /// # Safety
 /// As for [`read`].
 #[inline(always)]
-pub(crate) unsafe fn read_plain<'a>(raw: &'a pointsman_request) -> Option<Request<'a>> {
+pub(crate) unsafe fn read_plain<'a>(
+    raw: &'a pointsman_request,
+    place: &'a mut MaybeUninit<Request<'a>>,
+) -> Option<&'a Request<'a>> {
+    static NONE: Request<'static> = Request::none();
     const _: () = assert!(POINTSMAN_UNKNOWN == !0);
     let more = raw.cache_namespace as usize
         | raw.routing_key as usize
@@ -105,16 +109,18 @@ pub(crate) unsafe fn read_plain<'a>(raw: &'a pointsman_request) -> Option<Reques
         | raw.excluded_count
         | raw.label_count
         | !raw.expected_output_tokens as usize;
+    let kind = raw.prompt_kind;
+    const { assert!(POINTSMAN_PROMPT_NONE == 0) };
+    if more | kind as usize == 0 {
+        // Not built anew for each of the requests that say nothing.
+        return Some(&NONE);
+    }
     if more != 0 {
         return None;
     }
-    let kind = raw.prompt_kind;
-    if kind == POINTSMAN_PROMPT_NONE {
-        return Some(Request::none());
-    }
     // SAFETY: the caller's promise.
     let bytes = unsafe { argument::plain_slice(raw.prompt.cast::<u8>(), raw.prompt_length) };
-    match kind {
+    let request = match kind {
         POINTSMAN_PROMPT_TEXT => bytes.map(Request::bytes),
         POINTSMAN_PROMPT_JSON => bytes.map(Request::json),
         POINTSMAN_PROMPT_TOKENS => {
@@ -123,7 +129,8 @@ pub(crate) unsafe fn read_plain<'a>(raw: &'a pointsman_request) -> Option<Reques
                 .map(Request::tokens)
         }
         _ => None,
-    }
+    };
+    Some(place.write(request?))
 }
 
 /// Reads the caller's struct into a request of the core.

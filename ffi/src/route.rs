@@ -3,14 +3,16 @@
 use std::mem::MaybeUninit;
 use std::time::Duration;
 
-use pointsman_core::{BareSelection, Chosen, Outcome, RoutingError, RunnerUp, Ticket, Usage};
+use pointsman_core::{
+    BareSelection, Chosen, Outcome, RoutingError, RunnerUp, Ticket, TicketError, Usage,
+};
 
 use crate::argument::{self, Output};
 use crate::boundary::Body;
 use crate::log;
 use crate::reason::line_of;
 use crate::request::{self, known, pointsman_request};
-use crate::router::{borrow, is_live, pointsman_router, time};
+use crate::router::{POINTSMAN_NOW, borrow, is_live, pointsman_router, time};
 use crate::status::{Failure, POINTSMAN_OK, pointsman_status};
 use crate::worker;
 
@@ -165,33 +167,83 @@ unsafe fn select(
             is_live(router)
                 && argument::is_current(request)
                 && argument::is_current(selection.cast_const())
+                && !(*router).log.wants(log::level::DEBUG)
         };
-    // SAFETY: the caller's promise; the pointer can be followed.
-    let plain = if usual { unsafe { request::read_plain(&*request) } } else { None };
+    if !usual {
+        // SAFETY: the caller's promise.
+        return unsafe { unusual_select(router, request, selection) };
+    }
+    // SAFETY: both were looked at above.
+    match unsafe { (*request).now } {
+        // SAFETY: the caller's promise, and all three were looked at above.
+        POINTSMAN_NOW => unsafe { select_now(router, request, selection) },
+        // SAFETY: as above.
+        now => unsafe { select_usually(router, request, selection, now) },
+    }
+}
+
+/// [`select_usually`] by the library's clock. Apart, so that calls that say the time keep nothing alive
+/// over the reading of it.
+///
+/// # Safety
+/// As for [`select_usually`].
+#[inline(never)]
+unsafe fn select_now(
+    router: *const pointsman_router,
+    request: *const pointsman_request,
+    selection: *mut pointsman_selection,
+) -> pointsman_status {
+    // SAFETY: the caller's promise.
+    unsafe { select_usually(router, request, selection, (*router).router.now()) }
+}
+
+/// # Safety
+/// See the export; all three can be followed, and the structs are of this version's size. Nobody wants
+/// to read of the selection in a log.
+#[inline(always)]
+unsafe fn select_usually(
+    router: *const pointsman_router,
+    request: *const pointsman_request,
+    selection: *mut pointsman_selection,
+    now: u64,
+) -> pointsman_status {
+    let mut place = MaybeUninit::uninit();
+    // SAFETY: the caller's promise.
+    let (handle, plain) = unsafe { (&*router, request::read_plain(&*request, &mut place)) };
     let Some(plain) = plain else {
         // SAFETY: the caller's promise.
-        return unsafe { select_carefully(router, request, selection) }.answer();
+        return unsafe { unusual_select(router, request, selection) };
     };
-    // SAFETY: both were looked at above.
-    let (handle, now) = unsafe { (&*router, (*request).now) };
-    match handle.router.select_bare_at(&plain, time(&handle.router, now)) {
+    match handle.router.select_bare_at(plain, now) {
         Ok(selected) => {
-            // SAFETY: looked at above; its size is that of this version's struct.
-            unsafe { selection.write(raw_of(&selected)) };
-            if handle.log.wants(log::level::DEBUG) {
-                note(handle, "selected", &raw_of(&selected));
-            }
+            // SAFETY: the caller's promise.
+            let place = unsafe { &mut *selection };
+            *place = pointsman_selection { size: place.size, ..raw_of(&selected) };
             POINTSMAN_OK
         }
-        Err(error) => Err(refused(handle, error)).answer(),
+        Err(error) => refusal(handle, error),
     }
+}
+
+/// [`select_carefully`], and what it comes to: so that the usual call needs no room for it.
+///
+/// # Safety
+/// See the export.
+#[cold]
+#[inline(never)]
+unsafe fn unusual_select(
+    router: *const pointsman_router,
+    request: *const pointsman_request,
+    selection: *mut pointsman_selection,
+) -> pointsman_status {
+    // SAFETY: the caller's promise.
+    unsafe { select_carefully(router, request, selection) }.answer()
 }
 
 /// Selects for any request.
 ///
 /// # Safety
 /// See the export.
-#[inline(never)]
 unsafe fn select_carefully(
     router: *const pointsman_router,
     request: *const pointsman_request,
@@ -294,6 +346,12 @@ fn of_chosen(chosen: &Chosen<'_>, ticket: u64) -> pointsman_selection {
 }
 
 #[cold]
+#[inline(never)]
+fn refusal(handle: &pointsman_router, error: RoutingError) -> pointsman_status {
+    Err(refused(handle, error)).answer()
+}
+
+#[cold]
 fn refused(handle: &pointsman_router, error: RoutingError) -> Failure {
     match &error {
         RoutingError::Policy(_) => log::write!(handle.log, ERROR, "{error}"),
@@ -347,15 +405,36 @@ unsafe fn complete(
     // SAFETY: the pointer can be followed.
     if !usual || unsafe { says_more(&*completion) } {
         // SAFETY: the caller's promise.
-        return unsafe { complete_carefully(router, ticket, completion) }.answer();
+        return unsafe { unusual_complete(router, ticket, completion) };
     }
     // SAFETY: both were looked at above.
     let (router, now) = unsafe { (&(*router).router, (*completion).now) };
     let (ticket, now) = (Ticket::from_raw(ticket), time(router, now));
     match router.complete_at(ticket, Outcome::Success, Usage::default(), now) {
         Ok(()) => POINTSMAN_OK,
-        Err(error) => Err(Failure::from(error)).answer(),
+        Err(error) => no_ticket(error),
     }
+}
+
+#[cold]
+#[inline(never)]
+fn no_ticket(error: TicketError) -> pointsman_status {
+    Err(Failure::from(error)).answer()
+}
+
+/// [`complete_carefully`], and what it comes to.
+///
+/// # Safety
+/// See the export.
+#[cold]
+#[inline(never)]
+unsafe fn unusual_complete(
+    router: *const pointsman_router,
+    ticket: u64,
+    completion: *const pointsman_completion,
+) -> pointsman_status {
+    // SAFETY: the caller's promise.
+    unsafe { complete_carefully(router, ticket, completion) }.answer()
 }
 
 /// Whether it says more than success.
@@ -367,7 +446,6 @@ fn says_more(end: &pointsman_completion) -> bool {
 
 /// # Safety
 /// See the export.
-#[inline(never)]
 unsafe fn complete_carefully(
     router: *const pointsman_router,
     ticket: u64,

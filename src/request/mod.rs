@@ -34,7 +34,7 @@ pub enum Prompt<'a> {
 /// use pointsman::Request;
 /// let request = Request::text("You are a helpful assistant.").routing_key("session-17");
 /// ```
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
     pub(crate) prompt: Prompt<'a>,
     pub(crate) namespace: Option<&'a str>,
@@ -49,12 +49,21 @@ pub struct Request<'a> {
 impl<'a> Request<'a> {
     /// A request with this prompt.
     pub fn new(prompt: Prompt<'a>) -> Self {
-        Request { prompt, ..Default::default() }
+        Request { prompt, ..Request::none() }
     }
 
     /// A request whose prompt is unknown or unreadable.
-    pub fn none() -> Self {
-        Self::default()
+    pub const fn none() -> Self {
+        Request {
+            prompt: Prompt::None,
+            namespace: None,
+            routing_key: None,
+            excluded: &[],
+            allowed: None,
+            allowed_words: None,
+            labels: &[],
+            expected_output_tokens: None,
+        }
     }
 
     /// A request whose prompt is this text: all of it, as the engine will see it.
@@ -153,5 +162,11 @@ impl<'a> Request<'a> {
             || self.allowed.is_some()
             || self.allowed_words.is_some()
             || !self.labels.is_empty()
+    }
+}
+
+impl Default for Request<'_> {
+    fn default() -> Self {
+        Self::none()
     }
 }

@@ -89,7 +89,7 @@ impl Core {
         self.tickets.renew(ticket, now.saturating_add(self.deadline))
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn complete(
         &self,
         ticket: Ticket,
