@@ -660,6 +660,22 @@ pointsman_status pointsman_complete(const pointsman_router *router,
     {sizeof(pointsman_completion), 0, 0, POINTSMAN_UNKNOWN, POINTSMAN_UNKNOWN, \
      POINTSMAN_UNKNOWN, 0, 0}
 
+/* ---- Outcomes -------------------------------------------------------------------------------- */
+
+// Sets a completion's outcome and retry_after to what the status of an HTTP response says about
+// the worker, for a response that came to its end; the completion's other fields stay.
+// retry_after: the nanoseconds that its Retry-After header asks for, 0 if it has none.
+//
+// 429 and 503 are POINTSMAN_OUTCOME_OVERLOADED, for 1 second where nothing is told and 300 seconds
+// at most; 504 is POINTSMAN_OUTCOME_TIMEOUT; other 5xx are POINTSMAN_OUTCOME_WORKER_ERROR, other
+// 4xx POINTSMAN_OUTCOME_CLIENT_ERROR, and all else is POINTSMAN_OUTCOME_SUCCESS. A response that
+// never came or broke off has no status that counts: tell POINTSMAN_OUTCOME_WORKER_ERROR.
+//
+// Errors: POINTSMAN_INVALID_ARGUMENT, also if http_status is not between 100 and 599.
+pointsman_status pointsman_outcome_of_http_status(uint32_t http_status,
+                                                  uint64_t retry_after,
+                                                  pointsman_completion *completion);
+
 /* ---- Why ------------------------------------------------------------------------------------- */
 
 // A random draw.

@@ -134,6 +134,24 @@ impl<T: Sized32> Output<T> {
     }
 }
 
+impl<T: Sized32> Output<T> {
+    /// Changes some fields and leaves the others as they are. Fields that the caller's struct lacks
+    /// are lost.
+    pub(crate) fn change(self, change: impl FnOnce(&mut T)) {
+        let mut value = MaybeUninit::<T>::zeroed();
+        let known = self.size.min(size_of::<T>());
+        // SAFETY: both are valid for `known` bytes and do not overlap; every bit pattern is a T.
+        unsafe {
+            let (theirs, ours) = (self.pointer.cast::<u8>(), value.as_mut_ptr().cast::<u8>());
+            std::ptr::copy_nonoverlapping(theirs, ours, known);
+        }
+        // SAFETY: filled above, or zero, which is a valid T.
+        let mut value = unsafe { value.assume_init() };
+        change(&mut value);
+        self.write(value);
+    }
+}
+
 /// A plain output: a number or a handle.
 pub(crate) struct Place<T>(*mut T);
 

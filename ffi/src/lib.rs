@@ -22,6 +22,7 @@ pub mod fingerprinter;
 pub mod listing;
 pub mod log;
 pub mod metrics;
+pub mod outcome;
 mod own_policy;
 pub mod policy;
 pub mod reason;

@@ -20,6 +20,11 @@ use crate::error::ConfigError;
 
 const SECOND: u64 = 1_000_000_000;
 
+/// The pause of a worker that asks for one without saying how long.
+const PAUSE: Duration = Duration::from_secs(1);
+/// No worker can keep itself off the load for longer at a time.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
+
 /// How a request ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -73,6 +78,23 @@ impl Outcome {
     /// The outcome's name, as in metrics.
     pub fn as_str(self) -> &'static str {
         Self::NAMES[self.index()]
+    }
+
+    /// What the status of an HTTP response says about the worker, for a response that came to its end.
+    ///
+    /// 429 and 503 ask for a pause: as long as `retry_after` (the header's seconds) says, 300 s at most,
+    /// or 1 s where nothing is said. 504 is a timeout, any other 5xx the worker's error, any other 4xx
+    /// the client's, and everything else a success.
+    pub fn from_http_status(status: u16, retry_after: Option<Duration>) -> Outcome {
+        match status {
+            429 | 503 => {
+                Outcome::Overloaded { retry_after: retry_after.unwrap_or(PAUSE).min(LONGEST_PAUSE) }
+            }
+            504 => Outcome::Timeout,
+            500..=599 => Outcome::WorkerError,
+            400..=499 => Outcome::ClientError,
+            _ => Outcome::Success,
+        }
     }
 
     /// Whether it counts against the worker's health.
@@ -206,5 +228,34 @@ impl Health {
 
     pub(crate) fn recover(&mut self) {
         *self = Health::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_says_who_is_to_blame_and_for_how_long() {
+        let overloaded = |secs| Outcome::Overloaded { retry_after: Duration::from_secs(secs) };
+        let told = |secs| Some(Duration::from_secs(secs));
+        for (status, retry_after, outcome) in [
+            (200, told(9), Outcome::Success),
+            (101, None, Outcome::Success),
+            (302, None, Outcome::Success),
+            (400, None, Outcome::ClientError),
+            (499, told(9), Outcome::ClientError),
+            (429, None, overloaded(1)),
+            (429, told(0), overloaded(0)),
+            (503, None, overloaded(1)),
+            (503, told(20), overloaded(20)),
+            (503, told(u64::MAX), overloaded(300)),
+            (500, told(9), Outcome::WorkerError),
+            (502, None, Outcome::WorkerError),
+            (504, None, Outcome::Timeout),
+            (599, None, Outcome::WorkerError),
+        ] {
+            assert_eq!(Outcome::from_http_status(status, retry_after), outcome, "{status}");
+        }
     }
 }

@@ -110,16 +110,8 @@ impl Failed {
     async fn answered(begun: Begun) -> Failed {
         let (status, headers) = (begun.status, begun.headers.clone());
         let pause = headers.get(header::RETRY_AFTER).and_then(|value| value.to_str().ok());
-        let pause = pause.and_then(|seconds| seconds.parse::<u64>().ok());
-        let outcome = match (status, pause) {
-            (StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE, Some(seconds)) => {
-                Outcome::Overloaded { retry_after: Duration::from_secs(seconds) }
-            }
-            (StatusCode::TOO_MANY_REQUESTS, None) => {
-                Outcome::Overloaded { retry_after: Duration::from_secs(1) }
-            }
-            _ => Outcome::WorkerError,
-        };
+        let pause = pause.and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs);
+        let outcome = Outcome::from_http_status(status.as_u16(), pause);
         let body = begun.collect().await.unwrap_or_default();
         Failed { outcome, response: (status, headers, body).into_response() }
     }

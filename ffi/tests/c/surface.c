@@ -148,6 +148,7 @@ static void prefixes(void) {
         OK(pointsman_first_token(router, first.ticket, POINTSMAN_UNKNOWN, POINTSMAN_NOW));
         OK(pointsman_progress(router, first.ticket, POINTSMAN_NOW));
         pointsman_completion end = POINTSMAN_COMPLETION_INIT;
+        OK(pointsman_outcome_of_http_status(200, 0, &end));
         end.prompt_tokens = 1024;
         end.cached_tokens = 0;
         end.completion_tokens = 100;
@@ -346,7 +347,35 @@ static void builders(void) {
     pointsman_router_free(routers[1]);
 }
 
+/* Each status under the outcome that it stands for; a pause only where one is asked for. */
+static void http_statuses(void) {
+    const struct {
+        uint32_t status, outcome;
+        uint64_t told, pause;
+    } cases[] = {
+        {200, POINTSMAN_OUTCOME_SUCCESS, 0, 0},
+        {404, POINTSMAN_OUTCOME_CLIENT_ERROR, 5, 0},
+        {429, POINTSMAN_OUTCOME_OVERLOADED, 0, UINT64_C(1000000000)},
+        {503, POINTSMAN_OUTCOME_OVERLOADED, 5, 5},
+        {503, POINTSMAN_OUTCOME_OVERLOADED, UINT64_MAX, UINT64_C(300000000000)},
+        {500, POINTSMAN_OUTCOME_WORKER_ERROR, 5, 0},
+        {504, POINTSMAN_OUTCOME_TIMEOUT, 0, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        pointsman_completion end = POINTSMAN_COMPLETION_INIT;
+        end.prompt_tokens = 7;
+        end.retry_after = 1;
+        OK(pointsman_outcome_of_http_status(cases[i].status, cases[i].told, &end));
+        CHECK(end.outcome == cases[i].outcome && end.retry_after == cases[i].pause);
+        CHECK(end.size == sizeof end && end.prompt_tokens == 7 && end.cached_tokens == POINTSMAN_UNKNOWN);
+    }
+    pointsman_completion end = POINTSMAN_COMPLETION_INIT;
+    FAILS(POINTSMAN_INVALID_ARGUMENT, "http_status", pointsman_outcome_of_http_status(0, 0, &end));
+    FAILS(POINTSMAN_INVALID_ARGUMENT, "http_status", pointsman_outcome_of_http_status(70000, 0, &end));
+}
+
 int main(void) {
+    http_statuses();
     versions();
     workers();
     who_may_serve();

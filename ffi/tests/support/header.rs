@@ -12,7 +12,7 @@ use quote::{ToTokens, quote};
 use syn::parse::{Parse, ParseStream};
 
 /// The sections of the header, in the order of reading.
-const SECTIONS: [(&str, &str); 14] = [
+const SECTIONS: [(&str, &str); 15] = [
     ("version", "Version"),
     ("status", "Errors"),
     ("router", "Router"),
@@ -20,6 +20,7 @@ const SECTIONS: [(&str, &str); 14] = [
     ("listing", "Workers, looked up"),
     ("request", "Request"),
     ("route", "Routing"),
+    ("outcome", "Outcomes"),
     ("reason", "Why"),
     ("fingerprint", "Fingerprints"),
     ("fingerprinter", "Fingerprints of prompts that arrive in pieces"),

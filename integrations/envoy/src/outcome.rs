@@ -25,16 +25,7 @@ impl End<'_> {
         if self.local || !self.finished {
             return self.broken();
         }
-        match self.status {
-            429 | 503 => {
-                let pause = self.retry_after.unwrap_or(1).min(3600);
-                Outcome::Overloaded { retry_after: Duration::from_secs(pause) }
-            }
-            504 => Outcome::Timeout,
-            500.. => Outcome::WorkerError,
-            400..500 => Outcome::ClientError,
-            _ => Outcome::Success,
-        }
+        Outcome::from_http_status(self.status, self.retry_after.map(Duration::from_secs))
     }
 
     /// The response is Envoy's own, or broke off: the details tell the worker's fault from the client's leaving

@@ -11,7 +11,7 @@
 //! |---|---|
 //! | 1xx to 3xx, and the body ended | success |
 //! | 1xx to 3xx, and the body was dropped before its end | cancelled by the client |
-//! | 429, or 503 with `retry-after` | overloaded, for the seconds of `retry-after`, else for one |
+//! | 429, 503 | overloaded, for the seconds of `retry-after`, 300 at most, else for one |
 //! | other 4xx | the client's error |
 //! | 504 | timeout |
 //! | other 5xx; an error of the service or of the body | the worker's error |
@@ -75,8 +75,6 @@ use crate::worker::{WorkerId, health::Outcome, spec::WorkerSpec};
 
 /// Tries before a request is refused whose workers keep being removed.
 const ATTEMPTS: usize = 8;
-/// How long an overloaded worker is spared that does not say it itself.
-const RETRY_AFTER_DEFAULT: Duration = Duration::from_secs(1);
 
 /// The workers of a router, with a service each, as one service. Clones are the same service.
 ///
@@ -304,20 +302,9 @@ fn track<R: Body>(mut response: Response<R>, selection: Selection) -> Response<T
 
 /// What a response's head says about the worker, provided that the body ends well.
 fn outcome(status: StatusCode, headers: &HeaderMap) -> Outcome {
-    let retry_after = headers.get(RETRY_AFTER);
-    let overloaded = || {
-        let seconds = retry_after.and_then(|value| value.to_str().ok()?.trim().parse().ok());
-        let retry_after = seconds.map_or(RETRY_AFTER_DEFAULT, Duration::from_secs);
-        Outcome::Overloaded { retry_after }
-    };
-    match status {
-        StatusCode::TOO_MANY_REQUESTS => overloaded(),
-        StatusCode::SERVICE_UNAVAILABLE if retry_after.is_some() => overloaded(),
-        StatusCode::GATEWAY_TIMEOUT => Outcome::Timeout,
-        _ if status.is_server_error() => Outcome::WorkerError,
-        _ if status.is_client_error() => Outcome::ClientError,
-        _ => Outcome::Success,
-    }
+    let told = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+    let pause = told.and_then(|seconds| seconds.trim().parse().ok()).map(Duration::from_secs);
+    Outcome::from_http_status(status.as_u16(), pause)
 }
 
 impl<S> Clone for PolicyService<S> {
