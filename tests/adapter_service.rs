@@ -262,7 +262,7 @@ fn the_status_says_whose_doing_it_was() {
         (429, Some("30"), overloaded(30)),
         (429, Some("Fri, 01 Jan 2100 00:00:00 GMT"), overloaded(1)),
         (500, None, Outcome::WorkerError),
-        (503, None, overloaded(1)),
+        (503, None, Outcome::WorkerError),
         (503, Some("2"), overloaded(2)),
         (504, None, Outcome::Timeout),
     ];

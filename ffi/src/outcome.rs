@@ -13,8 +13,8 @@ export! {
     /// the worker, for a response that came to its end; the completion's other fields stay.
     /// retry_after: the nanoseconds that its Retry-After header asks for, 0 if it has none.
     ///
-    /// 429 and 503 are POINTSMAN_OUTCOME_OVERLOADED, for 1 second where nothing is told and 300 seconds
-    /// at most; 504 is POINTSMAN_OUTCOME_TIMEOUT; other 5xx are POINTSMAN_OUTCOME_WORKER_ERROR, other
+    /// 429, and 503 with a retry_after, are POINTSMAN_OUTCOME_OVERLOADED, for 1 second where nothing is
+    /// told and 300 seconds at most; 504 is POINTSMAN_OUTCOME_TIMEOUT; other 5xx are POINTSMAN_OUTCOME_WORKER_ERROR, other
     /// 4xx POINTSMAN_OUTCOME_CLIENT_ERROR, and all else is POINTSMAN_OUTCOME_SUCCESS. A response that
     /// never came or broke off has no status that counts: tell POINTSMAN_OUTCOME_WORKER_ERROR.
     ///

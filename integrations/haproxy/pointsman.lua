@@ -215,8 +215,9 @@ function Stream:http_payload(_, message)
   end
 end
 
-local function outcome_of(code)
-  if code == 429 or code == 503 then return "overloaded" end
+local function outcome_of(code, retry_after)
+  if code == 429 or code == 503 and retry_after then return "overloaded" end
+  if code == 504 then return "timeout" end
   if code >= 500 then return "worker_error" end
   return code >= 400 and "client_error" or "success"
 end
@@ -224,7 +225,7 @@ end
 -- The whole answer has passed.
 function Stream:http_end(_, message)
   if message.channel:is_resp() and self.code then
-    self:finish(outcome_of(self.code), self.retry_after)
+    self:finish(outcome_of(self.code, self.retry_after), self.retry_after)
   end
 end
 

@@ -82,17 +82,17 @@ impl Outcome {
 
     /// What the status of an HTTP response says about the worker, for a response that came to its end.
     ///
-    /// 429 and 503 ask for a pause: as long as `retry_after` (the header's seconds) says, 300 s at most,
-    /// or 1 s where nothing is said. 504 is a timeout, any other 5xx the worker's error, any other 4xx
-    /// the client's, and everything else a success.
+    /// 429 asks for a pause, as does 503 with a `retry_after` (the header's seconds): as long as that
+    /// says, 300 s at most, or 1 s where nothing is said. 504 is a timeout, any other 5xx the worker's
+    /// error, any other 4xx the client's, and everything else a success.
     pub fn from_http_status(status: u16, retry_after: Option<Duration>) -> Outcome {
-        match status {
-            429 | 503 => {
+        match (status, retry_after) {
+            (429, _) | (503, Some(_)) => {
                 Outcome::Overloaded { retry_after: retry_after.unwrap_or(PAUSE).min(LONGEST_PAUSE) }
             }
-            504 => Outcome::Timeout,
-            500..=599 => Outcome::WorkerError,
-            400..=499 => Outcome::ClientError,
+            (504, _) => Outcome::Timeout,
+            (500..=599, _) => Outcome::WorkerError,
+            (400..=499, _) => Outcome::ClientError,
             _ => Outcome::Success,
         }
     }
@@ -247,7 +247,8 @@ mod tests {
             (499, told(9), Outcome::ClientError),
             (429, None, overloaded(1)),
             (429, told(0), overloaded(0)),
-            (503, None, overloaded(1)),
+            (503, None, Outcome::WorkerError),
+            (503, told(0), overloaded(0)),
             (503, told(20), overloaded(20)),
             (503, told(u64::MAX), overloaded(300)),
             (500, told(9), Outcome::WorkerError),

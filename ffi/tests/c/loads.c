@@ -90,9 +90,10 @@ int main(int count, char **arguments) {
         CHECK(dlclose(library) == 0);
         if (round == 20) before = resident_pages();
     }
-    /* 80 rounds more leave less than 4 MiB behind, whatever the system keeps loaded. */
+    /* 80 rounds more leave less than 12 MiB behind: the allocator may or may not have given one router's
+       tables, about 4 MiB, back to the system at either moment; 80 of them would be 320 MiB. */
     long grown = (resident_pages() - before) * sysconf(_SC_PAGESIZE);
     printf("loads: grew by %ld KiB\n", grown / 1024);
-    CHECK(rounds <= 20 || grown < 4 << 20);
+    CHECK(rounds <= 20 || grown < 12 << 20);
     return 0;
 }

@@ -4,13 +4,11 @@
 
 #define NANOSECONDS 1000000000ull
 
-/* The pause of a worker that answers 429 or 503 without saying for how long. */
-#define DEFAULT_RETRY_AFTER 1
+/* Longest pause that is read, in seconds: the library believes in less. */
+#define MAX_RETRY_AFTER 86400
 
-/* Longest pause that is believed, in seconds. */
-#define MAX_RETRY_AFTER 300
-
-static uint32_t outcome_of(ngx_pointsman_peer_t *peer, ngx_peer_connection_t *pc, ngx_uint_t state);
+static void judge(ngx_pointsman_peer_t *peer, ngx_peer_connection_t *pc, ngx_uint_t state,
+                  pointsman_completion *completion);
 static ngx_uint_t broke_off(ngx_http_upstream_t *u, ngx_connection_t *c);
 static uint64_t retry_after(ngx_http_upstream_t *u);
 
@@ -20,10 +18,7 @@ void ngx_pointsman_complete(ngx_pointsman_peer_t *peer, ngx_peer_connection_t *p
     ngx_http_upstream_t *u = peer->request->upstream;
     pointsman_router *router = peer->upstream->router;
     pointsman_completion completion = POINTSMAN_COMPLETION_INIT;
-    completion.outcome = outcome_of(peer, pc, state);
-    if (completion.outcome == POINTSMAN_OUTCOME_OVERLOADED) {
-        completion.retry_after = retry_after(u);
-    }
+    judge(peer, pc, state, &completion);
     if (completion.outcome == POINTSMAN_OUTCOME_SUCCESS) {
         ngx_pointsman_find_usage(peer, &completion);
         if (peer->waiting && u->state != NULL && u->state->header_time != (ngx_msec_t) -1) {
@@ -37,7 +32,8 @@ void ngx_pointsman_complete(ngx_pointsman_peer_t *peer, ngx_peer_connection_t *p
     peer->upstream->changed = 1;
 }
 
-static uint32_t outcome_of(ngx_pointsman_peer_t *peer, ngx_peer_connection_t *pc, ngx_uint_t state)
+static void judge(ngx_pointsman_peer_t *peer, ngx_peer_connection_t *pc, ngx_uint_t state,
+                  pointsman_completion *completion)
 {
     ngx_http_upstream_t *u = peer->request->upstream;
     ngx_connection_t *client = peer->request->connection;
@@ -45,24 +41,17 @@ static uint32_t outcome_of(ngx_pointsman_peer_t *peer, ngx_peer_connection_t *pc
     ngx_uint_t status = u->state != NULL ? u->state->status : 0;
 
     if (c != NULL && (c->read->timedout || c->write->timedout)) {
-        return POINTSMAN_OUTCOME_TIMEOUT;
+        completion->outcome = POINTSMAN_OUTCOME_TIMEOUT;
+    } else if (status >= NGX_HTTP_BAD_REQUEST) {
+        (void) pointsman_outcome_of_http_status((uint32_t) ngx_min(status, 599), retry_after(u),
+                                                completion);
+    } else if (state & NGX_PEER_FAILED) {
+        completion->outcome = POINTSMAN_OUTCOME_WORKER_ERROR;
+    } else if (client->error || client->timedout) {
+        completion->outcome = POINTSMAN_OUTCOME_CLIENT_CANCELLED;
+    } else if (status == 0 || broke_off(u, c)) {
+        completion->outcome = POINTSMAN_OUTCOME_WORKER_ERROR;
     }
-    if (status == NGX_HTTP_TOO_MANY_REQUESTS || status == NGX_HTTP_SERVICE_UNAVAILABLE) {
-        return POINTSMAN_OUTCOME_OVERLOADED;
-    }
-    if (status >= NGX_HTTP_INTERNAL_SERVER_ERROR) {
-        return POINTSMAN_OUTCOME_WORKER_ERROR;
-    }
-    if (status >= NGX_HTTP_BAD_REQUEST) {
-        return POINTSMAN_OUTCOME_CLIENT_ERROR;
-    }
-    if (state & NGX_PEER_FAILED) {
-        return POINTSMAN_OUTCOME_WORKER_ERROR;
-    }
-    if (client->error || client->timedout) {
-        return POINTSMAN_OUTCOME_CLIENT_CANCELLED;
-    }
-    return status == 0 || broke_off(u, c) ? POINTSMAN_OUTCOME_WORKER_ERROR : POINTSMAN_OUTCOME_SUCCESS;
 }
 
 /* Whether the answer's end is missing. A length of -1 is an answer that ends with its connection. */
@@ -77,10 +66,11 @@ static ngx_uint_t broke_off(ngx_http_upstream_t *u, ngx_connection_t *c)
     return c != NULL && c->read->eof && u->length > 0;
 }
 
+/* What the worker asks for, in nanoseconds; 0 if it does not. */
 static uint64_t retry_after(ngx_http_upstream_t *u)
 {
     static const u_char name[] = "Retry-After";
-    ngx_int_t seconds = DEFAULT_RETRY_AFTER;
+    ngx_int_t seconds = 0;
     for (ngx_list_part_t *part = &u->headers_in.headers.part; part != NULL; part = part->next) {
         ngx_table_elt_t *headers = part->elts;
         for (ngx_uint_t i = 0; i < part->nelts; i++) {

@@ -11,7 +11,7 @@
 //! |---|---|
 //! | 1xx to 3xx, and the body ended | success |
 //! | 1xx to 3xx, and the body was dropped before its end | cancelled by the client |
-//! | 429, 503 | overloaded, for the seconds of `retry-after`, 300 at most, else for one |
+//! | 429, or 503 with `retry-after` | overloaded, for the seconds of `retry-after`, 300 at most, else for one |
 //! | other 4xx | the client's error |
 //! | 504 | timeout |
 //! | other 5xx; an error of the service or of the body | the worker's error |
