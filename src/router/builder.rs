@@ -126,7 +126,7 @@ impl RouterBuilder {
     /// It is called without a lock, in order and by one thread at a time: by the one whose call has
     /// brought the change about, or by one that was telling an earlier change just then. No other
     /// call waits for it; up to 1,024 changes do, and what comes on top is dropped. It may use the
-    /// router.
+    /// router; one that holds the router keeps it alive until it lets go.
     pub fn health_log(mut self, hook: impl Fn(&HealthChange) + Send + Sync + 'static) -> Self {
         self.watch = Some(Box::new(hook));
         self
