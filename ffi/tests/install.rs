@@ -7,12 +7,23 @@ mod cc;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
+
+/// Both libraries side by side, as a build leaves them. Laid once: the tests here run at the same time,
+/// and one must not install what another is still writing.
+fn built() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        let built = fresh("built");
+        let library = cc::library();
+        std::fs::copy(&library.archive, built.join("libpointsman.a")).unwrap();
+        std::fs::copy(&library.shared, built.join("libpointsman.so")).unwrap();
+        built
+    })
+}
 
 fn install(destination: &Path, arguments: &[&str]) {
-    let from = Path::new(env!("CARGO_TARGET_TMPDIR")).join("built");
-    std::fs::create_dir_all(&from).unwrap();
-    std::fs::copy(&cc::library().archive, from.join("libpointsman.a")).unwrap();
-    std::fs::copy(&cc::library().shared, from.join("libpointsman.so")).unwrap();
+    let from = built();
     let output = Command::new("sh")
         .arg(cc::tests().join("../install.sh"))
         .arg(format!("--from={}", from.display()))

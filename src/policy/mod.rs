@@ -42,8 +42,8 @@ use crate::worker::{Role, WorkerId, health::Outcome, spec::WorkerInfo};
 ///
 /// # Panics
 ///
-/// A panic leaves through the host's call; whatever the router had charged is given back. A shadow's
-/// panic is no exception.
+/// A panic leaves through the host's call; whatever the router had charged is given back, and a worker
+/// that it could not be told of is not added. A shadow's panic is no exception.
 ///
 /// The router checks every decision: naming a worker that is not a candidate is an error of the
 /// request, not a crash.

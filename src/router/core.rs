@@ -5,6 +5,7 @@
 //! bring about such a change (the third failure in a row) mark the slot and *try* the lock; if
 //! somebody holds it, that one finds the mark when it lets go.
 
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -240,11 +241,32 @@ impl Core {
                 let residency = core.begin_residency(slot, spec.kv_capacity_tokens);
                 (core.digest(URL, spec.url.as_bytes()), residency)
             })?;
-            for installed in writer.policies.iter() {
-                installed.policy.on_worker_added(&info);
-            }
-            Ok(info.id)
+            let tell = catch_unwind(AssertUnwindSafe(|| {
+                for installed in writer.policies.iter() {
+                    installed.policy.on_worker_added(&info);
+                }
+            }));
+            // A worker that a policy panics about is not added: registered and never published, it would
+            // be refused as a duplicate the next time.
+            tell.or_else(|panic| {
+                core.expel(writer, info.id)?;
+                resume_unwind(panic)
+            })
+            .map(|()| info.id)
         })
+    }
+
+    /// Takes a worker out of the registry, for requests, too; publishes that.
+    fn expel(&self, writer: &mut Writer, id: WorkerId) -> Result<Arc<WorkerInfo>, PoolError> {
+        let info = writer.registry.remove(id)?;
+        self.publish(writer);
+        // After publishing: a request that finds its worker gone reads a snapshot without it when it
+        // tries again.
+        if let Some(row) = self.rows.get(id.slot()) {
+            row.vacate();
+        }
+        self.tree.unregister(id.slot() as u16);
+        Ok(info)
     }
 
     fn begin_residency(
@@ -287,15 +309,7 @@ impl Core {
     pub(super) fn remove_worker(&self, id: WorkerId, now: u64) -> Result<(), PoolError> {
         let info = self.locked(|core, writer| {
             writer.advance(now);
-            let info = writer.registry.remove(id)?;
-            core.publish(writer);
-            // After publishing: a request that finds its worker gone reads a snapshot without it
-            // when it tries again.
-            if let Some(row) = core.rows.get(id.slot()) {
-                row.vacate();
-            }
-            core.tree.unregister(id.slot() as u16);
-            Ok(info)
+            core.expel(writer, id)
         })?;
         // The slot's generation has changed, so whoever opens a ticket on it from here on closes it
         // again; the ones opened before are found here.

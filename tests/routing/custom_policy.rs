@@ -9,7 +9,7 @@ use std::sync::{
 use pointsman::{
     Candidates, Completion, Decision, Dispatch, FirstToken, Outcome, PairDecision, PolicyError,
     Reason, Request, RequestView, Role, Router, RouterConfig, RoutingError, RoutingPolicy, Usage,
-    WorkerId, WorkerSpec,
+    WorkerId, WorkerInfo, WorkerSpec,
 };
 
 use crate::support::{self, add, add_many, assert_idle, pick, refusal, router_of};
@@ -399,6 +399,7 @@ fn an_error_of_its_own_reaches_the_host() {
 /// Panics where it is told to.
 #[derive(Default)]
 struct Panics {
+    on_added: AtomicBool,
     in_select: AtomicBool,
     on_dispatch: AtomicBool,
     on_first_token: AtomicBool,
@@ -424,6 +425,10 @@ impl RoutingPolicy for Panics {
         trip(&self.in_select);
         let first = candidates.iter().next().ok_or_else(|| candidates.none())?;
         Ok(Decision::new(first.id(), Reason::Custom))
+    }
+
+    fn on_worker_added(&self, _worker: &WorkerInfo) {
+        trip(&self.on_added);
     }
 
     fn on_dispatch(&self, _dispatch: &Dispatch<'_>) {
@@ -475,6 +480,22 @@ fn one_that_panics_leaves_nothing_charged() {
         let _ = router.complete(ticket, Outcome::Success, USAGE);
     });
     assert_idle(&router);
+}
+
+#[test]
+fn a_worker_that_a_policy_panics_about_is_not_added() {
+    let policy = Arc::new(Panics::default());
+    let router = router_of(support::config("random"), Arc::clone(&policy) as Arc<_>);
+    let spec = || WorkerSpec::new("http://w");
+    policy.on_added.store(true, Relaxed);
+    let added = catch_unwind(AssertUnwindSafe(|| router.add_worker(spec())));
+    assert!(added.is_err());
+    assert!(router.workers().is_empty());
+    assert_eq!(router.worker_by_url("http://w"), None);
+    assert!(router.select(&Request::none()).is_err());
+    policy.on_added.store(false, Relaxed);
+    let id = router.add_worker(spec()).expect("its URL is free");
+    assert_eq!(router.select(&Request::none()).unwrap().worker(), id);
 }
 
 /// Removes the worker that it has just chosen, the first few times.
