@@ -131,7 +131,8 @@ fn the_formula_reproduces_every_score_and_the_simplified_state_stays_close() {
             let resident = event["resident"][worker].as_u64().unwrap() as u32;
             believed[worker] = formula::believed(state.reliability[worker], resident, tokens);
             let work = formula::work(tokens, believed[worker], formula::OVERHEAD_TOKENS).into();
-            let score = |backlog| formula::score(backlog, work, kappa, state.mean_work);
+            let pressure = formula::pressure(kappa, state.mean_work);
+            let score = |backlog| formula::score(backlog, work, pressure);
             let expected = event["score"][worker].as_f64().unwrap();
             let exact = score(state.exact_backlog(worker, now));
             worst = worst.max((exact - expected).abs() / expected);

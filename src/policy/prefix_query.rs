@@ -66,6 +66,12 @@ impl<'a> PrefixQuery<'a> {
         self.matches(|matches| self.tree.leading(blocks, matches, slot as u16))
     }
 
+    /// The same in tokens. Out of line: it is for the rare prefix that very many workers hold.
+    #[inline(never)]
+    pub(crate) fn tokens_of(&self, slot: usize) -> u32 {
+        self.tokens(self.blocks_of(slot))
+    }
+
     /// Leading blocks that any worker is believed to hold.
     pub fn longest(&self) -> u32 {
         self.holders(|holders| holders.first().map_or(0, |holder| holder.blocks))

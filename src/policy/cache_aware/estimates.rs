@@ -26,9 +26,9 @@ const TIME_STEP: f64 = 0.01;
 /// Estimates of one policy.
 #[derive(Debug)]
 pub(super) struct Estimates {
-    rows: Box<[Row]>,
+    rows: Box<[Row; MAX_WORKERS]>,
     /// Room of each worker when it is empty.
-    capacities: Box<[AtomicI64]>,
+    capacities: Box<[AtomicI64; MAX_WORKERS]>,
     /// Workers with pending prefill.
     busy: AtomicI64,
     busy_share: F64,
@@ -44,8 +44,8 @@ pub(super) struct Estimates {
 impl Estimates {
     pub(super) fn new(initial_rate: f64) -> Self {
         Estimates {
-            rows: (0..MAX_WORKERS).map(|_| Row::new()).collect(),
-            capacities: (0..MAX_WORKERS).map(|_| AtomicI64::new(room_of(None))).collect(),
+            rows: boxed(Row::new),
+            capacities: boxed(|| AtomicI64::new(room_of(None))),
             busy: AtomicI64::new(0),
             busy_share: F64::new(0.3),
             mean_work: F64::new(1000.0),
@@ -133,7 +133,7 @@ impl Estimates {
         }
     }
 
-    /// Work not yet done on the worker, in tokens.
+    /// Work not yet done on a worker of this rate, in tokens per nanosecond; in tokens.
     #[inline]
     pub(super) fn backlog(&self, slot: usize, now: u64, rate: f64, head_cap: f64) -> f64 {
         let row = self.row(slot);
@@ -143,9 +143,10 @@ impl Estimates {
             return 0.0;
         }
         let since = row.busy_since.load(Relaxed).max(row.last_done.load(Relaxed));
-        let seconds = now.saturating_sub(since) as f64 / 1e9;
+        // Signed, as that converts in one instruction; no clock counts 2^63 ns.
+        let time = now.saturating_sub(since) as i64 as f64;
         let head = queued as f64 / pending as f64;
-        super::formula::backlog(queued as f64, head, seconds, rate, head_cap)
+        super::formula::backlog(queued as f64, head, time, rate, head_cap)
     }
 
     /// Requests dispatched to the worker and not past their first token.
@@ -239,13 +240,20 @@ impl Estimates {
 
     /// Forgets every request in flight: only for a forked child.
     pub(super) fn forget_pending(&self) {
-        for (row, capacity) in self.rows.iter().zip(&self.capacities) {
+        for (row, capacity) in self.rows.iter().zip(self.capacities.iter()) {
             row.room.store(capacity.load(Relaxed), Relaxed);
             row.queued.store(0, Relaxed);
             row.pending.store(0, Relaxed);
         }
         self.busy.store(0, Relaxed);
     }
+}
+
+/// An array made where it will lie: it is too large for a stack.
+fn boxed<T>(make: impl Fn() -> T) -> Box<[T; MAX_WORKERS]> {
+    let slice: Box<[T]> = (0..MAX_WORKERS).map(|_| make()).collect();
+    // Its length is that of the array.
+    slice.try_into().unwrap_or_else(|_| unreachable!())
 }
 
 fn sample_time(mean: &F64, dispatched: u64, now: u64) {

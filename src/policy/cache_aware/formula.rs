@@ -34,10 +34,12 @@ pub fn busy_of_all(rho: f64, replicas: u32) -> f64 {
 }
 
 /// Work not yet done on a worker: what is queued, less what the request at its head has had done
-/// since it began, at most `head_cap` of that request.
+/// since it began, at most `head_cap` of that request. `rate` is in tokens per unit of `head_time`.
 #[inline]
-pub fn backlog(queued: f64, head_work: f64, head_seconds: f64, rate: f64, head_cap: f64) -> f64 {
-    let done = (head_cap * head_work).min(head_seconds.max(0.0) * rate);
+pub fn backlog(queued: f64, head_work: f64, head_time: f64, rate: f64, head_cap: f64) -> f64 {
+    let (most, done) = (head_cap * head_work, head_time.max(0.0) * rate);
+    // A plain comparison: what `f64::min` does about values that are no numbers takes four times as long.
+    let done = if done < most { done } else { most };
     (queued - done).max(0.0)
 }
 
@@ -48,8 +50,14 @@ pub fn room_wait(excess: f64, capacity: f64, hold_seconds: f64) -> f64 {
     excess.max(0.0) / capacity.max(1.0) * hold_seconds.max(0.0)
 }
 
+/// How much each token of caused work makes all work count, where works have this mean.
+#[inline]
+pub fn pressure(kappa: f64, mean_work: f64) -> f64 {
+    kappa / (2.0 * mean_work.max(1.0))
+}
+
 /// The score: work to wait for and to cause; the smallest wins.
 #[inline]
-pub fn score(backlog: f64, work: f64, kappa: f64, mean_work: f64) -> f64 {
-    (backlog + work) * (1.0 + kappa / 2.0 * work / mean_work.max(1.0))
+pub fn score(backlog: f64, work: f64, pressure: f64) -> f64 {
+    (backlog + work) * (1.0 + pressure * work)
 }

@@ -141,20 +141,22 @@ pub struct LeastWorkPolicy {
     random: Random,
 }
 
-/// A scored candidate.
+/// A scored candidate, beside its score.
 #[derive(Clone, Copy)]
-struct Scored<'a> {
-    candidate: Candidate<'a>,
-    score: f64,
+struct Scored {
+    worker: WorkerId,
     work: u32,
     matched: u32,
 }
 
 /// What is the same for all candidates of one request.
 struct Terms {
-    kappa: f64,
+    pressure: f64,
     mean_work: f64,
+    /// Tokens per nanosecond that a worker computes.
     rate: f64,
+    /// KV tokens that the request will hold at its end.
+    resident: i64,
     /// Work of a worker that holds nothing of the prompt.
     whole: u32,
     /// The slot that other routers would choose, with its discount of work in tokens.
@@ -171,18 +173,14 @@ impl LeastWorkPolicy {
         }
     }
 
-    /// Scores the holders of the prefix and, up to the limit, others; the best two.
-    fn best_two<'a>(
-        &self,
-        candidates: &Candidates<'a>,
+    /// Scores the holders of the prefix and, up to the limit, others; the best two come out.
+    fn score_all<'r>(
+        &'r self,
+        candidates: &Candidates<'_>,
         request: &RequestView<'_>,
-    ) -> Option<(Scored<'a>, Option<Scored<'a>>)> {
+    ) -> Best<'r, Scored> {
         let terms = self.terms(candidates, request);
         let mut best = Best::new(&self.random);
-        let mut offer = |candidate: Candidate<'a>, resident: u32| {
-            let scored = self.score(candidate, resident, request, &terms);
-            best.offer(scored.score, scored);
-        };
         let mut seen = SlotSet::EMPTY;
         let mut complete = true;
         let limit = self.config.scored_workers;
@@ -194,16 +192,20 @@ impl LeastWorkPolicy {
                 for holder in holders.iter().take(most) {
                     if let Some(candidate) = candidates.get(holder.slot.into()) {
                         seen.insert(holder.slot.into());
-                        offer(candidate, prefix.tokens(holder.blocks));
+                        let held = prefix.tokens(holder.blocks);
+                        let (score, scored) = self.score(&candidate, held, request, &terms);
+                        best.offer(score, scored);
                     }
                 }
             });
         }
         let unlisted = request.prefix.filter(|_| !complete);
-        self.others(candidates, &seen, |c| {
-            offer(c, unlisted.map_or(0, |prefix| prefix.tokens(prefix.blocks_of(c.slot()))));
+        self.others(candidates, &seen, |candidate| {
+            let held = unlisted.map_or(0, |prefix| prefix.tokens_of(candidate.slot()));
+            let (score, scored) = self.score(&candidate, held, request, &terms);
+            best.offer(score, scored);
         });
-        best.first().map(|(_, first)| (first, best.second().map(|(_, second)| second)))
+        best
     }
 
     /// Visits candidates that have not been seen: all of them while there are few, else a random
@@ -231,15 +233,24 @@ impl LeastWorkPolicy {
 
     fn terms(&self, candidates: &Candidates<'_>, request: &RequestView<'_>) -> Terms {
         let rho = self.estimates.sample_busy(candidates.len(), self.config.busy_step);
+        let rho = formula::busy_of_all(rho, self.config.replicas);
+        let kappa = formula::kappa(rho, self.config.max_kappa);
         Terms {
-            kappa: formula::kappa(
-                formula::busy_of_all(rho, self.config.replicas),
-                self.config.max_kappa,
-            ),
-            mean_work: self.estimates.mean_work(),
-            rate: self.estimates.rate(),
-            whole: formula::work(request.prompt_tokens, 0, self.config.overhead_tokens),
+            pressure: formula::pressure(kappa, self.estimates.mean_work()),
             agreed: self.agreed(candidates, request),
+            ..self.plain_terms(request)
+        }
+    }
+
+    /// Terms under which caused work counts as any other.
+    fn plain_terms(&self, request: &RequestView<'_>) -> Terms {
+        Terms {
+            pressure: 0.0,
+            mean_work: self.estimates.mean_work(),
+            rate: self.estimates.rate() / 1e9,
+            resident: resident_tokens(request).into(),
+            whole: formula::work(request.prompt_tokens, 0, self.config.overhead_tokens),
+            agreed: None,
         }
     }
 
@@ -267,48 +278,70 @@ impl LeastWorkPolicy {
         Some((agreed.slot(), self.config.replica_discount * f64::from(unmatched)))
     }
 
-    fn score<'a>(
+    /// The score of a worker that holds so many tokens of the prompt.
+    #[inline(always)]
+    fn score(
         &self,
-        candidate: Candidate<'a>,
-        resident: u32,
+        candidate: &Candidate<'_>,
+        held: u32,
         request: &RequestView<'_>,
         terms: &Terms,
-    ) -> Scored<'a> {
+    ) -> (f64, Scored) {
         let slot = candidate.slot();
         let (mut matched, mut work) = (0, terms.whole);
-        if resident > 0 {
-            matched = resident.min(request.prompt_tokens.saturating_sub(1));
+        if held > 0 {
+            matched = held.min(request.prompt_tokens.saturating_sub(1));
             let reliability = self.estimates.reliability(slot);
-            let believed = formula::believed(reliability, resident, request.prompt_tokens);
+            let believed = formula::believed(reliability, held, request.prompt_tokens);
             work = formula::work(request.prompt_tokens, believed, self.config.overhead_tokens);
         }
-        let discount = terms.agreed.filter(|&(agreed, _)| agreed == slot).map_or(0.0, |(_, d)| d);
         let speed = match self.config.speed {
             Speed::Weight => candidate.weight(),
-            Speed::Measured => self.estimates.relative_rate(slot, request.now),
-            Speed::Equal => 1.0,
+            other => self.speed(slot, request.now, other),
         };
-        let own =
-            self.estimates.backlog(slot, request.now, terms.rate * speed, self.config.head_cap);
-        let mut backlog = own + self.queued_by_others(candidate, request.now) * terms.mean_work;
-        let mut caused = (f64::from(work) - discount).max(0.0);
+        let rate = terms.rate * speed;
+        let backlog = self.estimates.backlog(slot, request.now, rate, self.config.head_cap);
+        let mut sides = (backlog, f64::from(work));
+        if self.config.replicas > 1 {
+            sides = self.shared(sides, candidate, request, terms);
+        }
         if speed != 1.0 {
-            (backlog, caused) = (backlog / speed, caused / speed);
+            sides = divided(sides, speed);
         }
-        let mut score = formula::score(backlog, caused, terms.kappa, terms.mean_work);
-        let room_wait = self.estimates.room_wait(slot, resident_tokens(request).into());
+        let mut score = formula::score(sides.0, sides.1, terms.pressure);
+        let room_wait = self.estimates.room_wait(slot, terms.resident);
         if room_wait > 0.0 {
-            score += self.config.room_weight * room_wait * terms.rate;
+            score += self.config.room_weight * room_wait * terms.rate * 1e9;
         }
-        Scored { candidate, score, work, matched }
+        (score, Scored { worker: candidate.id(), work, matched })
+    }
+
+    // Out of line, as is what follows: most fleets need none of it, and the path of every request should
+    // fit into the processor's smallest cache.
+    #[inline(never)]
+    fn speed(&self, slot: usize, now: u64, speed: Speed) -> f64 {
+        if speed == Speed::Equal { 1.0 } else { self.estimates.relative_rate(slot, now) }
+    }
+
+    /// With replicas: what waits on the worker and what the request causes there, in the light of what
+    /// the other routers do.
+    #[inline(never)]
+    fn shared(
+        &self,
+        (backlog, caused): (f64, f64),
+        candidate: &Candidate<'_>,
+        request: &RequestView<'_>,
+        terms: &Terms,
+    ) -> (f64, f64) {
+        let queued = self.queued_by_others(candidate, request.now) * terms.mean_work;
+        let agreed = terms.agreed.filter(|&(agreed, _)| agreed == candidate.slot());
+        let discount = agreed.map_or(0.0, |(_, discount)| discount);
+        (backlog + queued, (caused - discount).max(0.0))
     }
 
     /// With replicas: requests in a worker's reported queue beyond those that this router put there,
     /// of which the worker is computing one.
-    fn queued_by_others(&self, candidate: Candidate<'_>, now: u64) -> f64 {
-        if self.config.replicas < 2 {
-            return 0.0;
-        }
+    fn queued_by_others(&self, candidate: &Candidate<'_>, now: u64) -> f64 {
         let max_age = (self.config.max_report_age_secs * 1e9) as u64;
         let Some(report) = candidate.fresh_report(now, max_age) else { return 0.0 };
         let own = self.estimates.pending(candidate.slot()).saturating_sub(1);
@@ -325,6 +358,12 @@ impl LeastWorkPolicy {
             self.estimates.sample_reliability(slot, event.matched_tokens, cached, step);
         }
     }
+}
+
+// Out of line: inline, compilers divide for all workers and then choose.
+#[inline(never)]
+fn divided((backlog, caused): (f64, f64), speed: f64) -> (f64, f64) {
+    (backlog / speed, caused / speed)
 }
 
 /// KV tokens that the request will hold at its end.
@@ -346,22 +385,21 @@ impl RoutingPolicy for LeastWorkPolicy {
         if candidates.role() == Role::Decode {
             return least_resident(candidates, self.config.sequence_tokens, &self.random);
         }
-        let Some((best, second)) = self.best_two(candidates, request) else {
-            return Err(candidates.none());
-        };
+        let best = self.score_all(candidates, request);
+        let Some((score, first)) = best.first() else { return Err(candidates.none()) };
         let runner_up =
-            second.map(|second| RunnerUp { worker: second.candidate.id(), score: second.score });
-        if best.matched == 0 {
+            best.second().map(|(score, second)| RunnerUp { worker: second.worker, score });
+        if first.matched == 0 {
             if let Some(decision) = self.by_key(candidates, request, runner_up) {
                 return Ok(decision);
             }
         }
         Ok(Decision {
-            matched_tokens: best.matched,
-            score: best.score,
+            matched_tokens: first.matched,
+            score,
             runner_up,
-            work_tokens: best.work,
-            ..Decision::new(best.candidate.id(), Reason::LeastWork)
+            work_tokens: first.work,
+            ..Decision::new(first.worker, Reason::LeastWork)
         })
     }
 
@@ -434,8 +472,8 @@ impl RoutingPolicy for LeastWorkPolicy {
 
     fn gauges(&self, worker: WorkerId, now: u64, tell: &mut dyn FnMut(&'static str, f64)) {
         let slot = worker.slot();
-        let backlog =
-            self.estimates.backlog(slot, now, self.estimates.rate(), self.config.head_cap);
+        let rate = self.estimates.rate() / 1e9;
+        let backlog = self.estimates.backlog(slot, now, rate, self.config.head_cap);
         tell("backlog_tokens", backlog);
         tell("reliability_ratio", self.estimates.reliability(slot));
         tell("prefill_tokens_per_second", self.estimates.own_rate(slot));
@@ -457,16 +495,9 @@ impl LeastWorkPolicy {
         runner_up: Option<RunnerUp>,
     ) -> Option<Decision> {
         let candidate = rendezvous::unless_loaded(candidates, request.routing_key?)?;
-        let terms = Terms {
-            kappa: 0.0,
-            mean_work: self.estimates.mean_work(),
-            rate: self.estimates.rate(),
-            whole: formula::work(request.prompt_tokens, 0, self.config.overhead_tokens),
-            agreed: None,
-        };
-        let scored = self.score(candidate, 0, request, &terms);
+        let (score, scored) = self.score(&candidate, 0, request, &self.plain_terms(request));
         Some(Decision {
-            score: scored.score,
+            score,
             runner_up,
             work_tokens: scored.work,
             ..Decision::new(candidate.id(), Reason::RoutingKey)

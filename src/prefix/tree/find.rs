@@ -1,8 +1,10 @@
 //! Lookup: down the path by galloping, then up again to list who holds how much.
 
+use arrayvec::ArrayVec;
+
 use super::matches::{Matches, Visit};
 use super::record::Record;
-use super::table::{Found, META, Meta, NODE_WORDS, RECORDS, RUN};
+use super::table::{Found, Located, META, Meta, NODE_WORDS, RECORDS, RUN};
 use super::wide::group_of;
 use super::{PrefixTree, wide};
 use crate::sync::{AtomicU64, Ordering};
@@ -16,6 +18,9 @@ const FAN: usize = 8;
 pub(super) const AHEAD: usize = 6;
 /// Runs that are located before the first of them is read, so that their lines arrive together.
 pub(super) const LOCATED: usize = 4;
+
+/// Runs of a path that are located ahead; `None` beyond its end.
+type Ahead = [Option<Located>; LOCATED];
 
 /// Most steps of one bisection.
 const MAX_DEPTH: u32 = 48;
@@ -52,18 +57,18 @@ impl PrefixTree {
         for run in 0..AHEAD {
             self.prefetch_run(blocks, run * RUN);
         }
-        let end = self.descend(blocks, matches);
+        let ahead = self.descend(blocks, matches);
         // Whoever remembers this prompt will write there.
-        for run in 0..LOCATED {
-            self.prefetch_place(blocks, end + run * RUN);
+        for located in ahead.iter().flatten() {
+            self.table.prefetch_place(located, self.now());
         }
         if let Some(deepest) = matches.visits().last() {
             matches.matched = deepest.start + u32::from(deepest.node.same);
         }
         let registered = self.slots.registered();
         let mut below = None;
-        for index in (0..matches.visited).rev() {
-            if matches.count >= registered {
+        for index in (0..matches.visits.len()).rev() {
+            if matches.holders().len() >= registered {
                 break;
             }
             let visit = matches.visits[index];
@@ -84,10 +89,9 @@ impl PrefixTree {
     }
 
     #[inline]
-    pub(super) fn prefetch_place(&self, blocks: &[u64], start: usize) {
-        if let Some(&block) = blocks.get(start) {
-            self.table.prefetch_place(&self.run_home(block), self.now());
-        }
+    pub(super) fn locate(&self, blocks: &[u64], start: usize) -> Option<Located> {
+        let block = blocks.get(start)?;
+        Some(self.table.locate(self.run_home(*block)))
     }
 
     fn probe_at(&self, blocks: &[u64], start: usize) -> Option<Visit> {
@@ -97,31 +101,29 @@ impl PrefixTree {
         Some(Visit::new(start, node))
     }
 
-    /// Visits nodes down to the end of what the tree knows of the path; returns where that is, or where
-    /// the next run would lie. While a node is compared, the lines of the next ones are on their way.
-    fn descend(&self, blocks: &[u64], matches: &mut Matches) -> usize {
-        let locate = |start: usize| {
-            let block = blocks.get(start)?;
-            Some(self.table.locate(self.run_home(*block))).filter(|found| !found.is_absent())
-        };
+    /// Visits nodes down to the end of what the tree knows of the path; returns what was located of the
+    /// runs that lie behind it. While a node is compared, the lines of the next ones are on their way.
+    fn descend(&self, blocks: &[u64], matches: &mut Matches) -> Ahead {
         let mut start = 0;
         loop {
             // As long as runs are full, they lie at multiples of their length from here.
             let origin = start;
-            let mut located =
-                std::array::from_fn::<_, LOCATED, _>(|run| locate(origin + run * RUN));
+            let mut ahead: Ahead =
+                std::array::from_fn(|run| self.locate(blocks, origin + run * RUN));
             for run in 0.. {
                 start = origin + run * RUN;
-                let Some(here) = located[run % LOCATED] else { return start };
-                located[run % LOCATED] = locate(start + LOCATED * RUN);
+                let Some(here) = ahead[run % LOCATED].filter(|here| !here.is_absent()) else {
+                    return ahead;
+                };
+                ahead[run % LOCATED] = self.locate(blocks, start + LOCATED * RUN);
                 self.prefetch_run(blocks, start + AHEAD * RUN);
-                let Some(node) = self.table.read(&here, &blocks[start..]) else { return start };
+                let Some(node) = self.table.read(&here, &blocks[start..]) else { return ahead };
                 matches.visit(Visit::new(start, node));
                 let (same, length) = (usize::from(node.same), usize::from(node.length));
                 if same < RUN {
                     if same == length {
                         // What follows a run that has room is in the run itself.
-                        return start + RUN;
+                        return ahead;
                     }
                     start += same;
                     break;
@@ -200,8 +202,9 @@ impl PrefixTree {
     /// Whether a node has resident holders that are not listed yet.
     fn has_unlisted(&self, blocks: &[u64], visit: &Visit, matches: &mut Matches) -> bool {
         let has = |node: &Found, matches: &Matches| {
-            let found = self.records(node, matches).1 > 0;
+            let records = self.records(node, matches);
             let meta = self.meta(node);
+            let found = records.iter().any(|&record| self.slots.is_resident(record));
             self.table.is_unchanged(node).then_some((found, meta))
         };
         let mut node = visit.node;
@@ -218,7 +221,9 @@ impl PrefixTree {
         let mut found = false;
         let block = blocks[visit.start as usize];
         self.for_each_extra(&node, meta, block, matches, |extra, matches| {
-            found |= self.records(extra, matches).1 > 0 && self.table.is_unchanged(extra);
+            let records = self.records(extra, matches);
+            let resident = records.iter().any(|&record| self.slots.is_resident(record));
+            found |= resident && self.table.is_unchanged(extra);
         });
         found
     }
@@ -254,31 +259,30 @@ impl PrefixTree {
         start: u32,
         matches: &mut Matches,
     ) -> bool {
-        let (records, count) = self.records(place, matches);
+        let records = self.records(place, matches);
         if !self.table.is_unchanged(place) {
             return false;
         }
-        for record in &records[..count] {
+        for record in records.into_iter().filter(|&record| self.slots.is_resident(record)) {
             let blocks = record.length().min(usize::from(node.same));
             matches.list(record.slot(), start + blocks as u32);
         }
         true
     }
 
-    /// The resident holders among a node's own records or an extra node's that are not listed yet.
-    /// The caller checks that the node is unchanged.
+    /// The records of a node or of an extra node whose slots are not listed yet. The caller checks that
+    /// the node is unchanged.
     #[inline]
-    fn records(&self, place: &Found, matches: &Matches) -> ([Record; wide::PER_GROUP], usize) {
+    fn records(&self, place: &Found, matches: &Matches) -> ArrayVec<Record, { wide::PER_GROUP }> {
         let [first, second] = self.table.lines(place);
-        let mut found = ([Record(0); wide::PER_GROUP], 0);
+        let mut records = ArrayVec::new();
         let mut take = |word: &AtomicU64| {
             let record = Record(word.load(Ordering::Relaxed));
-            let exists = record.exists();
-            if exists && !matches.is_listed(record.slot()) && self.slots.is_resident(record) {
-                found.0[found.1] = record;
-                found.1 += 1;
+            if record.exists() && !matches.is_listed(record.slot()) {
+                // There are as many places as words.
+                let _ = records.try_push(record);
             }
-            exists
+            record.exists()
         };
         if place.is_extra {
             first[1..].iter().chain(second).for_each(|word| _ = take(word));
@@ -286,7 +290,7 @@ impl PrefixTree {
             // Records of a run are filled from the front.
             let _ = second[RECORDS - META..].iter().all(take);
         }
-        found
+        records
     }
 
     #[inline]

@@ -1,5 +1,7 @@
 //! What a lookup found, on the caller's stack.
 
+use arrayvec::ArrayVec;
+
 use super::record::MAX_SLOTS;
 use super::table::RUN;
 
@@ -20,20 +22,18 @@ pub struct Holder {
 
 /// The result of [`PrefixTree::find`](super::PrefixTree::find): who holds how much.
 ///
-/// About 1.4 KiB, made to live on the stack and to be used again.
+/// About 1.4 KiB, made to live on the stack; what is not in use there is never written.
 #[derive(Clone, Debug)]
 pub struct Matches {
-    pub(super) holders: [Holder; MAX_HOLDERS],
-    pub(super) count: usize,
+    pub(super) holders: ArrayVec<Holder, MAX_HOLDERS>,
     pub(super) listed: [u64; MAX_SLOTS / 64],
     pub(super) complete: bool,
     pub(super) matched: u32,
-    pub(super) visits: [Visit; MAX_VISITS],
-    pub(super) visited: usize,
+    pub(super) visits: ArrayVec<Visit, MAX_VISITS>,
 }
 
 /// A node met on the way down.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Visit {
     pub(super) start: u32,
     /// Whether everybody who holds its blocks is listed.
@@ -51,19 +51,17 @@ impl Matches {
     /// An empty result.
     pub fn new() -> Matches {
         Matches {
-            holders: [Holder::default(); MAX_HOLDERS],
-            count: 0,
+            holders: ArrayVec::new_const(),
             listed: [0; MAX_SLOTS / 64],
             complete: true,
             matched: 0,
-            visits: [Visit::default(); MAX_VISITS],
-            visited: 0,
+            visits: ArrayVec::new_const(),
         }
     }
 
     /// The holders found, the deepest match first.
     pub fn holders(&self) -> &[Holder] {
-        &self.holders[..self.count]
+        &self.holders
     }
 
     /// Leading resident blocks of `slot`, 0 where it is not listed. Where the list is not
@@ -88,16 +86,16 @@ impl Matches {
     }
 
     pub(super) fn reset(&mut self) {
-        self.count = 0;
+        self.holders.clear();
         self.listed = [0; MAX_SLOTS / 64];
         self.complete = true;
         self.matched = 0;
-        self.visited = 0;
+        self.visits.clear();
     }
 
     /// Whether there is no room for another holder.
     pub(super) fn is_full(&self) -> bool {
-        self.count == MAX_HOLDERS
+        self.holders.is_full()
     }
 
     #[inline]
@@ -110,29 +108,23 @@ impl Matches {
         if self.is_listed(slot) {
             return;
         }
-        let mut place = self.count;
-        if place == MAX_HOLDERS {
+        // Nodes come deepest first; only holders of one node need to be put in order.
+        let behind = self.holders.iter().rev().take_while(|holder| holder.blocks < blocks).count();
+        let place = self.holders.len() - behind;
+        if self.holders.try_insert(place, Holder { slot, blocks }).is_err() {
             self.complete = false;
             return;
         }
-        // Nodes come deepest first; only holders of one node need to be put in order.
-        while place > 0 && self.holders[place - 1].blocks < blocks {
-            self.holders[place] = self.holders[place - 1];
-            place -= 1;
-        }
-        self.holders[place] = Holder { slot, blocks };
-        self.count += 1;
         let slot = usize::from(slot) % MAX_SLOTS;
         self.listed[slot / 64] |= 1 << (slot % 64);
     }
 
     /// Keeps a visit in mind.
     pub(super) fn visit(&mut self, visit: Visit) {
-        if self.visited == MAX_VISITS {
+        if self.visits.is_full() {
             self.forget_some();
         }
-        self.visits[self.visited] = visit;
-        self.visited += 1;
+        self.visits.push(visit);
     }
 
     /// Forgets visits that bisection finds again: full runs, whole runs apart from their
@@ -150,7 +142,7 @@ impl Matches {
                 kept += 1;
             }
         }
-        self.visited = kept;
+        self.visits.truncate(kept);
     }
 
     fn is_regular(&self, index: usize) -> bool {
@@ -164,7 +156,7 @@ impl Matches {
     }
 
     pub(super) fn visits(&self) -> &[Visit] {
-        &self.visits[..self.visited]
+        &self.visits
     }
 }
 

@@ -5,7 +5,7 @@ use super::matches::Matches;
 use super::record::Record;
 use super::slots::Registration;
 use super::stats::Tally;
-use super::table::{Found, Inserted, META, Meta, NODE_WORDS, RECORDS, RUN};
+use super::table::{Found, Home, Inserted, META, Meta, NODE_WORDS, RECORDS, RUN};
 use super::{PrefixTree, wide};
 use crate::sync::Ordering;
 
@@ -106,23 +106,24 @@ impl PrefixTree {
     fn walk(&self, walk: &mut Walk<'_>, mut start: usize) {
         while start < walk.blocks.len() {
             self.prefetch_run(walk.blocks, start + AHEAD * RUN);
-            self.prefetch_place(walk.blocks, start + LOCATED * RUN);
+            if let Some(located) = self.locate(walk.blocks, start + LOCATED * RUN) {
+                self.table.prefetch_place(&located, self.now());
+            }
             let path = &walk.blocks[start..];
             let home = self.run_home(path[0]);
             start += match self.table.probe(&home, path) {
                 Some(node) => self.extend(walk, start, &node),
-                None => self.insert_run(walk, start),
+                None => self.insert_run(walk, start, &home),
             };
         }
     }
 
     /// A new node at `start`; returns how many blocks it covers.
-    fn insert_run(&self, walk: &mut Walk<'_>, start: usize) -> usize {
+    fn insert_run(&self, walk: &mut Walk<'_>, start: usize, home: &Home) -> usize {
         let path = &walk.blocks[start..];
         let run = &path[..path.len().min(RUN)];
-        let home = self.run_home(run[0]);
         let record = Record::new(walk.slot, run.len(), walk.stamp);
-        let inserted = self.table.insert(&home, self.mark(start), self.now(), |nonce| {
+        let inserted = self.table.insert(home, self.mark(start), self.now(), |nonce| {
             let mut words = [0; NODE_WORDS];
             words[..run.len()].copy_from_slice(run);
             words[META] = Meta::new(nonce, run.len()).0;

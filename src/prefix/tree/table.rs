@@ -99,7 +99,7 @@ fn way_of(ways: u64) -> usize {
 }
 
 /// A node as it was when `version` was current.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Found {
     pub(super) set: u32,
     pub(super) way: u8,
@@ -211,11 +211,12 @@ impl Table {
         }
     }
 
-    /// Fetches the lines of the key's node or, as it looks now, those that an
-    /// [`insert`](Self::insert) would write to.
+    /// Where the key is absent: fetches the lines that an [`insert`](Self::insert) would write to, as it
+    /// looks now.
     #[inline]
-    pub(super) fn prefetch_place(&self, home: &Home, now: u16) {
-        if !home.sets.iter().all(|&set| self.is_written(set)) || !self.locate(*home).is_absent() {
+    pub(super) fn prefetch_place(&self, located: &Located, now: u16) {
+        let home = &located.home;
+        if !located.is_absent() || !home.sets.iter().all(|&set| self.is_written(set)) {
             return;
         }
         let Place { set, way, .. } = self.place(home, now);
