@@ -88,7 +88,7 @@ impl PrefixTree {
         }
     }
 
-    #[inline]
+    #[inline(always)]
     pub(super) fn locate(&self, blocks: &[u64], start: usize) -> Option<Located> {
         let block = blocks.get(start)?;
         Some(self.table.locate(self.run_home(*block)))
@@ -104,20 +104,24 @@ impl PrefixTree {
     /// Visits nodes down to the end of what the tree knows of the path; returns what was located of the
     /// runs that lie behind it. While a node is compared, the lines of the next ones are on their way.
     fn descend(&self, blocks: &[u64], matches: &mut Matches) -> Ahead {
+        let mut ahead: Ahead = [None; LOCATED];
         let mut start = 0;
         loop {
             // As long as runs are full, they lie at multiples of their length from here.
             let origin = start;
-            let mut ahead: Ahead =
-                std::array::from_fn(|run| self.locate(blocks, origin + run * RUN));
+            let mut located = 0;
             for run in 0.. {
                 start = origin + run * RUN;
-                let Some(here) = ahead[run % LOCATED].filter(|here| !here.is_absent()) else {
+                while located < run + LOCATED {
+                    ahead[located % LOCATED] = self.locate(blocks, origin + located * RUN);
+                    located += 1;
+                }
+                let Some(here) = &ahead[run % LOCATED] else { return ahead };
+                if here.is_absent() {
                     return ahead;
-                };
-                ahead[run % LOCATED] = self.locate(blocks, start + LOCATED * RUN);
+                }
                 self.prefetch_run(blocks, start + AHEAD * RUN);
-                let Some(node) = self.table.read(&here, &blocks[start..]) else { return ahead };
+                let Some(node) = self.table.read(here, &blocks[start..]) else { return ahead };
                 matches.visit(Visit::new(start, node));
                 let (same, length) = (usize::from(node.same), usize::from(node.length));
                 if same < RUN {
@@ -202,7 +206,7 @@ impl PrefixTree {
     /// Whether a node has resident holders that are not listed yet.
     fn has_unlisted(&self, blocks: &[u64], visit: &Visit, matches: &mut Matches) -> bool {
         let has = |node: &Found, matches: &Matches| {
-            let records = self.records(node, matches);
+            let records = self.records(node, false, matches);
             let meta = self.meta(node);
             let found = records.iter().any(|&record| self.slots.is_resident(record));
             self.table.is_unchanged(node).then_some((found, meta))
@@ -221,7 +225,7 @@ impl PrefixTree {
         let mut found = false;
         let block = blocks[visit.start as usize];
         self.for_each_extra(&node, meta, block, matches, |extra, matches| {
-            let records = self.records(extra, matches);
+            let records = self.records(extra, true, matches);
             let resident = records.iter().any(|&record| self.slots.is_resident(record));
             found |= resident && self.table.is_unchanged(extra);
         });
@@ -232,34 +236,35 @@ impl PrefixTree {
     fn list(&self, blocks: &[u64], visit: &Visit, matches: &mut Matches) {
         let mut meta = self.meta(&visit.node);
         let mut node = visit.node;
-        if !self.list_records(&node, &node, visit.start, matches) {
+        if !self.list_records(&node, None, visit.start, matches) {
             // Somebody wrote to the set since the visit: once more, and else do without.
             let Some(again) = self.probe_at(blocks, visit.start as usize) else { return };
             node = again.node;
             meta = self.meta(&node);
-            if !self.list_records(&node, &node, visit.start, matches) {
+            if !self.list_records(&node, None, visit.start, matches) {
                 return;
             }
         }
         if meta.is_wide() {
             let block = blocks[visit.start as usize];
             self.for_each_extra(&node, meta, block, matches, |extra, matches| {
-                self.list_records(extra, &node, visit.start, matches);
+                self.list_records(&node, Some(extra), visit.start, matches);
             });
         }
     }
 
-    /// Lists the resident holders among the records of `place`: the node itself or one of its extra
-    /// nodes. `false` where the place is no longer what it was; nothing is listed then.
+    /// Lists the resident holders among the records of a node or of one of its extra nodes. `false` where
+    /// that place is no longer what it was; nothing is listed then.
     #[inline]
-    pub(super) fn list_records(
+    fn list_records(
         &self,
-        place: &Found,
         node: &Found,
+        extra: Option<&Found>,
         start: u32,
         matches: &mut Matches,
     ) -> bool {
-        let records = self.records(place, matches);
+        let place = extra.unwrap_or(node);
+        let records = self.records(place, extra.is_some(), matches);
         if !self.table.is_unchanged(place) {
             return false;
         }
@@ -273,7 +278,12 @@ impl PrefixTree {
     /// The records of a node or of an extra node whose slots are not listed yet. The caller checks that
     /// the node is unchanged.
     #[inline]
-    fn records(&self, place: &Found, matches: &Matches) -> ArrayVec<Record, { wide::PER_GROUP }> {
+    fn records(
+        &self,
+        place: &Found,
+        is_extra: bool,
+        matches: &Matches,
+    ) -> ArrayVec<Record, { wide::PER_GROUP }> {
         let [first, second] = self.table.lines(place);
         let mut records = ArrayVec::new();
         let mut take = |word: &AtomicU64| {
@@ -284,7 +294,7 @@ impl PrefixTree {
             }
             record.exists()
         };
-        if place.is_extra {
+        if is_extra {
             first[1..].iter().chain(second).for_each(|word| _ = take(word));
         } else {
             // Records of a run are filled from the front.

@@ -108,8 +108,6 @@ pub(super) struct Found {
     /// Blocks that the run has.
     pub(super) length: u8,
     pub(super) mark: u16,
-    /// Whether it is an extra node: holders of a run elsewhere.
-    pub(super) is_extra: bool,
     pub(super) version: u64,
 }
 
@@ -120,6 +118,8 @@ pub(super) struct Table {
     /// system would back it by a page of zeros shared by all, and have to replace that, telling every
     /// processor, as soon as something is written there.
     written: Box<[AtomicU64]>,
+    /// Sets with keys that lie in their second.
+    spilled: AtomicU64,
 }
 
 /// Lines of the smallest page.
@@ -134,7 +134,7 @@ impl Table {
     pub(super) fn new(sets: usize) -> Option<Table> {
         let lines = Lines::new(sets * SET_LINES)?;
         let written = (0..Self::chunk_words(sets)).map(|_| AtomicU64::new(0)).collect();
-        Some(Table { lines, sets: sets as u32, written })
+        Some(Table { lines, sets: sets as u32, written, spilled: AtomicU64::new(0) })
     }
 
     /// Bytes of a table with so many sets.
@@ -201,10 +201,12 @@ impl Table {
         Home { sets: [first, second], tag, key }
     }
 
-    /// Fetches the headers of the key's sets.
+    /// Fetches the header that the key is looked for in, and the second where keys often lie there: a
+    /// processor has few fetches on their way at a time.
     #[inline]
     pub(super) fn prefetch(&self, home: &Home) {
-        for set in home.sets {
+        let often = self.spilled.load(Ordering::Relaxed) * 8 > u64::from(self.sets);
+        for &set in &home.sets[..1 + usize::from(often)] {
             if self.is_written(set) {
                 prefetch(self.header(set));
             }
@@ -215,13 +217,14 @@ impl Table {
     /// looks now.
     #[inline]
     pub(super) fn prefetch_place(&self, located: &Located, now: u16) {
-        let home = &located.home;
-        if !located.is_absent() || !home.sets.iter().all(|&set| self.is_written(set)) {
+        if !located.is_absent() {
             return;
         }
-        let Place { set, way, .. } = self.place(home, now);
-        prefetch(self.line(set, way, 0));
-        prefetch(self.line(set, way, 1));
+        let Place { set, way, .. } = self.place(&located.home, now);
+        if self.is_written(set) {
+            prefetch(self.line(set, way, 0));
+            prefetch(self.line(set, way, 1));
+        }
     }
 
     /// Looks at headers only and fetches the lines that [`read`](Self::read) will want.
@@ -307,7 +310,6 @@ impl Table {
                 same: same as u8,
                 length: length as u8,
                 mark: self.mark(set, way),
-                is_extra: home.tag & 1 == 1,
                 version,
             });
         }
@@ -401,15 +403,13 @@ impl Table {
         now: u16,
         node: impl FnOnce(u32) -> [u64; NODE_WORDS],
     ) -> Option<Inserted> {
-        for set in home.sets.into_iter().filter(|&set| !self.is_written(set)) {
-            self.take(set);
-        }
-        let versions = home.sets.map(|set| self.version(set).load(Ordering::Acquire));
-        let Place { set, way, spills, evicts } = self.place(home, now);
-        let mut version = versions[usize::from(set != home.sets[0])];
-        if spills {
-            let spilled = self.mark_spilled(home.sets[0], versions[0])?;
+        let Place { set, way, mut version, spills, evicts } = self.place(home, now);
+        if let Some(first_version) = spills {
+            let spilled = self.mark_spilled(home.sets[0], first_version)?;
             version = if set == home.sets[0] { spilled } else { version };
+        }
+        if !self.is_written(set) {
+            self.take(set);
         }
         let guard = self.lock(set, version)?;
         // A nonce that no earlier node in this set had.
@@ -423,27 +423,43 @@ impl Table {
         Some(Inserted { evicted: evicts })
     }
 
-    /// Where a new node of this key belongs.
+    /// Where a new node of this key belongs, as each set is at the version that comes with it. The second
+    /// set is looked at only where the first has no room to spare.
     #[inline]
     fn place(&self, home: &Home, now: u16) -> Place {
         let [first, second] = home.sets;
-        let free = self.tagged(first, 0);
+        let (version, free) = self.free_ways(first);
         if WAYS - (free.count_ones() as usize) < FIRST_CHOICE_LOAD {
-            return Place { set: first, way: way_of(free), spills: false, evicts: false };
+            let way = way_of(free);
+            return Place { set: first, version, way, spills: None, evicts: false };
         }
-        let other_free = self.tagged(second, 0);
-        let (set, free) = if other_free.count_ones() >= free.count_ones().max(1) {
-            (second, other_free)
+        let (other_version, other_free) = self.free_ways(second);
+        let spills = Some(version);
+        if free | other_free == 0 {
+            let (way, age) = self.oldest(first, now);
+            let (other_way, other_age) = self.oldest(second, now);
+            return if age >= other_age {
+                Place { set: first, version, way, spills, evicts: true }
+            } else {
+                Place { set: second, version: other_version, way: other_way, spills, evicts: true }
+            };
+        }
+        if other_free.count_ones() >= free.count_ones().max(1) {
+            let way = way_of(other_free);
+            Place { set: second, version: other_version, way, spills, evicts: false }
         } else {
-            (first, free)
-        };
-        if free != 0 {
-            return Place { set, way: way_of(free), spills: true, evicts: false };
+            Place { set: first, version, way: way_of(free), spills, evicts: false }
         }
-        let (way, age) = self.oldest(first, now);
-        let (other_way, other_age) = self.oldest(second, now);
-        let (set, way) = if age >= other_age { (first, way) } else { (second, other_way) };
-        Place { set, way, spills: true, evicts: true }
+    }
+
+    /// The ways of a set that hold nothing, and the version that this was true at.
+    #[inline]
+    fn free_ways(&self, set: u32) -> (u64, u64) {
+        if !self.is_written(set) {
+            return (0, TAG_BITS);
+        }
+        let version = self.version(set).load(Ordering::Acquire);
+        (version, self.tagged(set, 0))
     }
 
     /// Notes that keys whose first choice is this set may lie in their second.
@@ -452,6 +468,7 @@ impl Table {
             return Some(version).filter(|version| version & LOCKED == 0);
         }
         let mut guard = self.lock(set, version)?;
+        self.spilled.fetch_add(1, Ordering::Relaxed);
         guard.version |= SPILLED;
         let version = guard.version + VERSION_STEP;
         drop(guard);
@@ -516,8 +533,10 @@ fn agreeing(hashes: &Line, path: &[u64]) -> usize {
 struct Place {
     set: u32,
     way: usize,
-    /// Whether keys whose first choice is the first set may lie in their second from then on.
-    spills: bool,
+    /// The set's.
+    version: u64,
+    /// The first set's version, if keys whose first choice it is may lie in their second from then on.
+    spills: Option<u64>,
     evicts: bool,
 }
 
