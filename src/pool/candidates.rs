@@ -202,6 +202,11 @@ impl<'a> Candidates<'a> {
         self.filter.map_or(*bits, |filter| bits.and(filter.slots()))
     }
 
+    /// How many those are; O(slots / 64) where the request restricts them.
+    pub(crate) fn admitted_len(&self) -> usize {
+        self.filter.map_or(self.len(), |_| self.admitted().len())
+    }
+
     #[inline]
     fn cycle(&self) -> &'a [u16] {
         self.view.cycle.as_ref().unwrap_or(&self.view.eligible)

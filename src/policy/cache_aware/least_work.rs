@@ -218,7 +218,7 @@ impl LeastWorkPolicy {
         mut visit: impl FnMut(Candidate<'a>),
     ) {
         let limit = self.config.scored_workers;
-        if candidates.len() <= limit {
+        if candidates.len() <= limit || candidates.admitted_len() <= limit {
             return candidates.visit(seen, visit);
         }
         let mut seen = *seen;
