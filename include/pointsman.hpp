@@ -6,13 +6,18 @@
 //
 //     auto router = pointsman::router::make(R"({"policy": "cache_aware"})");
 //     if (!router) return log(router.error().message);
-//     router->add_worker(pointsman::worker_spec("http://10.0.0.7:8000"));
+//     auto added = router->add_worker(pointsman::worker_spec("http://10.0.0.7:8000"));
+//     if (!added) return log(added.error().message);
 //
 //     pointsman::request request = pointsman::request::json(body);
 //     if (auto chosen = router->select(request)) {
 //         send(body, chosen->worker());        // dropping it gives the load back as cancelled
-//         chosen->complete();
+//         auto done = chosen->complete(pointsman::outcome_of_http_status(200));
+//         if (!done) log(done.error().message);
 //     }
+//
+// Nothing that a host's own code throws leaves through the library: what is called back here is either
+// noexcept or, where it makes a policy, counts as having refused.
 #ifndef POINTSMAN_HPP
 #define POINTSMAN_HPP
 
@@ -143,55 +148,76 @@ class completion {
     pointsman_completion raw_ = POINTSMAN_COMPLETION_INIT;
 };
 
-// What a worker is. Borrows its texts until it is passed to router::add_worker.
+// What the status of an HTTP response, and the nanoseconds that its Retry-After header asks for, say about
+// the worker; see pointsman_outcome_of_http_status. What is no status of HTTP counts as a worker's error.
+inline completion outcome_of_http_status(std::uint32_t status, std::uint64_t retry_after = 0) {
+    pointsman_completion raw = POINTSMAN_COMPLETION_INIT;
+    if (pointsman_outcome_of_http_status(status, retry_after, &raw) != POINTSMAN_OK) {
+        return outcome::worker_error;
+    }
+    return completion(static_cast<outcome>(raw.outcome)).retry_after(raw.retry_after);
+}
+
+namespace detail {
+
+inline pointsman_label label_of(std::string_view key, std::string_view value) {
+    pointsman_label label = POINTSMAN_LABEL_INIT;
+    label.key = key.data();
+    label.key_length = key.size();
+    label.value = value.data();
+    label.value_length = value.size();
+    return label;
+}
+
+}  // namespace detail
+
+// What a worker is. Owns its texts.
 class worker_spec {
   public:
-    explicit worker_spec(std::string_view url) {
-        raw_.url = url.data();
-        raw_.url_length = url.size();
-    }
+    explicit worker_spec(std::string_view url) : url_(url) {}
 
     worker_spec &role(pointsman::role which) {
         return raw_.role = static_cast<std::uint32_t>(which), *this;
     }
     worker_spec &weight(double weight) { return raw_.weight = weight, *this; }
-    worker_spec &group(std::string_view group) {
-        raw_.group = group.data();
-        raw_.group_length = group.size();
-        return *this;
-    }
+    worker_spec &group(std::string_view group) { return group_ = group, *this; }
     worker_spec &kv_capacity_tokens(std::uint64_t tokens) {
         return raw_.kv_capacity_tokens = tokens, *this;
     }
     worker_spec &max_in_flight(std::uint32_t requests) { return raw_.max_in_flight = requests, *this; }
     worker_spec &user_data(std::uint64_t number) { return raw_.user_data = number, *this; }
     worker_spec &label(std::string_view key, std::string_view value) {
-        labels_.push_back(label_of(key, value));
+        labels_.emplace_back(key, value);
         return *this;
     }
 
-    pointsman_worker_spec raw() const noexcept {
+    // Calls with the C struct, which borrows from this object, and returns what comes back.
+    template <class Call>
+    auto lend(Call &&call) const {
+        std::vector<pointsman_label> labels;
+        labels.reserve(labels_.size());
+        for (const auto &[key, value] : labels_) labels.push_back(detail::label_of(key, value));
         pointsman_worker_spec raw = raw_;
-        raw.labels = labels_.data();
-        raw.label_count = static_cast<std::uint32_t>(labels_.size());
-        return raw;
-    }
-
-    static pointsman_label label_of(std::string_view key, std::string_view value) {
-        pointsman_label label = POINTSMAN_LABEL_INIT;
-        label.key = key.data();
-        label.key_length = key.size();
-        label.value = value.data();
-        label.value_length = value.size();
-        return label;
+        raw.url = url_.data();
+        raw.url_length = url_.size();
+        if (group_) {
+            raw.group = group_->data();
+            raw.group_length = group_->size();
+        }
+        raw.labels = labels.data();
+        raw.label_count = static_cast<std::uint32_t>(labels.size());
+        return call(raw);
     }
 
   private:
     pointsman_worker_spec raw_ = POINTSMAN_WORKER_SPEC_INIT;
-    std::vector<pointsman_label> labels_;
+    std::string url_;
+    std::optional<std::string> group_;
+    std::vector<std::pair<std::string, std::string>> labels_;
 };
 
-// One request to be routed. Borrows all that it is given until it has been routed.
+// One request to be routed. Borrows the texts, tokens and fingerprint that it is given until it has been
+// routed; lists of workers it owns.
 class request {
   public:
     request() = default;
@@ -219,28 +245,15 @@ class request {
         raw_.routing_key_length = key.size();
         return *this;
     }
-    // ids must outlive the request.
-    request &exclude(const std::vector<worker_id> &ids) {
-        raw_.excluded = reinterpret_cast<const std::uint64_t *>(ids.data());
-        raw_.excluded_count = ids.size();
-        return *this;
-    }
-    // ids must outlive the request. None at all allows nobody.
-    request &allow(const std::vector<worker_id> &ids) {
-        static const std::uint64_t nobody = 0;
-        raw_.allowed = ids.empty() ? &nobody : reinterpret_cast<const std::uint64_t *>(ids.data());
-        raw_.allowed_count = ids.size();
-        return *this;
-    }
-    // words must outlive the request: slot s is bit s % 64 of word s / 64.
-    request &allow_slots(const std::vector<std::uint64_t> &words) {
-        static const std::uint64_t nobody = 0;
-        raw_.allowed_words = words.empty() ? &nobody : words.data();
-        raw_.allowed_words_count = words.size();
-        return *this;
+    request &exclude(std::vector<worker_id> ids) { return excluded_ = std::move(ids), *this; }
+    // None at all allows nobody.
+    request &allow(std::vector<worker_id> ids) { return allowed_ = std::move(ids), *this; }
+    // Slot s is bit s % 64 of word s / 64. None at all allows nobody.
+    request &allow_slots(std::vector<std::uint64_t> words) {
+        return allowed_words_ = std::move(words), *this;
     }
     request &label(std::string_view key, std::string_view value) {
-        labels_.push_back(worker_spec::label_of(key, value));
+        labels_.push_back(detail::label_of(key, value));
         return *this;
     }
     request &expected_output_tokens(std::uint32_t tokens) {
@@ -248,10 +261,25 @@ class request {
     }
     request &at(std::uint64_t now) { return raw_.now = now, *this; }
 
+    // The C struct, which borrows from this object.
     pointsman_request raw() const noexcept {
+        // Where a list without members begins, so that it is not taken for no list.
+        static const std::uint64_t nobody = 0;
         pointsman_request raw = raw_;
         raw.labels = labels_.data();
         raw.label_count = labels_.size();
+        raw.excluded = reinterpret_cast<const std::uint64_t *>(excluded_.data());
+        raw.excluded_count = excluded_.size();
+        if (allowed_) {
+            raw.allowed = allowed_->empty()
+                              ? &nobody
+                              : reinterpret_cast<const std::uint64_t *>(allowed_->data());
+            raw.allowed_count = allowed_->size();
+        }
+        if (allowed_words_) {
+            raw.allowed_words = allowed_words_->empty() ? &nobody : allowed_words_->data();
+            raw.allowed_words_count = allowed_words_->size();
+        }
         return raw;
     }
 
@@ -264,6 +292,9 @@ class request {
 
     pointsman_request raw_ = POINTSMAN_REQUEST_INIT;
     std::vector<pointsman_label> labels_;
+    std::vector<worker_id> excluded_;
+    std::optional<std::vector<worker_id>> allowed_;
+    std::optional<std::vector<std::uint64_t>> allowed_words_;
 };
 
 // A ticket that closes itself as cancelled by the client. Its router must outlive it.
@@ -389,9 +420,10 @@ class router {
     pointsman_router *raw() const noexcept { return raw_.get(); }
 
     result<worker_id> add_worker(const worker_spec &spec, std::uint64_t now = POINTSMAN_NOW) {
-        const pointsman_worker_spec raw = spec.raw();
         std::uint64_t id = 0;
-        const pointsman_status code = pointsman_worker_add(raw_.get(), &raw, now, &id);
+        const pointsman_status code = spec.lend([&](const pointsman_worker_spec &raw) {
+            return pointsman_worker_add(raw_.get(), &raw, now, &id);
+        });
         if (code != POINTSMAN_OK) return error::last(code);
         return worker_id{id};
     }
@@ -550,14 +582,46 @@ class router {
     std::unique_ptr<pointsman_router, free> raw_;
 };
 
-// What a policy of the host's own sees and decides. Derive from it and register it by
-// builder::add_policy. select is called by many threads at once, and must not throw.
+// What a policy of the host's own decides: the index of a candidate and, as far as the policy knows them,
+// the rest of a pointsman_decision.
+class choice {
+  public:
+    choice(std::uint32_t index) noexcept : index_(index) {}
+
+    // The best of those not chosen, and what the policy minimised there.
+    choice &runner_up(std::uint32_t index, double score) noexcept {
+        runner_up_ = index;
+        return runner_up_score_ = score, *this;
+    }
+    // What the policy minimised, in its own unit.
+    choice &score(double score) noexcept { return score_ = score, *this; }
+    // Prompt tokens that the worker will have to compute; handed back with the events.
+    choice &work_tokens(std::uint32_t tokens) noexcept { return work_tokens_ = tokens, *this; }
+
+    void write(pointsman_decision &decision) const noexcept {
+        decision.index = index_;
+        decision.runner_up = runner_up_;
+        decision.work_tokens = work_tokens_;
+        decision.score = score_;
+        decision.runner_up_score = runner_up_score_;
+    }
+
+  private:
+    std::uint32_t index_;
+    std::uint32_t runner_up_ = POINTSMAN_NONE;
+    std::uint32_t work_tokens_ = 0;
+    double score_ = 0;
+    double runner_up_score_ = 0;
+};
+
+// What a policy of the host's own does. Derive from it and register it by builder::add_policy. Its
+// functions are called by many threads at once and are noexcept: what they throw ends the process.
 class policy {
   public:
     virtual ~policy() = default;
-    // The index of the chosen candidate, or nothing to refuse all.
-    virtual std::optional<std::uint32_t> select(const pointsman_candidates &candidates,
-                                                const pointsman_request_view &request) noexcept = 0;
+    // The choice, which may be a mere index, or nothing to refuse all.
+    virtual std::optional<choice> select(const pointsman_candidates &candidates,
+                                         const pointsman_request_view &request) noexcept = 0;
     virtual void on_event(const pointsman_event &) noexcept {}
 };
 
@@ -602,9 +666,9 @@ class builder {
     result<void> health_log(pointsman_health_callback callback, void *user_data) {
         return of(pointsman_builder_set_health_log(raw_.get(), callback, user_data));
     }
-    // make is called, with the options as JSON, each time that configuration calls for the policy;
-    // what it returns lives until nothing uses it any more. NULL refuses the options. flags are
-    // POINTSMAN_POLICY_WANTS_ bits.
+    // make is called, with the options as JSON, each time that configuration calls for the policy:
+    // {"policy": {"custom": {"name": name, "options": ...}}}. What it returns lives until nothing uses
+    // it any more. NULL, or throwing, refuses the options. flags are POINTSMAN_POLICY_WANTS_ bits.
     result<void> add_policy(
         std::string_view name,
         std::function<std::unique_ptr<pointsman::policy>(std::string_view options)> make,
@@ -613,7 +677,16 @@ class builder {
         pointsman_policy raw = POINTSMAN_POLICY_INIT;
         raw.flags = flags;
         raw.create = [](void *user_data, const char *options, std::size_t length, void **instance) {
-            auto made = (*static_cast<maker *>(user_data))(std::string_view(options, length));
+            std::unique_ptr<pointsman::policy> made;
+#if defined(__cpp_exceptions)
+            // The caller is the library: nothing may unwind into it.
+            try {
+                made = (*static_cast<maker *>(user_data))(std::string_view(options, length));
+            } catch (...) {
+            }
+#else
+            made = (*static_cast<maker *>(user_data))(std::string_view(options, length));
+#endif
             if (!made) return static_cast<pointsman_status>(POINTSMAN_INVALID_CONFIG);
             *instance = made.release();
             return static_cast<pointsman_status>(POINTSMAN_OK);
@@ -622,10 +695,10 @@ class builder {
         raw.release = [](void *user_data) { delete static_cast<maker *>(user_data); };
         raw.select = [](void *instance, const pointsman_candidates *candidates,
                         const pointsman_request_view *request, pointsman_decision *decision) {
-            const auto index =
+            const auto chosen =
                 static_cast<pointsman::policy *>(instance)->select(*candidates, *request);
-            if (!index) return static_cast<pointsman_status>(POINTSMAN_NO_WORKER);
-            decision->index = *index;
+            if (!chosen) return static_cast<pointsman_status>(POINTSMAN_NO_WORKER);
+            chosen->write(*decision);
             return static_cast<pointsman_status>(POINTSMAN_OK);
         };
         raw.on_event = [](void *instance, const pointsman_event *event) {

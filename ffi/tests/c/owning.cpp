@@ -86,6 +86,12 @@ static void everything_else() {
         CHECK(router->select(pointsman::request().exclude(ids))->worker() == *other);
         CHECK(router->select(pointsman::request().allow(ids))->worker() == *id);
         CHECK(router->select(pointsman::request().allow(nobody)).error().code == POINTSMAN_NO_WORKER);
+        // Lists that are gone when the request is routed.
+        pointsman::request kept;
+        kept.exclude({*id, *id, *id}).allow({*id, *other}).allow_slots({~std::uint64_t{0}});
+        const pointsman::request copy = kept;
+        CHECK(router->select(copy)->worker() == *other);
+        CHECK(router->select(kept.allow_slots({})).error().code == POINTSMAN_NO_WORKER);
         CHECK(chosen->complete());
     }
     CHECK(router->set_policy("random") && router->set_shadow("round_robin"));
@@ -93,6 +99,12 @@ static void everything_else() {
     CHECK(!router->set_policy("unknown"));
     CHECK(router->tick() && router->after_fork() && router->now() > 0);
     CHECK(router->prometheus()->find("pointsman_worker_weight") != std::string::npos);
+
+    const std::string far = "http://a.worker.with.a.name.longer.than.any.string.keeps.inline";
+    auto moved = pointsman::worker_spec(far + "/").label("zone", far + "?").group(far + "#");
+    pointsman::worker_spec spec = std::move(moved);
+    CHECK(router->add_worker(spec) && router->find_worker(far + "/"));
+    CHECK(router->remove_worker(*router->find_worker(far + "/")));
 
     CHECK(router->add_worker(pointsman::worker_spec("p").role(pointsman::role::prefill).group("g")));
     CHECK(router->add_worker(pointsman::worker_spec("d").role(pointsman::role::decode).group("g")));
@@ -168,9 +180,11 @@ class turns : public pointsman::policy {
   public:
     explicit turns(int *alive) : alive_(alive) { ++*alive_; }
     ~turns() override { --*alive_; }
-    std::optional<std::uint32_t> select(const pointsman_candidates &candidates,
-                                        const pointsman_request_view &) noexcept override {
-        return static_cast<std::uint32_t>(next_++ % candidates.count);
+    std::optional<pointsman::choice> select(const pointsman_candidates &candidates,
+                                            const pointsman_request_view &) noexcept override {
+        const auto index = static_cast<std::uint32_t>(next_++ % candidates.count);
+        if (candidates.count < 2) return index;
+        return pointsman::choice(index).score(1.5).runner_up(1 - index, 2.5).work_tokens(7);
     }
     void on_event(const pointsman_event &event) noexcept override {
         if (event.kind == POINTSMAN_EVENT_WORKER_ADDED) workers_++;
@@ -193,17 +207,41 @@ static void own_policy() {
         };
         CHECK(builder->add_policy("turns", make));
         CHECK(!builder->add_policy("turns", make));
+#if !defined(POINTSMAN_TEST_PLAIN)
+        // What a factory throws stays with the library, as a refusal.
+        auto thrower = [](std::string_view) -> std::unique_ptr<pointsman::policy> { throw 1; };
+        CHECK(builder->add_policy("thrower", thrower) && builder->add_policy("empty", nullptr));
+#endif
         auto router = builder->build();
         CHECK(router && alive == 1);
         auto a = router->add_worker(pointsman::worker_spec("a"));
         auto b = router->add_worker(pointsman::worker_spec("b"));
         CHECK(a && b);
         for (int i = 0; i < 10; i++) {
-            CHECK(router->select(pointsman::request())->worker() == (i % 2 == 0 ? *a : *b));
+            auto chosen = router->select(pointsman::request());
+            CHECK(chosen->worker() == (i % 2 == 0 ? *a : *b));
+            CHECK(chosen->runner_up() == (i % 2 == 0 ? *b : *a));
+            CHECK(chosen->score() == 1.5 && chosen->runner_up_score() == 2.5);
         }
         CHECK(!router->set_policy(R"({"custom": {"name": "turns", "options": 1}})"));
+#if !defined(POINTSMAN_TEST_PLAIN)
+        for (const char *name : {"thrower", "empty"}) {
+            auto refused = router->set_policy(name);
+            CHECK(!refused && refused.error().code == POINTSMAN_INVALID_CONFIG);
+        }
+#endif
     }
     CHECK(alive == 0);
+}
+
+static void statuses() {
+    auto of = [](std::uint32_t status, std::uint64_t retry_after = 0) {
+        return *pointsman::outcome_of_http_status(status, retry_after).raw();
+    };
+    CHECK(of(200).outcome == POINTSMAN_OUTCOME_SUCCESS);
+    CHECK(of(429).outcome == POINTSMAN_OUTCOME_OVERLOADED && of(429).retry_after == 1000000000);
+    CHECK(of(503, 5).outcome == POINTSMAN_OUTCOME_OVERLOADED && of(503, 5).retry_after == 5);
+    CHECK(of(0).outcome == POINTSMAN_OUTCOME_WORKER_ERROR);
 }
 
 static void threads() {
@@ -229,6 +267,7 @@ int main() {
     fingerprints();
     settings();
     own_policy();
+    statuses();
     threads();
     std::puts("owning: all well");
 }
