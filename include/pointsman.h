@@ -44,6 +44,9 @@
 #define POINTSMAN_VERSION_NUMBER \
     (POINTSMAN_VERSION_MAJOR * 65536u + POINTSMAN_VERSION_MINOR * 256u + POINTSMAN_VERSION_PATCH)
 
+/* What to serve the text of pointsman_router_prometheus as. */
+#define POINTSMAN_METRICS_CONTENT_TYPE "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
 /* The length that stands for "up to the terminating NUL" wherever text is passed. */
 #define POINTSMAN_NUL_TERMINATED SIZE_MAX
 
@@ -161,11 +164,11 @@ const char *pointsman_last_error(void);
 // Lifetime: from pointsman_router_new or pointsman_builder_build to pointsman_router_free.
 typedef struct pointsman_router pointsman_router;
 
-// Makes a router from a configuration document: JSON, with the same fields as in Rust. NULL or
-// "{}" takes every default; unknown fields are refused.
+// Makes a router from a configuration document: JSON, with the fields that docs/configuration.md
+// lists. NULL or "{}" takes every default; an empty text and unknown fields are refused.
 //
-// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_INVALID_CONFIG, with line and column where the
-// document is not what it should be.
+// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_INVALID_CONFIG, with a message that names line and
+// column where the document is not JSON of this shape, and the field where a value is out of range.
 pointsman_status pointsman_router_new(const char *config,
                                       size_t config_length,
                                       pointsman_router **router);
@@ -189,16 +192,29 @@ pointsman_status pointsman_router_tick(const pointsman_router *router, uint64_t 
 // The router's own clock: nanoseconds since it was made; 0 if router is NULL.
 uint64_t pointsman_router_now(const pointsman_router *router);
 
-// Switches the policy of every role while requests are under way. policy is a name ("random",
-// "round_robin", "power_of_two", "cache_aware", or one registered with the builder) or the JSON
-// that stands for a policy in the configuration. The prefix tree keeps its contents; requests in
-// flight complete at the policy that chose their worker.
+// Switches the policy of every role while requests are under way. policy is the name of a policy
+// with its defaults ("random", "round_robin", "power_of_two", "cache_aware", and for the latter's
+// rules "least_work" and "threshold"; or one registered with the builder), or the JSON that stands
+// for a policy in the configuration: {"power_of_two": {"max_report_age_secs": 5}}, or
+// {"custom": {"name": "mine", "options": ...}} for one registered with the builder as mine. The
+// prefix tree keeps its contents; requests in flight complete at the policy that chose their
+// worker.
 //
 // Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_INVALID_CONFIG, also if the policy's create
 // callback refuses the options; POINTSMAN_LIMIT; POINTSMAN_IN_CALLBACK.
 pointsman_status pointsman_router_set_policy(const pointsman_router *router,
                                              const char *policy,
                                              size_t policy_length);
+
+// Copies the name of the policy that regular requests are chosen by, and a final NUL, into buffer.
+// length may be NULL; it gets the name's length without the NUL.
+//
+// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_BUFFER_TOO_SMALL, where length is written
+// nevertheless; POINTSMAN_IN_CALLBACK.
+pointsman_status pointsman_router_policy(const pointsman_router *router,
+                                         char *buffer,
+                                         size_t capacity,
+                                         size_t *length);
 
 // As pointsman_router_set_policy, with policies of their own for the prefill and the decode
 // workers of pairs; NULL leaves that role to policy.
@@ -247,7 +263,10 @@ pointsman_status pointsman_router_set_shadow(const pointsman_router *router,
 // Unhealthy by the host's word.
 #define POINTSMAN_HEALTH_UNHEALTHY 2
 
-// One label of a worker. Arrays of labels advance by the size that their first element has.
+// One label of a worker: what a request can ask for with labels of its own, a model's name, a zone or a
+// customer's tier for instance. Any number to a worker, POINTSMAN_MAX_REQUEST_LABELS to a request, which
+// only workers with all of them may serve. Metrics do not carry them. Arrays of labels advance by the
+// size that their first element has.
 typedef struct pointsman_label {
     // Set by POINTSMAN_LABEL_INIT.
     uint32_t size;
@@ -283,7 +302,7 @@ typedef struct pointsman_worker_spec {
     uint64_t kv_capacity_tokens;
     // Handed back with every selection of this worker.
     uint64_t user_data;
-    // Labels for the requests' allow filter and for metrics; NULL: none.
+    // What requests can ask for; NULL: none.
     const pointsman_label *labels;
     // How many.
     uint32_t label_count;
@@ -420,6 +439,10 @@ typedef struct pointsman_worker_info {
     uint64_t overloaded;
     // Requests that nobody completed in time.
     uint64_t expired;
+    // Requests that it may hold at once; 0: no limit.
+    uint32_t max_in_flight;
+    // 0.
+    uint32_t reserved;
 } pointsman_worker_info;
 
 // Finds the worker registered with a URL.
@@ -460,7 +483,7 @@ pointsman_status pointsman_workers(const pointsman_router *router,
 
 #define POINTSMAN_WORKER_INFO_INIT \
     {sizeof(pointsman_worker_info), 0, 0, 0, 0.0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
-     0, 0, 0}
+     0, 0, 0, 0, 0}
 
 /* ---- Request --------------------------------------------------------------------------------- */
 
@@ -926,8 +949,9 @@ pointsman_status pointsman_router_metrics(const pointsman_router *router,
                                           uint64_t now,
                                           pointsman_metrics *metrics);
 
-// Writes every counter in the Prometheus text format, and a final NUL, into buffer. length may
-// be NULL; it gets the text's length without the NUL. About 4 KiB, and 2 KiB for each worker.
+// Writes every counter as OpenMetrics text, which Prometheus reads, and a final NUL, into buffer;
+// serve it as POINTSMAN_METRICS_CONTENT_TYPE. length may be NULL; it gets the text's length without
+// the NUL. About 4 KiB, and 2 KiB for each worker. The last line is "# EOF".
 //
 // Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_BUFFER_TOO_SMALL, where length is written
 // nevertheless; POINTSMAN_IN_CALLBACK.
@@ -936,6 +960,14 @@ pointsman_status pointsman_router_prometheus(const pointsman_router *router,
                                              char *buffer,
                                              size_t capacity,
                                              size_t *length);
+
+// As pointsman_router_prometheus without the last line, for hosts that write families of their own
+// behind it and end the text themselves.
+pointsman_status pointsman_router_prometheus_families(const pointsman_router *router,
+                                                      uint64_t now,
+                                                      char *buffer,
+                                                      size_t capacity,
+                                                      size_t *length);
 
 #define POINTSMAN_METRICS_INIT \
     {sizeof(pointsman_metrics), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0}

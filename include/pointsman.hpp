@@ -520,6 +520,12 @@ class router {
         });
     }
 
+    // The name of the policy that regular requests are chosen by.
+    result<std::string> policy() const {
+        return text([&](char *buffer, std::size_t capacity, std::size_t *length) {
+            return pointsman_router_policy(raw_.get(), buffer, capacity, length);
+        });
+    }
     result<void> set_policy(std::string_view policy) {
         return of(pointsman_router_set_policy(raw_.get(), policy.data(), policy.size()));
     }
@@ -547,6 +553,12 @@ class router {
         const pointsman_status code = pointsman_router_metrics(raw_.get(), now, &metrics);
         if (code != POINTSMAN_OK) return error::last(code);
         return metrics;
+    }
+    // As prometheus without the last line, for hosts that write families of their own behind it.
+    result<std::string> prometheus_families(std::uint64_t now = POINTSMAN_NOW) const {
+        return text([&](char *buffer, std::size_t capacity, std::size_t *length) {
+            return pointsman_router_prometheus_families(raw_.get(), now, buffer, capacity, length);
+        });
     }
     result<std::string> prometheus(std::uint64_t now = POINTSMAN_NOW) const {
         return text([&](char *buffer, std::size_t capacity, std::size_t *length) {

@@ -104,7 +104,7 @@ pub enum PolicyError {
         worker: WorkerId,
     },
     /// No policy of this name is registered with the factory.
-    #[error("unknown policy {name:?}; known are {known}")]
+    #[error("unknown policy {name:?}; known are {known}; one of your own must be registered first")]
     Unknown {
         /// The name asked for.
         name: String,

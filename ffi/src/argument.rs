@@ -304,6 +304,20 @@ pub(crate) unsafe fn text<'a>(
     std::str::from_utf8(bytes).map_err(|_| Failure::argument(name, "is not UTF-8"))
 }
 
+/// As [`text`], and NULL stands for none.
+///
+/// # Safety
+/// As for [`text`].
+pub(crate) unsafe fn text_or_none<'a>(
+    pointer: *const c_char,
+    length: usize,
+    name: &'static str,
+) -> Result<Option<&'a str>, Failure> {
+    // SAFETY: the caller's promise.
+    let text = unsafe { text(pointer, length, name) }?;
+    Ok(Some(text).filter(|_| !pointer.is_null()))
+}
+
 /// Copies text and a final NUL into the caller's buffer, and says the length without the NUL.
 ///
 /// If the buffer is too small, nothing but the length is written.

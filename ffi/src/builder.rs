@@ -196,7 +196,7 @@ unsafe fn set_config(
 ) -> Result<(), Failure> {
     // SAFETY: the caller's promise.
     let (builder, config) =
-        unsafe { (borrow_mut(builder)?, argument::text(config, config_length, "config")?) };
+        unsafe { (borrow_mut(builder)?, argument::text_or_none(config, config_length, "config")?) };
     builder.config = read_config(config)?;
     Ok(())
 }

@@ -56,6 +56,10 @@ pub struct pointsman_worker_info {
     pub overloaded: u64,
     /// Requests that nobody completed in time.
     pub expired: u64,
+    /// Requests that it may hold at once; 0: no limit.
+    pub max_in_flight: u32,
+    /// 0.
+    pub reserved: u32,
 }
 
 sized!(pointsman_worker_info);
@@ -138,8 +142,8 @@ unsafe fn url(
 ) -> Result<(), Failure> {
     // SAFETY: the caller's promise.
     let router = &unsafe { borrow(router) }?.router;
-    let unknown = PoolError::UnknownWorker(id(worker));
-    let info = router.worker(id(worker)).ok_or(unknown)?;
+    let id = id(worker)?;
+    let info = router.worker(id).ok_or(PoolError::UnknownWorker(id))?;
     // SAFETY: the caller's promise.
     unsafe { argument::copy_text(info.url.as_bytes(), buffer, capacity, length) }
 }
@@ -154,7 +158,7 @@ unsafe fn describe(
 ) -> Result<(), Failure> {
     // SAFETY: the caller's promise.
     let (handle, output) = unsafe { (outside_callbacks(router)?, Output::new(info, "info")?) };
-    let (router, id) = (&handle.router, id(worker));
+    let (router, id) = (&handle.router, id(worker)?);
     let now = time(router, now);
     let unknown = PoolError::UnknownWorker(id);
     let status = router.workers_at(now).into_iter().find(|status| status.info.id == id);
@@ -184,6 +188,8 @@ unsafe fn describe(
         timeout,
         overloaded,
         expired,
+        max_in_flight: status.max_in_flight.unwrap_or(0),
+        reserved: 0,
     });
     Ok(())
 }

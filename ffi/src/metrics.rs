@@ -2,6 +2,8 @@
 
 use std::ffi::c_char;
 
+use pointsman_core::MetricsSnapshot;
+
 use crate::argument::{self, Output};
 use crate::router::{outside_callbacks, pointsman_router, time};
 use crate::status::{Failure, pointsman_status};
@@ -58,8 +60,9 @@ export! {
         metrics: *mut pointsman_metrics,
     ) -> pointsman_status => snapshot;
 
-    /// Writes every counter in the Prometheus text format, and a final NUL, into buffer. length may
-    /// be NULL; it gets the text's length without the NUL. About 4 KiB, and 2 KiB for each worker.
+    /// Writes every counter as OpenMetrics text, which Prometheus reads, and a final NUL, into buffer;
+    /// serve it as POINTSMAN_METRICS_CONTENT_TYPE. length may be NULL; it gets the text's length without
+    /// the NUL. About 4 KiB, and 2 KiB for each worker. The last line is "# EOF".
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_BUFFER_TOO_SMALL, where length is written
     /// nevertheless; POINTSMAN_IN_CALLBACK.
@@ -70,6 +73,16 @@ export! {
         capacity: usize,
         length: *mut usize,
     ) -> pointsman_status => prometheus;
+
+    /// As pointsman_router_prometheus without the last line, for hosts that write families of their own
+    /// behind it and end the text themselves.
+    fn pointsman_router_prometheus_families(
+        router: *const pointsman_router,
+        now: u64,
+        buffer: *mut c_char,
+        capacity: usize,
+        length: *mut usize,
+    ) -> pointsman_status => families;
 }
 
 /// # Safety
@@ -116,10 +129,36 @@ unsafe fn prometheus(
     length: *mut usize,
 ) -> Result<(), Failure> {
     // SAFETY: the caller's promise.
-    let router = &unsafe { outside_callbacks(router) }?.router;
+    let snapshot = unsafe { counted(router, now) }?;
     let mut text = String::new();
     // Writing to a string does not fail.
-    let _ = router.metrics_at(time(router, now)).write_prometheus(&mut text);
+    let _ = snapshot.write_prometheus(&mut text);
     // SAFETY: the caller's promise.
     unsafe { argument::copy_text(text.as_bytes(), buffer, capacity, length) }
+}
+
+/// # Safety
+/// See the export.
+unsafe fn families(
+    router: *const pointsman_router,
+    now: u64,
+    buffer: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let snapshot = unsafe { counted(router, now) }?;
+    let mut text = String::new();
+    // Writing to a string does not fail.
+    let _ = snapshot.write_families(&mut text);
+    // SAFETY: the caller's promise.
+    unsafe { argument::copy_text(text.as_bytes(), buffer, capacity, length) }
+}
+
+/// # Safety
+/// See the export.
+unsafe fn counted(router: *const pointsman_router, now: u64) -> Result<MetricsSnapshot, Failure> {
+    // SAFETY: the caller's promise.
+    let router = &unsafe { outside_callbacks(router) }?.router;
+    Ok(router.metrics_at(time(router, now)))
 }

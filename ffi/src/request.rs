@@ -228,7 +228,10 @@ unsafe fn read_selection<'a>(
             request = request.allow_slots(argument::slice(words, count, "request.allowed_words")?);
         }
         if raw.label_count > MAX_LABELS {
-            return Err(Failure::argument("request.labels", "are too many"));
+            return Err(Failure::argument(
+                "request.labels",
+                "are more than POINTSMAN_MAX_REQUEST_LABELS, 16",
+            ));
         }
         let mut kept = 0;
         let labels = labels.write([("", ""); MAX_LABELS]);

@@ -39,11 +39,11 @@ pub struct pointsman_router {
 }
 
 export! {
-    /// Makes a router from a configuration document: JSON, with the same fields as in Rust. NULL or
-    /// "{}" takes every default; unknown fields are refused.
+    /// Makes a router from a configuration document: JSON, with the fields that docs/configuration.md
+    /// lists. NULL or "{}" takes every default; an empty text and unknown fields are refused.
     ///
-    /// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_INVALID_CONFIG, with line and column where the
-    /// document is not what it should be.
+    /// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_INVALID_CONFIG, with a message that names line and
+    /// column where the document is not JSON of this shape, and the field where a value is out of range.
     fn pointsman_router_new(
         config: *const c_char,
         config_length: usize,
@@ -69,10 +69,13 @@ export! {
     /// The router's own clock: nanoseconds since it was made; 0 if router is NULL.
     fn pointsman_router_now(router: *const pointsman_router) -> u64 => now;
 
-    /// Switches the policy of every role while requests are under way. policy is a name ("random",
-    /// "round_robin", "power_of_two", "cache_aware", or one registered with the builder) or the JSON
-    /// that stands for a policy in the configuration. The prefix tree keeps its contents; requests in
-    /// flight complete at the policy that chose their worker.
+    /// Switches the policy of every role while requests are under way. policy is the name of a policy
+    /// with its defaults ("random", "round_robin", "power_of_two", "cache_aware", and for the latter's
+    /// rules "least_work" and "threshold"; or one registered with the builder), or the JSON that stands
+    /// for a policy in the configuration: {"power_of_two": {"max_report_age_secs": 5}}, or
+    /// {"custom": {"name": "mine", "options": ...}} for one registered with the builder as mine. The
+    /// prefix tree keeps its contents; requests in flight complete at the policy that chose their
+    /// worker.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_INVALID_CONFIG, also if the policy's create
     /// callback refuses the options; POINTSMAN_LIMIT; POINTSMAN_IN_CALLBACK.
@@ -81,6 +84,18 @@ export! {
         policy: *const c_char,
         policy_length: usize,
     ) -> pointsman_status => set_policy;
+
+    /// Copies the name of the policy that regular requests are chosen by, and a final NUL, into buffer.
+    /// length may be NULL; it gets the name's length without the NUL.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_BUFFER_TOO_SMALL, where length is written
+    /// nevertheless; POINTSMAN_IN_CALLBACK.
+    fn pointsman_router_policy(
+        router: *const pointsman_router,
+        buffer: *mut c_char,
+        capacity: usize,
+        length: *mut usize,
+    ) -> pointsman_status => policy;
 
     /// As pointsman_router_set_policy, with policies of their own for the prefill and the decode
     /// workers of pairs; NULL leaves that role to policy.
@@ -230,16 +245,20 @@ unsafe fn new(
 ) -> Result<(), Failure> {
     // SAFETY: the caller's promise.
     let (place, config) = unsafe {
-        (Place::new(router, "router")?, argument::text(config, config_length, "config")?)
+        (Place::new(router, "router")?, argument::text_or_none(config, config_length, "config")?)
     };
     let router = Router::new(read_config(config)?)?;
     place.write(hand_out(router, Log::NONE));
     Ok(())
 }
 
-/// The configuration that a document stands for; no document stands for the defaults.
-pub(crate) fn read_config(document: &str) -> Result<RouterConfig, Failure> {
-    let document = if document.is_empty() { "{}" } else { document };
+/// The configuration that a document stands for; no document stands for the defaults. An empty one is
+/// what is left of a file that could not be read, not a wish for the defaults.
+pub(crate) fn read_config(document: Option<&str>) -> Result<RouterConfig, Failure> {
+    let Some(document) = document else { return Ok(RouterConfig::default()) };
+    if document.trim().is_empty() {
+        return Err(Failure::argument("config", "is empty; pass NULL for the defaults"));
+    }
     Ok(RouterConfig::from_json(document)?)
 }
 
@@ -276,6 +295,20 @@ unsafe fn tick(router: *const pointsman_router, now: u64) -> Result<(), Failure>
 unsafe fn now(router: *const pointsman_router) -> u64 {
     // SAFETY: the caller's promise.
     unsafe { borrow(router) }.map_or(0, |router| router.router.now())
+}
+
+/// # Safety
+/// See the export.
+unsafe fn policy(
+    router: *const pointsman_router,
+    buffer: *mut c_char,
+    capacity: usize,
+    length: *mut usize,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    let name = unsafe { outside_callbacks(router) }?.router.policy();
+    // SAFETY: the caller's promise.
+    unsafe { argument::copy_text(name.as_bytes(), buffer, capacity, length) }
 }
 
 /// # Safety

@@ -95,6 +95,7 @@ pub(crate) enum Failure {
     Argument(&'static str, &'static str),
     BufferTooSmall(usize),
     NoSuchUrl,
+    NobodysId,
     NoBody,
     InCallback,
     Config(ConfigError),
@@ -116,7 +117,7 @@ impl Failure {
         match self {
             Failure::Argument(..) => POINTSMAN_INVALID_ARGUMENT,
             Failure::BufferTooSmall(_) => POINTSMAN_BUFFER_TOO_SMALL,
-            Failure::NoSuchUrl | Failure::NoBody => POINTSMAN_NOT_FOUND,
+            Failure::NoSuchUrl | Failure::NobodysId | Failure::NoBody => POINTSMAN_NOT_FOUND,
             Failure::InCallback => POINTSMAN_IN_CALLBACK,
             Failure::Config(error) => of_config(error),
             Failure::Policy(error) => of_policy(error),
@@ -189,6 +190,9 @@ impl fmt::Display for Failure {
                 write!(f, "the buffer is too small: {needed} bytes are needed")
             }
             Failure::NoSuchUrl => f.write_str("no worker has this URL"),
+            Failure::NobodysId => {
+                f.write_str("0 is no worker's id; pass the one that pointsman_worker_add gave")
+            }
             Failure::NoBody => f.write_str("no JSON body was finished last"),
             Failure::InCallback => f.write_str("this function must not be called by a callback"),
             Failure::Config(error) => error.fmt(f),

@@ -28,7 +28,10 @@ pub const POINTSMAN_HEALTH_HEALTHY: u32 = 1;
 /// Unhealthy by the host's word.
 pub const POINTSMAN_HEALTH_UNHEALTHY: u32 = 2;
 
-/// One label of a worker. Arrays of labels advance by the size that their first element has.
+/// One label of a worker: what a request can ask for with labels of its own, a model's name, a zone or a
+/// customer's tier for instance. Any number to a worker, POINTSMAN_MAX_REQUEST_LABELS to a request, which
+/// only workers with all of them may serve. Metrics do not carry them. Arrays of labels advance by the
+/// size that their first element has.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -70,7 +73,7 @@ pub struct pointsman_worker_spec {
     pub kv_capacity_tokens: u64,
     /// Handed back with every selection of this worker.
     pub user_data: u64,
-    /// Labels for the requests' allow filter and for metrics; NULL: none.
+    /// What requests can ask for; NULL: none.
     pub labels: *const pointsman_label,
     /// How many.
     pub label_count: u32,
@@ -179,8 +182,8 @@ pub(crate) fn role_of(number: u32, name: &'static str) -> Result<Role, Failure> 
 
 /// A worker's id from its number. 0 is nobody's.
 #[inline]
-pub(crate) fn id(worker: u64) -> WorkerId {
-    WorkerId::from_raw(worker)
+pub(crate) fn id(worker: u64) -> Result<WorkerId, Failure> {
+    if worker == 0 { Err(Failure::NobodysId) } else { Ok(WorkerId::from_raw(worker)) }
 }
 
 /// Borrows labels one by one; the array advances by the size of its first element.
@@ -281,7 +284,7 @@ unsafe fn read_spec(spec: &pointsman_worker_spec) -> Result<WorkerSpec, Failure>
 unsafe fn remove(router: *const pointsman_router, worker: u64, now: u64) -> Result<(), Failure> {
     // SAFETY: the caller's promise.
     let handle = unsafe { outside_callbacks(router) }?;
-    handle.router.remove_worker_at(id(worker), time(&handle.router, now))?;
+    handle.router.remove_worker_at(id(worker)?, time(&handle.router, now))?;
     log::write!(handle.log, INFO, "worker {worker} removed");
     Ok(())
 }
@@ -295,7 +298,7 @@ unsafe fn drain(
 ) -> Result<(), Failure> {
     // SAFETY: the caller's promise.
     let handle = unsafe { outside_callbacks(router) }?;
-    handle.router.drain_worker(id(worker), draining != 0)?;
+    handle.router.drain_worker(id(worker)?, draining != 0)?;
     log::write!(handle.log, INFO, "worker {worker} draining: {}", draining != 0);
     Ok(())
 }
@@ -309,7 +312,7 @@ unsafe fn set_weight(
 ) -> Result<(), Failure> {
     // SAFETY: the caller's promise.
     let handle = unsafe { outside_callbacks(router) }?;
-    handle.router.set_weight(id(worker), weight)?;
+    handle.router.set_weight(id(worker)?, weight)?;
     log::write!(handle.log, INFO, "worker {worker} has weight {weight}");
     Ok(())
 }
@@ -323,7 +326,7 @@ unsafe fn set_max_in_flight(
 ) -> Result<(), Failure> {
     // SAFETY: the caller's promise.
     let router = &unsafe { outside_callbacks(router) }?.router;
-    Ok(router.set_max_in_flight(id(worker), Some(max_in_flight).filter(|&limit| limit != 0))?)
+    Ok(router.set_max_in_flight(id(worker)?, Some(max_in_flight).filter(|&limit| limit != 0))?)
 }
 
 /// # Safety
@@ -344,7 +347,7 @@ unsafe fn set_health(
             return Err(Failure::argument("health", problem));
         }
     };
-    handle.router.set_health(id(worker), health)?;
+    handle.router.set_health(id(worker)?, health)?;
     log::write!(handle.log, INFO, "worker {worker} has health: {name}");
     Ok(())
 }
@@ -368,5 +371,5 @@ unsafe fn report_load(
         kv_total_tokens: known(load.kv_total_tokens),
         at: time(&handle.router, load.at),
     };
-    Ok(handle.router.report_load(id(worker), report)?)
+    Ok(handle.router.report_load(id(worker)?, report)?)
 }

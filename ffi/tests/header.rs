@@ -78,3 +78,18 @@ fn every_struct_begins_with_its_size_and_has_plain_fields() {
         assert_eq!(line, None, "{word:?} has no fixed width");
     }
 }
+
+#[test]
+fn it_names_every_policy_that_there_is() {
+    let unknown = pointsman_core::PolicyConfig::named("unknown");
+    let Err(error) = pointsman_core::PolicyFactory::create(&unknown) else { panic!("known") };
+    let message = error.to_string();
+    let known = message.split("known are ").nth(1).unwrap().split(';').next().unwrap();
+    let text = header::generate();
+    let comment = text.split("// Switches the policy of every role").nth(1).unwrap();
+    let comment = comment.split("pointsman_router_set_policy").next().unwrap();
+    assert!(known.split(", ").count() >= 6, "{known}");
+    for name in known.split(", ") {
+        assert!(comment.contains(&format!("\"{name}\"")), "{name}: {comment}");
+    }
+}

@@ -52,8 +52,12 @@ const PER_POLICY: [(&str, &str, Sum); 4] = [
 ];
 
 impl MetricsSnapshot {
-    /// Writes the snapshot in the Prometheus text format, ended by `# EOF` as OpenMetrics demands. Serve
-    /// it as `application/openmetrics-text; version=1.0.0; charset=utf-8`.
+    /// What to serve the text as: OpenMetrics, which Prometheus asks for.
+    pub const CONTENT_TYPE: &'static str =
+        "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+    /// Writes the snapshot as OpenMetrics text, ended by `# EOF`. Serve it as
+    /// [`MetricsSnapshot::CONTENT_TYPE`].
     ///
     /// Cardinality: one sample per worker and family, per worker and unsuccessful outcome, and per
     /// policy, role and reason that occurred.

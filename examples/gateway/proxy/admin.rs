@@ -7,7 +7,9 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use pointsman::{PolicyConfig, PoolError, Role, WorkerId, WorkerSpec, WorkerStatus};
+use pointsman::{
+    MetricsSnapshot, PolicyConfig, PoolError, Role, WorkerId, WorkerSpec, WorkerStatus,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -116,8 +118,7 @@ pub(crate) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let _ = shared.router.metrics().write_families(&mut text);
     shared.metrics.write_families(&mut text);
     text.push_str("# EOF\n");
-    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(header::CONTENT_TYPE, kind)], text).into_response()
+    ([(header::CONTENT_TYPE, MetricsSnapshot::CONTENT_TYPE)], text).into_response()
 }
 
 fn describe(worker: &WorkerStatus) -> Value {

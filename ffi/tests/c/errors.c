@@ -9,6 +9,9 @@ static void configurations(void) {
     FAILS(INVALID, "config is NULL, but", pointsman_router_new(NULL, 3, &router));
     FAILS(POINTSMAN_INVALID_CONFIG, "sequence", pointsman_router_new("[\"random\"]", NUL, &router));
     FAILS(INVALID, "config is not UTF-8", pointsman_router_new("\xff", 1, &router));
+    FAILS(INVALID, "pass NULL for the defaults", pointsman_router_new("", NUL, &router));
+    FAILS(INVALID, "pass NULL for the defaults", pointsman_router_new("{}", 0, &router));
+    FAILS(INVALID, "pass NULL for the defaults", pointsman_router_new(" \n", NUL, &router));
     FAILS(POINTSMAN_INVALID_CONFIG, "line 1 column 2", pointsman_router_new("{polcy}", NUL, &router));
     FAILS(POINTSMAN_INVALID_CONFIG, "unknown field `polcy`, expected one of `policy`",
           pointsman_router_new("{\"polcy\": 1}", NUL, &router));
@@ -22,7 +25,11 @@ static void configurations(void) {
     router = new_router("{}");
     FAILS(INVALID, "policy is NULL or empty", pointsman_router_set_policy(router, NULL, 0));
     FAILS(INVALID, "policy is NULL or empty", pointsman_router_set_policy(router, " ", NUL));
-    FAILS(POINTSMAN_INVALID_CONFIG, "unknown policy", pointsman_router_set_policy(router, "x", NUL));
+    FAILS(POINTSMAN_INVALID_CONFIG, "one of your own must be registered first",
+          pointsman_router_set_policy(router, "x", NUL));
+    FAILS(POINTSMAN_INVALID_CONFIG, "unknown policy \"mine\"",
+          pointsman_router_set_policy(
+              router, "{\"custom\": {\"name\": \"mine\", \"options\": {}}}", NUL));
     FAILS(POINTSMAN_INVALID_CONFIG, "column", pointsman_router_set_policy(router, "{\"x\": 1}", NUL));
     FAILS(INVALID, "router is NULL", pointsman_router_set_policy(NULL, "random", NUL));
     FAILS(POINTSMAN_INVALID_CONFIG, "out of range",
@@ -136,6 +143,7 @@ static void workers(void) {
     OK(pointsman_worker_add(router, &spec, 0, &worker));
     CHECK(gone != worker);
 
+    FAILS(POINTSMAN_NOT_FOUND, "0 is no worker's id", pointsman_worker_remove(router, 0, 0));
     const uint64_t strangers[] = {0, 1, 12345, UINT64_MAX, gone};
     for (int i = 0; i < 5; i++) {
         uint64_t it = strangers[i];
@@ -232,7 +240,7 @@ static void requests(void) {
         labels[i].key = "k";
         labels[i].value = "v";
     }
-    REFUSED(INVALID, "too many", request.labels = labels; request.label_count = 17);
+    REFUSED(INVALID, "more than POINTSMAN_MAX_REQUEST_LABELS, 16", request.labels = labels; request.label_count = 17);
     REFUSED(POINTSMAN_NO_WORKER, "1 excluded", request.labels = labels; request.label_count = 16);
     REFUSED(POINTSMAN_NO_WORKER, "1 excluded", request.excluded = &worker; request.excluded_count = 1);
     REFUSED(POINTSMAN_NO_WORKER, "1 excluded", request.allowed = &worker);

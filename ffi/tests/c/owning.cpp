@@ -96,7 +96,9 @@ static void everything_else() {
     }
     CHECK(router->set_policy("random") && router->set_shadow("round_robin"));
     CHECK(router->set_split("round_robin", 0.5) && router->set_split({}, 0));
-    CHECK(!router->set_policy("unknown"));
+    CHECK(!router->set_policy("unknown") && *router->policy() == "random");
+    const std::string all = *router->prometheus();
+    CHECK(*router->prometheus_families(0) + "# EOF\n" == *router->prometheus(0) && !all.empty());
     CHECK(router->tick() && router->after_fork() && router->now() > 0);
     CHECK(router->prometheus()->find("pointsman_worker_weight") != std::string::npos);
 

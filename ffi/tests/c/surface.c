@@ -53,7 +53,10 @@ static void workers(void) {
     CHECK(info.in_flight == 0 && info.selections == 0);
 
     OK(pointsman_worker_set_weight(router, one, 3.0));
+    OK(pointsman_worker_set_max_in_flight(router, one, 5));
+    CHECK(describe(router, one).max_in_flight == 5);
     OK(pointsman_worker_set_max_in_flight(router, one, 0));
+    CHECK(describe(router, one).max_in_flight == 0);
     OK(pointsman_worker_drain(router, one, 1));
     OK(pointsman_worker_set_health(router, two, POINTSMAN_HEALTH_UNHEALTHY));
     CHECK(describe(router, one).weight == 3.0 && describe(router, one).draining == 1);
@@ -268,6 +271,11 @@ static void metrics(void) {
     OK(pointsman_router_prometheus(router, POINTSMAN_NOW, text, needed + 1, &needed));
     CHECK(strlen(text) == needed);
     CHECK(strstr(text, "pointsman_worker_selections_total{worker=\"http://a \\\"quoted\\\"\""));
+    CHECK(strcmp(text + needed - 6, "# EOF\n") == 0);
+    CHECK(strstr(POINTSMAN_METRICS_CONTENT_TYPE, "openmetrics-text"));
+    size_t families = 0;
+    OK(pointsman_router_prometheus_families(router, POINTSMAN_NOW, text, needed + 1, &families));
+    CHECK(families == needed - 6 && strstr(text, "# EOF") == NULL);
     free(text);
     pointsman_router_free(router);
 }
@@ -292,6 +300,11 @@ static void policy_switch(void) {
         CHECK(chosen.reason == reasons[i]);
         OK(pointsman_complete(router, chosen.ticket, NULL));
     }
+    char name[16];
+    size_t length = 0;
+    OK(pointsman_router_policy(router, name, sizeof name, &length));
+    CHECK(strcmp(name, "cache_aware") == 0 && length == strlen(name));
+    FAILS(POINTSMAN_BUFFER_TOO_SMALL, "12 bytes", pointsman_router_policy(router, name, 11, &length));
     OK(pointsman_router_set_policies(router, "random", NUL, "round_robin", NUL, NULL, 0));
     OK(pointsman_router_set_policies(router, "random!", 6, NULL, 0, "power_of_two", NUL));
     /* Two candidates compared: the other one is the runner-up. */

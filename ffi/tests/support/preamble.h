@@ -44,6 +44,9 @@
 #define POINTSMAN_VERSION_NUMBER \
     (POINTSMAN_VERSION_MAJOR * 65536u + POINTSMAN_VERSION_MINOR * 256u + POINTSMAN_VERSION_PATCH)
 
+/* What to serve the text of pointsman_router_prometheus as. */
+#define POINTSMAN_METRICS_CONTENT_TYPE "application/openmetrics-text; version=1.0.0; charset=utf-8"
+
 /* The length that stands for "up to the terminating NUL" wherever text is passed. */
 #define POINTSMAN_NUL_TERMINATED SIZE_MAX
 
