@@ -32,6 +32,7 @@ pub enum RoutingError {
         excluded: u32,
     },
     /// Every worker that the request may use is at its limit of in-flight requests.
+    /// Rarely also the answer to a request that has lost four races for a limited worker's last place.
     #[error(
         "all {busy} eligible {role} workers are at their in-flight limit: queue the request or shed it"
     )]
