@@ -161,8 +161,8 @@ unsafe fn describe(
     let (router, id) = (&handle.router, id(worker)?);
     let now = time(router, now);
     let unknown = PoolError::UnknownWorker(id);
-    let status = router.workers_at(now).into_iter().find(|status| status.info.id == id);
-    let counts = router.metrics_at(now).workers.into_iter().find(|counts| counts.info.id == id);
+    let status = router.at(now).workers().into_iter().find(|status| status.info.id == id);
+    let counts = router.at(now).metrics().workers.into_iter().find(|counts| counts.info.id == id);
     let (status, counts) = status.zip(counts).ok_or(unknown)?;
     let [_, client_cancelled, client_error, worker_error, timeout, overloaded, expired] =
         counts.outcomes;

@@ -95,7 +95,7 @@ unsafe fn snapshot(
     // SAFETY: the caller's promise.
     let (router, output) =
         unsafe { (&outside_callbacks(router)?.router, Output::new(metrics, "metrics")?) };
-    let counted = router.metrics_at(time(router, now));
+    let counted = router.at(time(router, now)).metrics();
     let eligible = counted.workers.iter().filter(|worker| worker.healthy && !worker.draining);
     let (tickets, tree) = (&counted.tickets, &counted.tree);
     output.write(pointsman_metrics {
@@ -160,5 +160,5 @@ unsafe fn families(
 unsafe fn counted(router: *const pointsman_router, now: u64) -> Result<MetricsSnapshot, Failure> {
     // SAFETY: the caller's promise.
     let router = &unsafe { outside_callbacks(router) }?.router;
-    Ok(router.metrics_at(time(router, now)))
+    Ok(router.at(time(router, now)).metrics())
 }

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use pointsman_core::{
-    BareSelection, Chosen, Outcome, RoutingError, RunnerUp, Ticket, TicketError, Usage,
+    Chosen, DetachedSelection, Outcome, RoutingError, RunnerUp, Ticket, TicketError, Usage,
 };
 
 use crate::argument::{self, Output};
@@ -194,7 +194,7 @@ unsafe fn select_now(
     selection: *mut pointsman_selection,
 ) -> pointsman_status {
     // SAFETY: the caller's promise.
-    unsafe { select_usually(router, request, selection, (*router).router.now()) }
+    unsafe { select_usually(router, request, selection, (*router).router.now().as_nanos()) }
 }
 
 /// # Safety
@@ -214,7 +214,7 @@ unsafe fn select_usually(
         // SAFETY: the caller's promise.
         return unsafe { unusual_select(router, request, selection) };
     };
-    match handle.router.select_bare_at(plain, now) {
+    match handle.router.at(now).select_detached(plain) {
         Ok(selected) => {
             // SAFETY: the caller's promise.
             let place = unsafe { &mut *selection };
@@ -260,7 +260,7 @@ unsafe fn select_carefully(
     };
     // SAFETY: the caller's promise.
     let request = unsafe { request::read(raw, &mut labels) }?;
-    let selected = match handle.router.select_bare_at(&request, time(&handle.router, raw.now)) {
+    let selected = match handle.router.at(time(&handle.router, raw.now)).select_detached(&request) {
         Ok(selected) => selected,
         Err(error) => return Err(refused(handle, error)),
     };
@@ -273,7 +273,7 @@ unsafe fn select_carefully(
 }
 
 #[inline(always)]
-fn raw_of(selected: &BareSelection) -> pointsman_selection {
+fn raw_of(selected: &DetachedSelection) -> pointsman_selection {
     let decision = &selected.decision;
     pointsman_selection {
         size: size_of::<pointsman_selection>() as u32,
@@ -312,7 +312,7 @@ unsafe fn select_pair(
     };
     // SAFETY: the caller's promise.
     let request = unsafe { request::read(raw, &mut labels) }?;
-    let pair = match handle.router.select_pair_at(&request, time(&handle.router, raw.now)) {
+    let pair = match handle.router.at(time(&handle.router, raw.now)).select_pair(&request) {
         Ok(pair) => pair,
         Err(error) => return Err(refused(handle, error)),
     };
@@ -377,7 +377,7 @@ unsafe fn first_token(
     // SAFETY: the caller's promise.
     let router = &unsafe { borrow(router) }?.router;
     let cached = known(cached_tokens);
-    Ok(router.first_token_at(Ticket::from_raw(ticket), cached, time(router, now))?)
+    Ok(router.at(time(router, now)).first_token(Ticket::from_raw(ticket), cached)?)
 }
 
 /// # Safety
@@ -385,7 +385,7 @@ unsafe fn first_token(
 unsafe fn progress(router: *const pointsman_router, ticket: u64, now: u64) -> Result<(), Failure> {
     // SAFETY: the caller's promise.
     let router = &unsafe { borrow(router) }?.router;
-    Ok(router.progress_at(Ticket::from_raw(ticket), time(router, now))?)
+    Ok(router.at(time(router, now)).progress(Ticket::from_raw(ticket))?)
 }
 
 /// The usual call: a success of which nothing else is known. All others go to
@@ -410,7 +410,7 @@ unsafe fn complete(
     // SAFETY: both were looked at above.
     let (router, now) = unsafe { (&(*router).router, (*completion).now) };
     let (ticket, now) = (Ticket::from_raw(ticket), time(router, now));
-    match router.complete_at(ticket, Outcome::Success, Usage::default(), now) {
+    match router.at(now).complete(ticket, Outcome::Success, Usage::default()) {
         Ok(()) => POINTSMAN_OK,
         Err(error) => no_ticket(error),
     }
@@ -468,10 +468,10 @@ unsafe fn complete_carefully(
     };
     let now = time(router, end.now);
     let blamed = match end.blamed_role {
-        0 => return Ok(router.complete_at(ticket, outcome, usage, now)?),
+        0 => return Ok(router.at(now).complete(ticket, outcome, usage)?),
         role => worker::role_of(role, "completion.blamed_role")?,
     };
-    Ok(router.complete_blaming_at(ticket, blamed, outcome, usage, now)?)
+    Ok(router.at(now).complete_by(ticket, blamed, outcome, usage)?)
 }
 
 fn outcome_of(end: &pointsman_completion) -> Result<Outcome, Failure> {

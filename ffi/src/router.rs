@@ -233,7 +233,7 @@ pub(crate) fn time(router: &Router, now: u64) -> u64 {
 /// Apart, so that calls that say the time need no registers for reading it.
 #[inline(never)]
 fn clock(router: &Router) -> u64 {
-    router.now()
+    router.now().as_nanos()
 }
 
 /// # Safety
@@ -286,7 +286,7 @@ unsafe fn after_fork(router: *mut pointsman_router) -> Result<(), Failure> {
 unsafe fn tick(router: *const pointsman_router, now: u64) -> Result<(), Failure> {
     // SAFETY: the caller's promise.
     let router = &unsafe { outside_callbacks(router) }?.router;
-    router.tick(time(router, now));
+    router.at(time(router, now)).tick();
     Ok(())
 }
 
@@ -294,7 +294,7 @@ unsafe fn tick(router: *const pointsman_router, now: u64) -> Result<(), Failure>
 /// See the export.
 unsafe fn now(router: *const pointsman_router) -> u64 {
     // SAFETY: the caller's promise.
-    unsafe { borrow(router) }.map_or(0, |router| router.router.now())
+    unsafe { borrow(router) }.map_or(0, |router| router.router.now().as_nanos())
 }
 
 /// # Safety

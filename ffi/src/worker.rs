@@ -234,7 +234,7 @@ unsafe fn add(
     let spec = unsafe { read_spec(spec) }?;
     // SAFETY: the caller's promise.
     let place = unsafe { Place::optional(worker, "worker") }?;
-    let id = handle.router.add_worker_at(spec, time(&handle.router, now))?;
+    let id = handle.router.at(time(&handle.router, now)).add_worker(spec)?;
     if let Some(place) = place {
         place.write(id.to_raw());
     }
@@ -284,7 +284,7 @@ unsafe fn read_spec(spec: &pointsman_worker_spec) -> Result<WorkerSpec, Failure>
 unsafe fn remove(router: *const pointsman_router, worker: u64, now: u64) -> Result<(), Failure> {
     // SAFETY: the caller's promise.
     let handle = unsafe { outside_callbacks(router) }?;
-    handle.router.remove_worker_at(id(worker)?, time(&handle.router, now))?;
+    handle.router.at(time(&handle.router, now)).remove_worker(id(worker)?)?;
     log::write!(handle.log, INFO, "worker {worker} removed");
     Ok(())
 }
@@ -298,7 +298,12 @@ unsafe fn drain(
 ) -> Result<(), Failure> {
     // SAFETY: the caller's promise.
     let handle = unsafe { outside_callbacks(router) }?;
-    handle.router.drain_worker(id(worker)?, draining != 0)?;
+    let worker_id = id(worker)?;
+    if draining != 0 {
+        handle.router.drain_worker(worker_id)?;
+    } else {
+        handle.router.resume_worker(worker_id)?;
+    }
     log::write!(handle.log, INFO, "worker {worker} draining: {}", draining != 0);
     Ok(())
 }
@@ -339,9 +344,9 @@ unsafe fn set_health(
     // SAFETY: the caller's promise.
     let handle = unsafe { outside_callbacks(router) }?;
     let (health, name) = match health {
-        POINTSMAN_HEALTH_PASSIVE => (None, "passive"),
-        POINTSMAN_HEALTH_HEALTHY => (Some(true), "healthy"),
-        POINTSMAN_HEALTH_UNHEALTHY => (Some(false), "unhealthy"),
+        POINTSMAN_HEALTH_PASSIVE => (pointsman_core::HostHealth::Unknown, "passive"),
+        POINTSMAN_HEALTH_HEALTHY => (pointsman_core::HostHealth::Healthy, "healthy"),
+        POINTSMAN_HEALTH_UNHEALTHY => (pointsman_core::HostHealth::Unhealthy, "unhealthy"),
         _ => {
             let problem = "is none of the POINTSMAN_HEALTH_ constants";
             return Err(Failure::argument("health", problem));
