@@ -20,7 +20,8 @@ use parking_lot::Mutex;
 
 use crate::pool::{
     MAX_WORKERS,
-    candidates::{Candidates, LoadSource, Loads},
+    candidates::Candidates,
+    loads::{LoadSource, Loads},
     registry::Registry,
     set::SlotSet,
     snapshot::{Member, PoolSnapshot},
@@ -145,7 +146,7 @@ impl Roster {
 
     /// The workers that were handed in for this role.
     pub(super) fn candidates(&self, role: Role) -> Candidates<'_> {
-        let loads = self.side(role).map_or(Loads::Rows(&[]), |side| Loads::Told(side));
+        let loads = self.side(role).map_or(Loads::Rows(&[]), |side| Loads::Host(side));
         Candidates::new(&self.pool, role, loads, None)
     }
 

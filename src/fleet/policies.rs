@@ -33,6 +33,8 @@ pub(crate) struct Plan {
     shadow: Option<Arc<Installed>>,
     /// Whether one of them wants the prompt read.
     reads_prompt: bool,
+    /// The main policy, where no other takes part and it wants no prompt read.
+    alone: Option<Arc<Installed>>,
 }
 
 impl Plan {
@@ -57,9 +59,18 @@ impl Plan {
         self.reads_prompt
     }
 
-    fn note_prompt(&mut self) {
+    /// The policy that decides for every request, and wants no prompt read.
+    #[inline]
+    pub(crate) fn alone(&self) -> Option<&Installed> {
+        self.alone.as_deref()
+    }
+
+    /// To be called after a change.
+    fn note(&mut self) {
         let reads_prompt = self.all().any(|installed| installed.wants_prefix);
+        let alone = self.all().count() == 1 && !reads_prompt;
         self.reads_prompt = reads_prompt;
+        self.alone = self.main.clone().filter(|_| alone);
     }
 
     fn all(&self) -> impl Iterator<Item = &Arc<Installed>> {
@@ -223,17 +234,17 @@ impl Policies {
 
     pub(super) fn set_main(&mut self, regular: Arc<Installed>, pair: Arc<Installed>) {
         (self.regular.main, self.pair.main) = (Some(regular), Some(pair));
-        self.plans().for_each(Plan::note_prompt);
+        self.plans().for_each(Plan::note);
     }
 
     pub(super) fn set_split(&mut self, split: Option<(Arc<Installed>, f64)>) {
         self.plans().for_each(|plan| plan.split.clone_from(&split));
-        self.plans().for_each(Plan::note_prompt);
+        self.plans().for_each(Plan::note);
     }
 
     pub(super) fn set_shadow(&mut self, shadow: Option<Arc<Installed>>) {
         self.plans().for_each(|plan| plan.shadow.clone_from(&shadow));
-        self.plans().for_each(Plan::note_prompt);
+        self.plans().for_each(Plan::note);
     }
 
     fn plans(&mut self) -> impl Iterator<Item = &mut Plan> {

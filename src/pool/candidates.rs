@@ -8,6 +8,7 @@
 
 use super::{
     filter::Filter,
+    loads::{Load, Loads},
     set::SlotSet,
     snapshot::{PoolSnapshot, RoleView, Seat},
 };
@@ -36,28 +37,6 @@ pub struct Candidates<'a> {
     full: Option<&'a SlotSet>,
 }
 
-/// Where the load of a slot is found.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Loads<'a> {
-    /// In the router's own rows.
-    Rows(&'a [WorkerState]),
-    /// Wherever a host keeps its workers: see [`crate::adapter`].
-    #[cfg_attr(not(feature = "async"), expect(dead_code))]
-    Told(&'a dyn LoadSource),
-}
-
-/// The load of workers that a host counts itself.
-pub(crate) trait LoadSource: std::fmt::Debug {
-    /// Whether there is a worker in this slot.
-    fn has(&self, slot: usize) -> bool;
-    /// Requests in flight.
-    fn in_flight(&self, slot: usize) -> usize;
-    /// As [`Candidate::resident_tokens`].
-    fn resident_tokens(&self, slot: usize) -> u64;
-    /// The row that has the worker's last report, if it embeds one.
-    fn state(&self, slot: usize) -> Option<&WorkerState>;
-}
-
 impl<'a> Candidates<'a> {
     #[inline]
     pub(crate) fn new(
@@ -67,9 +46,7 @@ impl<'a> Candidates<'a> {
         filter: Option<&'a Filter>,
     ) -> Self {
         let view = pool.role(role);
-        // A limit is looked up in the router's own rows only.
-        let unlimited = !view.limited || !matches!(loads, Loads::Rows(_));
-        let unrestricted = unlimited && filter.is_none();
+        let unrestricted = !view.limited && filter.is_none();
         Candidates { pool, view, role, unrestricted, loads, filter, full: None }
     }
 
@@ -235,23 +212,14 @@ impl<'a> Candidates<'a> {
 
     #[inline]
     fn has_room(&self, slot: usize) -> bool {
-        let has_room = match self.loads {
-            Loads::Rows(rows) if self.view.limited => {
-                rows.get(slot).is_some_and(WorkerState::has_room)
-            }
-            _ => true,
-        };
+        let has_room = !self.view.limited || self.loads.row(slot).is_none_or(WorkerState::has_room);
         has_room && self.full.is_none_or(|full| !full.contains(slot))
     }
 
     #[inline(always)]
     fn candidate(&self, slot: usize) -> Option<Candidate<'a>> {
         let seat = self.pool.seat(slot)?;
-        let load = match self.loads {
-            Loads::Rows(rows) => Load::Row(rows.get(slot)?),
-            Loads::Told(source) if source.has(slot) => Load::Told(source),
-            Loads::Told(_) => return None,
-        };
+        let load = self.loads.of(slot)?;
         Some(Candidate { id: seat.id?, seat, load, pool: self.pool })
     }
 
@@ -339,13 +307,6 @@ pub struct Candidate<'a> {
     pool: &'a PoolSnapshot,
 }
 
-/// Where the load of one worker is found.
-#[derive(Clone, Copy, Debug)]
-enum Load<'a> {
-    Row(&'a WorkerState),
-    Told(&'a dyn LoadSource),
-}
-
 impl<'a> Candidate<'a> {
     /// The worker's slot: a small index to keep per-worker knowledge under.
     #[inline]
@@ -379,10 +340,7 @@ impl<'a> Candidate<'a> {
     /// Requests in flight, as this router counts them.
     #[inline]
     pub fn in_flight(&self) -> usize {
-        match self.load {
-            Load::Row(row) => row.in_flight(),
-            Load::Told(source) => source.in_flight(self.slot()),
-        }
+        self.load.in_flight(self.slot())
     }
 
     /// (in-flight + 1) / weight.
@@ -401,10 +359,7 @@ impl<'a> Candidate<'a> {
 
     /// KV tokens that the requests in flight are expected to hold at their end.
     pub fn resident_tokens(&self) -> u64 {
-        match self.load {
-            Load::Row(row) => row.resident_tokens(),
-            Load::Told(source) => source.resident_tokens(self.slot()),
-        }
+        self.load.resident_tokens(self.slot())
     }
 
     /// The last load report if it is at most `max_age` nanoseconds old. Missing is missing, not 0.
@@ -420,10 +375,7 @@ impl<'a> Candidate<'a> {
 
     #[inline]
     fn state(&self) -> Option<&'a WorkerState> {
-        match self.load {
-            Load::Row(row) => Some(row),
-            Load::Told(source) => source.state(self.slot()),
-        }
+        self.load.state(self.slot())
     }
 }
 

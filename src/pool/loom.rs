@@ -9,7 +9,8 @@ use std::sync::Arc as Shared;
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 
-use super::candidates::{Candidates, Loads};
+use super::candidates::Candidates;
+use super::loads::Loads;
 use super::registry::Registry;
 use super::snapshot::PoolSnapshot;
 use crate::policy::round_robin::RoundRobinPolicy;

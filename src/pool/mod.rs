@@ -5,12 +5,14 @@
 //! - [`schedule`]: weighted round-robin as a precomputed cycle.
 //! - [`snapshot`]: all of that for one state of the membership; rebuilt on change, never per request.
 //! - [`filter`]: what one request rules out, as bits.
+//! - [`loads`]: where the load of a worker is found.
 //! - [`candidates`]: the view that policies choose from: snapshot, filter and load together.
 //! - [`registry`]: the writer's side: registration, health and weights, as a plain `&mut self` value.
 
 pub(crate) mod alias;
 pub(crate) mod candidates;
 pub(crate) mod filter;
+pub(crate) mod loads;
 #[cfg(all(test, pointsman_loom))]
 mod loom;
 pub(crate) mod registry;

@@ -1,6 +1,6 @@
 //! What reported usage teaches about lengths.
 
-use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 /// Tokens that an answer is expected to have before any usage is reported.
 const DEFAULT_OUTPUT_TOKENS: f32 = 256.0;
@@ -19,8 +19,8 @@ const BYTES_PER_TOKEN: std::ops::RangeInclusive<f32> = 0.5..=16.0;
 pub(crate) struct Estimates {
     bytes_per_token: AtomicU32,
     answer: AtomicU32,
-    /// Tokens to a byte, in steps of 2^-32.
-    tokens_per_byte: AtomicU64,
+    /// Tokens to a byte, in steps of 2^-16.
+    tokens_per_byte: AtomicU32,
     answer_tokens: AtomicU32,
 }
 
@@ -29,7 +29,7 @@ impl Default for Estimates {
         let estimates = Estimates {
             bytes_per_token: AtomicU32::new(DEFAULT_BYTES_PER_TOKEN.to_bits()),
             answer: AtomicU32::new(DEFAULT_OUTPUT_TOKENS.to_bits()),
-            tokens_per_byte: AtomicU64::new(0),
+            tokens_per_byte: AtomicU32::new(0),
             answer_tokens: AtomicU32::new(DEFAULT_OUTPUT_TOKENS as u32),
         };
         estimates.note_bytes_per_token();
@@ -46,7 +46,7 @@ impl Estimates {
     /// Tokens of so many bytes of prompt text.
     #[inline(always)]
     pub(crate) fn tokens(&self, bytes: u64) -> u32 {
-        let tokens = (u128::from(bytes) * u128::from(self.tokens_per_byte.load(Relaxed))) >> 32;
+        let tokens = bytes.saturating_mul(self.tokens_per_byte.load(Relaxed).into()) >> 16;
         tokens.min(u32::MAX.into()) as u32
     }
 
@@ -68,8 +68,8 @@ impl Estimates {
     }
 
     fn note_bytes_per_token(&self) {
-        let per_byte = 2f64.powi(32) / f64::from(self.bytes_per_token());
-        self.tokens_per_byte.store(per_byte as u64, Relaxed);
+        let per_byte = 65536.0 / self.bytes_per_token();
+        self.tokens_per_byte.store(per_byte.round() as u32, Relaxed);
     }
 
     /// An answer had this many tokens.

@@ -129,12 +129,15 @@ impl PromptReader {
     /// The prompt's length in tokens, without reading it; 0 if that is unknown.
     #[inline(always)]
     pub(crate) fn estimated_tokens(&self, request: &Request<'_>) -> u32 {
+        // First, as this is the usual one.
+        if let Prompt::Text(bytes) | Prompt::Json(bytes) = &request.prompt {
+            return self.estimates.tokens(bytes.len() as u64);
+        }
         match &request.prompt {
-            Prompt::Text(bytes) | Prompt::Json(bytes) => self.estimates.tokens(bytes.len() as u64),
             Prompt::Tokens(tokens) => clamp(tokens.len() as u64),
             Prompt::Fingerprint(fingerprint) => self.tokens_of(fingerprint),
             // The length of a parsed body is not known without reading it.
-            Prompt::None | Prompt::Value(_) => 0,
+            _ => 0,
         }
     }
 

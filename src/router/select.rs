@@ -1,19 +1,13 @@
 //! How a request is routed: view, policy, prompt, decide, commit, else again.
 
-use std::sync::Arc;
-
 use super::Inner;
 use crate::error::{PolicyError, RoutingError};
-use crate::fleet::policies::{Installed, Plan};
+use crate::fleet::policies::Installed;
 use crate::fleet::view::{Local, View};
 use crate::policy::{self, RequestView, mode::Mode, prefix_query::PrefixQuery};
-use crate::pool::{
-    candidates::{Candidates, Loads},
-    filter::Filter,
-    set::SlotSet,
-};
+use crate::pool::{candidates::Candidates, filter::Filter, loads::Loads, set::SlotSet};
 use crate::prefix::Unit;
-use crate::prompt::{clamp, once::PromptOnce};
+use crate::prompt::{ReadPrompt, clamp, once::PromptOnce};
 use crate::random;
 use crate::request::Request;
 use crate::sync::stripe::Place;
@@ -37,7 +31,7 @@ pub(super) struct Attempt<'t, 'a> {
     pub(super) call: Call<'a>,
     pub(super) view: &'t View,
     pub(super) installed: &'t Installed,
-    plan: &'t Plan,
+    shadow: Option<&'t Installed>,
     filter: Option<&'t Filter>,
     /// Workers that earlier attempts have found full.
     full: Option<&'t SlotSet>,
@@ -69,8 +63,6 @@ struct Size {
 impl Inner {
     /// Names the worker, or the pair, that serves a request, charges it, and makes of it what the host
     /// gets.
-    ///
-    /// Ends: each turn commits, or rules one more worker out.
     #[inline(always)]
     pub(super) fn select<M: Mode, S>(
         &self,
@@ -82,23 +74,21 @@ impl Inner {
             self.maintain(now);
         }
         let mut local = self.fleet.enter();
-        let Local { stripe, view, window } = &mut *local;
-        let call = Call { inner: self, request, now, stripe: *stripe };
-        let (mut prompt, mut lost) = (PromptOnce::new(window), None);
-        let mut done = call.attempt::<M, S>(view, &mut prompt, None, &mut lost, &finish);
-        if lost.is_none() {
-            return done;
-        }
-        let mut full = SlotSet::EMPTY;
-        while let Some(slot) = lost.take() {
-            if full.contains(slot) {
-                // The policy has named a worker that it was told has no room.
-                break;
+        let call = Call { inner: self, request, now, stripe: local.stripe };
+        self.fleet.refresh(&mut local.view);
+        // A shortcut for the first turn of the loop, where one policy decides alone and reads no prompt.
+        let view = &*local.view;
+        let mut lost = None;
+        if let Some(installed) = view.policies.plan(M::ROLE).alone() {
+            let filter = Filter::of_request(request, &view.pool);
+            let filter = filter.as_ref();
+            let attempt = Attempt { call, view, installed, shadow: None, filter, full: None };
+            let done = attempt.without_prompt::<M, S>(&mut lost, &finish);
+            if lost.is_none() {
+                return done;
             }
-            full.insert(slot);
-            done = call.attempt_again::<M, S>(view, &mut prompt, &full, &mut lost, &finish);
         }
-        done
+        call.until_committed::<M, S>(&mut local, lost, &finish)
     }
 
     #[inline(always)]
@@ -143,41 +133,40 @@ impl Inner {
 }
 
 impl<'a> Call<'a> {
-    /// Every attempt but the first: apart, so that the first one stays a straight line.
-    #[cold]
+    /// The loop: view, policy, prompt, decide, commit, else again. Ends: each turn commits, or rules one
+    /// more worker out.
     #[inline(never)]
-    fn attempt_again<M: Mode, S>(
+    fn until_committed<M: Mode, S>(
         self,
-        view: &mut Arc<View>,
-        prompt: &mut PromptOnce<'a>,
-        full: &SlotSet,
-        lost: &mut Option<usize>,
+        local: &mut Local,
+        first_lost: Option<usize>,
         finish: &impl Fn(Committed<'_, M::Choice>) -> S,
     ) -> Result<S, RoutingError> {
-        self.attempt::<M, S>(view, prompt, Some(full), lost, finish)
-    }
-
-    #[inline(always)]
-    fn attempt<M: Mode, S>(
-        self,
-        view: &mut Arc<View>,
-        prompt: &mut PromptOnce<'a>,
-        full: Option<&SlotSet>,
-        lost: &mut Option<usize>,
-        finish: &impl Fn(Committed<'_, M::Choice>) -> S,
-    ) -> Result<S, RoutingError> {
-        self.inner.fleet.refresh(view);
-        let (plan, pool) = (view.policies.plan(M::ROLE), &view.pool);
-        let Some(installed) = plan.choose(|| self.coin()) else {
-            return Err(Candidates::new(pool, M::ROLE, self.inner.loads(), None).none());
-        };
-        let filter = Filter::of_request(self.request, pool);
-        let filter = filter.as_ref();
-        let attempt = || Attempt { call: self, view, installed, plan, filter, full };
-        if plan.reads_prompt() {
-            attempt().with_prompt::<M, S>(prompt, lost, finish)
-        } else {
-            attempt().without_prompt::<M, S>(lost, finish)
+        let Local { view, window, .. } = local;
+        let mut prompt = PromptOnce::new(window);
+        let mut full: SlotSet = first_lost.into_iter().collect();
+        loop {
+            self.inner.fleet.refresh(view);
+            let (plan, pool) = (view.policies.plan(M::ROLE), &view.pool);
+            let Some(installed) = plan.choose(|| self.coin()) else {
+                return Err(Candidates::new(pool, M::ROLE, self.inner.loads(), None).none());
+            };
+            let filter = Filter::of_request(self.request, pool);
+            let (shadow, filter) = (plan.shadow(), filter.as_ref());
+            let full_now = Some(&full).filter(|full| !full.is_empty());
+            let attempt = Attempt { call: self, view, installed, shadow, filter, full: full_now };
+            let mut lost = None;
+            let done = if plan.reads_prompt() {
+                let read = prompt.read(&self.inner.prompts, self.request)?;
+                attempt.with_prompt::<M, S>(&read, &mut lost, finish)
+            } else {
+                attempt.without_prompt::<M, S>(&mut lost, finish)
+            };
+            match lost {
+                Some(slot) if !full.contains(slot) => full.insert(slot),
+                // Committed, refused, or the policy names a worker that it was told has no room.
+                _ => return done,
+            }
         }
     }
 
@@ -212,12 +201,11 @@ impl<'t, 'a: 't> Attempt<'t, 'a> {
     #[inline(never)]
     fn with_prompt<M: Mode, S>(
         self,
-        prompt: &mut PromptOnce<'a>,
+        read: &ReadPrompt<'_>,
         lost: &mut Option<usize>,
         finish: &impl Fn(Committed<'_, M::Choice>) -> S,
     ) -> Result<S, RoutingError> {
         let prompts = &*self.call.inner.prompts;
-        let read = prompt.read(prompts, self.call.request)?;
         let (fingerprint, unit) = (read.fingerprint, read.fingerprint.header().unit);
         let size = Size {
             tokens: prompts.tokens_of(&fingerprint),
@@ -253,7 +241,7 @@ impl<'t, 'a: 't> Attempt<'t, 'a> {
             return Err(policy::failed(&self.installed.counters.name, error));
         }
         let user_data = self.user_data::<M>(choice);
-        if let Some(shadow) = self.plan.shadow() {
+        if let Some(shadow) = self.shadow {
             self.compare::<M>(shadow, choice, &request);
         }
         match self.commit::<M>(choice, &request, size.bytes) {

@@ -125,6 +125,11 @@ struct Open {
 
 impl Open {
     #[inline(always)]
+    fn into_ticket(mut self) -> Ticket {
+        std::mem::take(&mut self.ticket)
+    }
+
+    #[inline(always)]
     fn end(mut self, ending: &Ending) -> Result<(), TicketError> {
         let ticket = std::mem::take(&mut self.ticket);
         self.handle.complete(ticket, ending, self.handle.clock())
@@ -164,8 +169,9 @@ macro_rules! ticket_methods {
         }
 
         /// Hands the duty to complete the request to the host, which keeps the ticket's number.
-        pub fn into_ticket(mut self) -> Ticket {
-            std::mem::take(&mut self.open.ticket)
+        #[inline(always)]
+        pub fn into_ticket(self) -> Ticket {
+            self.open.into_ticket()
         }
 
         /// The prompt is computed; `cached_tokens` of it came from the worker's cache.
