@@ -21,23 +21,21 @@ pub struct Readme;
 
 #[cfg(any(feature = "async", feature = "tower"))]
 pub mod adapter;
-mod error;
 mod exclusive;
 pub mod metrics;
 pub mod policy;
 mod pool;
 pub mod prefix;
 mod random;
+mod range;
 pub mod request;
 mod router;
 mod stripe;
 mod sync;
 mod worker;
 
-pub use crate::error::{
-    ConfigError, PolicyError, PolicyFailure, PoolError, RoutingError, TicketError,
-};
 pub use crate::metrics::MetricsSnapshot;
+pub use crate::policy::error::{ConfigError, PolicyError, PolicyFailure, RoutingError};
 pub use crate::policy::{
     Completion, Decision, Dispatch, FirstToken, PairDecision, Reason, RequestView, RoutingPolicy,
     RunnerUp, Usage,
@@ -49,6 +47,7 @@ pub use crate::policy::{
     factory::PolicyFactory,
     load_balancing::LoadBalancing,
 };
+pub use crate::pool::error::PoolError;
 pub use crate::pool::{
     MAX_WORKERS,
     candidates::{Best, Candidate, Candidates},
@@ -57,7 +56,9 @@ pub use crate::pool::{
 };
 pub use crate::prefix::{Fingerprint, FingerprintError};
 pub use crate::random::Random;
+pub use crate::range::OutOfRange;
 pub use crate::request::{Prompt, Request};
+pub use crate::router::ticket_error::TicketError;
 pub use crate::router::{
     Router,
     builder::RouterBuilder,

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::options::AdapterOptions;
-use crate::error::{ConfigError, RoutingError};
+use crate::policy::error::{ConfigError, RoutingError};
 use crate::policy::prefix_query::PrefixQuery;
 use crate::pool::{MAX_WORKERS, snapshot::PoolSnapshot};
 use crate::prefix::{

@@ -13,7 +13,7 @@ use super::options::{AdapterOptions, LoadKeeping};
 use super::prompt::{Printed, Prompts};
 use super::proposed;
 use super::roster::{Asked, Book, Enrol, Roster};
-use crate::error::{ConfigError, PolicyError, RoutingError};
+use crate::policy::error::{ConfigError, PolicyError, RoutingError};
 use crate::policy::{
     self, Decision, Dispatch, RequestView, RoutingPolicy, config::PolicyConfig,
     factory::PolicyFactory,
@@ -218,7 +218,7 @@ impl Adapter {
         for (candidates, decision) in candidates.iter().zip(&decisions) {
             let worker = decision.worker;
             if !candidates.includes(worker) {
-                return Err(policy::failed(
+                return Err(policy::error::failed(
                     self.policy.name(),
                     PolicyError::NotACandidate { worker },
                 ));

@@ -14,7 +14,8 @@ use super::cache_aware::{
 use super::power_of_two::PowerOfTwoPolicy;
 use super::random::RandomPolicy;
 use super::round_robin::RoundRobinPolicy;
-use crate::error::ConfigError;
+use crate::policy::error::ConfigError;
+use crate::range;
 
 /// A policy by its configuration: one from the table, or one from outside.
 pub(super) enum Built<'a> {
@@ -115,12 +116,8 @@ impl PowerOfTwoConfig {
     }
 
     fn check(&self) -> Result<(), ConfigError> {
-        ConfigError::range(
-            "power_of_two.max_report_age_secs",
-            self.max_report_age_secs,
-            0.0,
-            3600.0,
-        )
+        range::check("power_of_two.max_report_age_secs", self.max_report_age_secs, 0.0, 3600.0)?;
+        Ok(())
     }
 }
 

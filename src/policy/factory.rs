@@ -9,7 +9,7 @@ use super::{
     RoutingPolicy,
     config::{BUILTINS, Built, PolicyConfig},
 };
-use crate::error::{ConfigError, PolicyError};
+use crate::policy::error::{ConfigError, PolicyError};
 
 /// Builds a custom policy from its options.
 pub type Constructor =

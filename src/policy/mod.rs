@@ -13,6 +13,7 @@
 mod builtins;
 pub mod cache_aware;
 pub mod config;
+pub(crate) mod error;
 pub mod factory;
 pub mod load_balancing;
 pub mod pair;
@@ -21,8 +22,8 @@ pub mod prefix_query;
 pub mod random;
 pub mod round_robin;
 
+use self::error::RoutingError;
 use self::prefix_query::PrefixQuery;
-use crate::error::{PolicyError, PolicyFailure, RoutingError};
 use crate::pool::candidates::Candidates;
 use crate::request::Request;
 use crate::worker::{Role, WorkerId, health::Outcome, spec::WorkerInfo};
@@ -326,10 +327,4 @@ pub struct Usage {
     pub cached_tokens: Option<u32>,
     /// Tokens generated.
     pub completion_tokens: Option<u32>,
-}
-
-/// Turns a policy's own failure into the error of a request.
-#[cold]
-pub(crate) fn failed(name: &str, source: PolicyError) -> RoutingError {
-    RoutingError::Policy(Box::new(PolicyFailure::new(name, source)))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::{Completion, Decision, Dispatch, FirstToken, PairDecision, RequestView, RoutingPolicy};
-use crate::error::RoutingError;
+use crate::policy::error::RoutingError;
 use crate::pool::{candidates::Candidates, filter::Filter};
 use crate::worker::{Role, WorkerId, spec::WorkerInfo};
 

@@ -6,7 +6,7 @@
 //! the router's in-flight counters for both, so that unlike things are never compared. O(1).
 
 use super::{Decision, Reason, RequestView, RoutingPolicy, RunnerUp};
-use crate::error::RoutingError;
+use crate::policy::error::RoutingError;
 use crate::pool::candidates::{Candidate, Candidates};
 use crate::random::Random;
 

@@ -4,7 +4,7 @@
 //! root of the load. O(1).
 
 use super::{Decision, Reason, RequestView, RoutingPolicy};
-use crate::error::RoutingError;
+use crate::policy::error::RoutingError;
 use crate::pool::candidates::Candidates;
 use crate::random::Random;
 

@@ -7,7 +7,7 @@
 use crossbeam_utils::CachePadded;
 
 use super::{Decision, Reason, RequestView, RoutingPolicy};
-use crate::error::RoutingError;
+use crate::policy::error::RoutingError;
 use crate::pool::candidates::Candidates;
 use crate::random::Random;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};

@@ -14,7 +14,6 @@ use super::{
     set::SlotSet,
     snapshot::{PoolSnapshot, RoleView, Seat},
 };
-use crate::error::RoutingError;
 use crate::random::{self, Random};
 use crate::worker::{
     Role, WorkerId,
@@ -166,23 +165,6 @@ impl<'a> Candidates<'a> {
         best.first().map(|(_, candidate)| candidate)
     }
 
-    /// Why there is no candidate: the error to return when nothing can be chosen. O(slots / 64).
-    #[cold]
-    pub fn none(&self) -> RoutingError {
-        let view = self.view;
-        let admitted = self.admitted().len() as u32;
-        if admitted > 0 {
-            return RoutingError::AllBusy { role: self.role, busy: admitted };
-        }
-        RoutingError::NoHealthyWorkers {
-            role: self.role,
-            workers: view.workers,
-            unhealthy: view.unhealthy,
-            draining: view.draining,
-            excluded: view.eligible.len() as u32,
-        }
-    }
-
     /// Whether this worker is a candidate, or would be if it were not at its in-flight limit.
     #[inline]
     pub(crate) fn includes(&self, worker: WorkerId) -> bool {
@@ -194,6 +176,10 @@ impl<'a> Candidates<'a> {
 
     pub(crate) fn pool(&self) -> &'a PoolSnapshot {
         self.pool
+    }
+
+    pub(crate) fn view(&self) -> &'a RoleView {
+        self.view
     }
 
     /// Eligible slots that the request admits, whether they have room or not.

@@ -6,10 +6,12 @@
 //! - [`snapshot`]: all of that for one state of the membership; rebuilt on change, never per request.
 //! - [`filter`]: what one request rules out, as bits.
 //! - [`candidates`]: the view that policies choose from: snapshot, filter and load together.
+//! - [`error`]: why a change of the membership is refused.
 //! - [`registry`]: the writer's side: registration, health and weights, as a plain `&mut self` value.
 
 pub(crate) mod alias;
 pub(crate) mod candidates;
+pub(crate) mod error;
 pub(crate) mod filter;
 #[cfg(all(test, pointsman_loom))]
 mod loom;

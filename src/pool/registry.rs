@@ -8,14 +8,14 @@ use std::sync::Arc;
 
 use super::{
     MAX_WORKERS,
+    error::{self, PoolError},
     snapshot::{PoolSnapshot, Standing as Member},
 };
-use crate::error::PoolError;
 use crate::prefix::Registration;
 use crate::worker::{
     Role, WorkerId,
     health::{Health, HealthChange, HealthConfig, HealthState},
-    spec::{WorkerInfo, WorkerSpec, check_weight},
+    spec::{WorkerInfo, WorkerSpec},
     state::{Standing, WorkerState},
 };
 
@@ -103,7 +103,7 @@ impl Registry {
         now: u64,
         enrol: impl FnOnce(usize, &WorkerSpec) -> (u64, Option<Registration>),
     ) -> Result<Arc<WorkerInfo>, PoolError> {
-        spec.check()?;
+        error::check(&spec)?;
         if let Some(&id) = self.by_url.get(&spec.url) {
             return Err(PoolError::DuplicateUrl { url: spec.url, id });
         }
@@ -159,7 +159,7 @@ impl Registry {
     }
 
     pub(crate) fn set_weight(&mut self, id: WorkerId, weight: f64) -> Result<(), PoolError> {
-        check_weight(weight)?;
+        error::check_weight(weight)?;
         self.entry_mut(id)?.weight = weight;
         Ok(())
     }

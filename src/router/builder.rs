@@ -11,7 +11,7 @@ use super::{
     explain::{DecisionLog, DecisionRecord, Hook},
     watch::{self, HealthWatch},
 };
-use crate::error::{ConfigError, PolicyError};
+use crate::policy::error::{ConfigError, PolicyError};
 use crate::policy::{RoutingPolicy, config::PolicyConfig, factory::PolicyFactory};
 use crate::random::Random;
 use crate::worker::health::HealthChange;

@@ -19,9 +19,10 @@ use super::marks::Marks;
 use super::policies::Policies;
 use super::ticket::Tickets;
 use super::watch::HealthWatch;
-use crate::error::{ConfigError, PoolError};
 use crate::exclusive::Exclusive;
+use crate::policy::error::ConfigError;
 use crate::policy::{RoutingPolicy, factory::PolicyFactory, random::RandomPolicy};
+use crate::pool::error::PoolError;
 use crate::pool::{
     registry::{Registry, WorkerStatus},
     snapshot::PoolSnapshot,

@@ -2,8 +2,8 @@
 
 use super::core::{CLOCK_SLACK, Core};
 use super::ticket::{Closed, Ticket};
-use crate::error::TicketError;
 use crate::policy::{Completion, FirstToken, Usage};
+use crate::router::ticket_error::TicketError;
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::worker::{
     Role, WorkerId,

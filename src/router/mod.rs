@@ -16,6 +16,7 @@
 //! - [`explain`]: the decision log.
 //! - [`selection`]: what a host gets, and the load coming back when it is dropped.
 //! - [`ticket`]: the fixed table of open requests.
+//! - [`ticket_error`]: why a ticket could not be used.
 //! - [`watch`]: the health log.
 
 pub(crate) mod builder;
@@ -36,6 +37,7 @@ mod print;
 mod route;
 pub(crate) mod selection;
 pub(crate) mod ticket;
+pub(crate) mod ticket_error;
 mod watch;
 
 #[cfg(feature = "async")]
@@ -52,12 +54,14 @@ use self::handle::Handles;
 use self::mode::{Bare, Pair, Single};
 use self::selection::{BareSelection, PairSelection, Selection};
 use self::ticket::Ticket;
-use crate::error::{ConfigError, PoolError, RoutingError, TicketError};
 use crate::metrics::MetricsSnapshot;
+use crate::policy::error::{ConfigError, RoutingError};
 use crate::policy::{RequestView, Usage, config::PolicyConfig};
+use crate::pool::error::PoolError;
 use crate::pool::{candidates::Candidates, registry::WorkerStatus};
 use crate::prefix::{BlockSize, Fingerprint, HashKey};
 use crate::request::{Request, body::BodyReader};
+use crate::router::ticket_error::TicketError;
 use crate::worker::{
     Role, WorkerId,
     health::Outcome,

@@ -3,7 +3,7 @@
 use super::commit::Routed;
 use super::handle::Handle;
 use super::selection::{BareSelection, PairSelection, Selection};
-use crate::error::RoutingError;
+use crate::policy::error::RoutingError;
 use crate::policy::{Decision, PairDecision, RequestView, RoutingPolicy};
 use crate::pool::candidates::Candidates;
 use crate::worker::{Role, WorkerId};

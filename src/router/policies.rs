@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use super::core::{Core, ROUTING_KEY, View, Writer};
-use crate::error::ConfigError;
 use crate::metrics::{Decisions, ShadowCounts};
+use crate::policy::error::ConfigError;
 use crate::policy::{RoutingPolicy, config::PolicyConfig, pair::PerRole};
 use crate::random;
 use crate::request::Request;

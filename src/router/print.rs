@@ -1,7 +1,7 @@
 //! From a request to a fingerprint and its lengths.
 
 use super::core::{Core, NAMESPACE};
-use crate::error::RoutingError;
+use crate::policy::error::RoutingError;
 use crate::prefix::{Fingerprint, FingerprintError, Fingerprinter, Unit};
 use crate::request::{
     Prompt, Request,

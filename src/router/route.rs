@@ -10,7 +10,7 @@ use super::mode::Mode;
 use super::policies::Installed;
 use super::print::{Printed, Size, clamp};
 use super::ticket::Ticket;
-use crate::error::{PolicyError, RoutingError};
+use crate::policy::error::{PolicyError, RoutingError};
 use crate::policy::{self, RequestView, prefix_query::PrefixQuery};
 use crate::pool::{
     candidates::{Candidates, Rows},
@@ -271,7 +271,7 @@ impl<'a, M: Mode> Trip<'a, M> {
             Err(error) => return Err(error),
         };
         if let Some(worker) = M::outsider(choice, |role| self.candidates(role)) {
-            return Err(policy::failed(
+            return Err(policy::error::failed(
                 &self.installed.ledger.name,
                 PolicyError::NotACandidate { worker },
             ));

@@ -8,8 +8,8 @@ use super::core::Core;
 use super::finish::Ending;
 use super::handle::Handle;
 use super::ticket::Ticket;
-use crate::error::TicketError;
 use crate::policy::{Decision, PairDecision, Reason, RunnerUp, Usage};
+use crate::router::ticket_error::TicketError;
 use crate::worker::{Role, WorkerId, health::Outcome, spec::WorkerInfo};
 
 /// The worker chosen for one request. Owns the request's load: when dropped without

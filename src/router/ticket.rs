@@ -29,7 +29,7 @@
 //! its worker has left. The charge itself does order: once a charged slot's generation stands, the slot
 //! does not change hands before the charge is given back (both sides sequentially consistent).
 
-use crate::error::TicketError;
+use crate::router::ticket_error::TicketError;
 use crate::stripe::{STRIPES, Striped};
 use crate::sync::atomic::{
     AtomicU32, AtomicU64,

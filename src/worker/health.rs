@@ -16,7 +16,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::spec::WorkerInfo;
-use crate::error::ConfigError;
+use crate::range::{self, OutOfRange};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -137,18 +137,13 @@ impl Default for HealthConfig {
 }
 
 impl HealthConfig {
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self) -> Result<(), OutOfRange> {
         let day = 86_400.0;
-        ConfigError::range("health.ejection_secs", self.ejection_secs, 0.001, day)?;
-        ConfigError::range(
-            "health.max_ejection_secs",
-            self.max_ejection_secs,
-            self.ejection_secs,
-            day,
-        )?;
-        ConfigError::range("health.successes", f64::from(self.successes), 1.0, 1e6)?;
-        ConfigError::range("health.max_ejected_share", self.max_ejected_share, 0.0, 1.0)?;
-        ConfigError::range("health.overloaded_weight", self.overloaded_weight, 0.001, 1.0)
+        range::check("health.ejection_secs", self.ejection_secs, 0.001, day)?;
+        range::check("health.max_ejection_secs", self.max_ejection_secs, self.ejection_secs, day)?;
+        range::check("health.successes", f64::from(self.successes), 1.0, 1e6)?;
+        range::check("health.max_ejected_share", self.max_ejected_share, 0.0, 1.0)?;
+        range::check("health.overloaded_weight", self.overloaded_weight, 0.001, 1.0)
     }
 
     /// Nanoseconds of the pause that an overloaded worker gets which asks for this much.

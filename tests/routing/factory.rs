@@ -122,7 +122,9 @@ fn ranges_are_checked_before_anything_is_built() {
     let config: PolicyConfig =
         serde_json::from_str(r#"{"power_of_two": {"max_report_age_secs": -1}}"#).unwrap();
     let Err(error) = PolicyFactory::create(&config) else { panic!("built") };
-    assert!(matches!(error, ConfigError::OutOfRange { .. }));
+    let ConfigError::OutOfRange(found) = error else { panic!("{error}") };
+    assert_eq!((found.field, found.value), ("power_of_two.max_report_age_secs", -1.0));
+    assert_eq!((found.min, found.max), (0.0, 3600.0));
 }
 
 #[test]

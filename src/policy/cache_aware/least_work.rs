@@ -15,7 +15,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{estimates::Estimates, formula, least_resident, rendezvous};
-use crate::error::{ConfigError, RoutingError};
+use crate::policy::error::{ConfigError, RoutingError};
 use crate::policy::{
     Completion, Decision, Dispatch, FirstToken, Reason, RequestView, RoutingPolicy, RunnerUp,
 };
@@ -24,6 +24,7 @@ use crate::pool::{
     set::SlotSet,
 };
 use crate::random::Random;
+use crate::range;
 use crate::worker::{Role, WorkerId, health::Outcome, spec::WorkerInfo};
 
 /// The least-work rule's knobs.
@@ -114,7 +115,7 @@ impl Default for LeastWorkConfig {
 
 impl LeastWorkConfig {
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
-        let range = ConfigError::range;
+        let range = range::check;
         range("least_work.overhead_tokens", self.overhead_tokens.into(), 0.0, 1e6)?;
         range("least_work.max_kappa", self.max_kappa, 0.0, 1e6)?;
         range("least_work.busy_step", self.busy_step, 0.0, 1.0)?;
@@ -129,7 +130,8 @@ impl LeastWorkConfig {
         range("least_work.replica_tokens", self.replica_tokens.into(), 0.0, 1e6)?;
         range("least_work.max_report_age_secs", self.max_report_age_secs, 0.0, 3600.0)?;
         range("least_work.sequence_tokens", self.sequence_tokens as f64, 0.0, 1e9)?;
-        range("least_work.scored_workers", self.scored_workers as f64, 2.0, 1024.0)
+        range("least_work.scored_workers", self.scored_workers as f64, 2.0, 1024.0)?;
+        Ok(())
     }
 }
 

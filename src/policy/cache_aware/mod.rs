@@ -15,7 +15,7 @@ pub mod rendezvous;
 mod row;
 pub mod threshold;
 
-use crate::error::RoutingError;
+use crate::policy::error::RoutingError;
 use crate::policy::{Decision, Reason, RequestView, RunnerUp};
 use crate::pool::candidates::{Best, Candidate, Candidates};
 use crate::random::Random;

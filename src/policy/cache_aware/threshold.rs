@@ -8,10 +8,11 @@
 use serde::{Deserialize, Serialize};
 
 use super::{least_resident, longest_match, rendezvous};
-use crate::error::{ConfigError, RoutingError};
+use crate::policy::error::{ConfigError, RoutingError};
 use crate::policy::{Decision, Reason, RequestView, RoutingPolicy, RunnerUp};
 use crate::pool::candidates::{Best, Candidate, Candidates};
 use crate::random::Random;
+use crate::range;
 use crate::worker::Role;
 
 /// Decode load of a running sequence, in KV tokens, on top of its own.
@@ -64,9 +65,10 @@ impl ThresholdConfig {
                 instead: "the tree's size is bounded in bytes: set tree.budget_bytes",
             });
         }
-        ConfigError::range("threshold.cache_threshold", self.cache_threshold.into(), 0.0, 1.0)?;
+        range::check("threshold.cache_threshold", self.cache_threshold.into(), 0.0, 1.0)?;
         let rel = f64::from(self.balance_rel_threshold);
-        ConfigError::range("threshold.balance_rel_threshold", rel, 1.0, 1e6)
+        range::check("threshold.balance_rel_threshold", rel, 1.0, 1e6)?;
+        Ok(())
     }
 }
 
