@@ -13,6 +13,9 @@
 //! ```
 //!
 //! Each layer knows only those above it in this list.
+//!
+//! What hosts need is here; what a policy's author needs is in [`policy`], and what hosts that make
+//! fingerprints need in [`prefix`].
 
 /// The README's code, run as tests.
 #[cfg(doctest)]
@@ -36,26 +39,9 @@ mod worker;
 
 pub use crate::metrics::MetricsSnapshot;
 pub use crate::policy::error::{ConfigError, PolicyError, PolicyFailure, RoutingError};
-pub use crate::policy::{
-    Completion, Decision, Dispatch, FirstToken, PairDecision, Reason, RequestView, RoutingPolicy,
-    RunnerUp, Usage,
-    cache_aware::{
-        least_work::{LeastWorkConfig, Speed},
-        threshold::ThresholdConfig,
-    },
-    config::{CacheAwareConfig, CacheAwareRule, CustomConfig, PolicyConfig, PowerOfTwoConfig},
-    factory::PolicyFactory,
-    load_balancing::LoadBalancing,
-};
-pub use crate::pool::error::PoolError;
-pub use crate::pool::{
-    MAX_WORKERS,
-    candidates::{Best, Candidate, Candidates},
-    registry::WorkerStatus,
-    set::SlotSet,
-};
+pub use crate::policy::{PolicyConfig, Reason, RoutingPolicy, Usage};
+pub use crate::pool::{MAX_WORKERS, error::PoolError, registry::WorkerStatus};
 pub use crate::prefix::{Fingerprint, FingerprintError};
-pub use crate::random::Random;
 pub use crate::range::OutOfRange;
 pub use crate::request::{Prompt, Request};
 pub use crate::router::ticket_error::TicketError;
@@ -74,3 +60,10 @@ pub use crate::worker::{
     spec::{WorkerInfo, WorkerSpec},
     state::{LoadReport, WorkerState},
 };
+
+/// For this project's own benches, fuzz targets and tests: may change at any time.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::policy::cache_aware::least_work::formula;
+    pub use crate::prefix::tree::{Matches, PrefixTree, Registration, Remembered, TreeError};
+}

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use pointsman_core::{
-    BareSelection, Chosen, Outcome, RoutingError, RunnerUp, Ticket, TicketError, Usage,
+    BareSelection, Chosen, Outcome, RoutingError, Ticket, TicketError, Usage, policy::RunnerUp,
 };
 
 use crate::argument::{self, Output};

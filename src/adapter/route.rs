@@ -15,8 +15,7 @@ use super::proposed;
 use super::roster::{Asked, Book, Enrol, Roster};
 use crate::policy::error::{ConfigError, PolicyError, RoutingError};
 use crate::policy::{
-    self, Decision, Dispatch, RequestView, RoutingPolicy, config::PolicyConfig,
-    factory::PolicyFactory,
+    self, Decision, Dispatch, PolicyConfig, RequestView, RoutingPolicy, factory::PolicyFactory,
 };
 use crate::pool::candidates::Candidates;
 use crate::prefix::Registration;

@@ -7,7 +7,7 @@ mod prometheus;
 use std::sync::Arc;
 
 use crate::policy::Reason;
-use crate::prefix::TreeStats;
+pub use crate::prefix::tree::TreeStats;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::worker::{Role, spec::WorkerInfo};
 

@@ -12,7 +12,7 @@ use super::{
     watch::{self, HealthWatch},
 };
 use crate::policy::error::{ConfigError, PolicyError};
-use crate::policy::{RoutingPolicy, config::PolicyConfig, factory::PolicyFactory};
+use crate::policy::{PolicyConfig, PolicyFactory, RoutingPolicy};
 use crate::random::Random;
 use crate::worker::health::HealthChange;
 
@@ -20,7 +20,7 @@ use crate::worker::health::HealthChange;
 ///
 /// ```
 /// use std::sync::Arc;
-/// use pointsman::{Candidates, Decision, PolicyConfig, Reason, RequestView, Router};
+/// use pointsman::{policy::{Candidates, Decision, RequestView}, PolicyConfig, Reason, Router};
 /// use pointsman::{RoutingError, RoutingPolicy};
 ///
 /// /// Always the first candidate.

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ticket::MAX_TICKETS;
-use crate::policy::config::PolicyConfig;
+use crate::policy::PolicyConfig;
 use crate::policy::error::ConfigError;
 use crate::pool::MAX_WORKERS;
 use crate::prefix::BlockSize;

@@ -56,7 +56,7 @@ use self::selection::{BareSelection, PairSelection, Selection};
 use self::ticket::Ticket;
 use crate::metrics::MetricsSnapshot;
 use crate::policy::error::{ConfigError, RoutingError};
-use crate::policy::{RequestView, Usage, config::PolicyConfig};
+use crate::policy::{PolicyConfig, RequestView, Usage};
 use crate::pool::error::PoolError;
 use crate::pool::{candidates::Candidates, registry::WorkerStatus};
 use crate::prefix::{BlockSize, Fingerprint, HashKey};

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::core::{Core, ROUTING_KEY, View, Writer};
 use crate::metrics::{Decisions, ShadowCounts};
 use crate::policy::error::ConfigError;
-use crate::policy::{RoutingPolicy, config::PolicyConfig, pair::PerRole};
+use crate::policy::{PerRole, PolicyConfig, RoutingPolicy};
 use crate::random;
 use crate::request::Request;
 use crate::stripe::Striped;

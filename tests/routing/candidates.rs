@@ -3,7 +3,9 @@
 
 use std::collections::BTreeSet;
 
-use pointsman::{Random, Request, Role, Router, RoutingError, Selection, WorkerId, WorkerSpec};
+use pointsman::{
+    Request, Role, Router, RoutingError, Selection, WorkerId, WorkerSpec, policy::Random,
+};
 use proptest::{prelude::*, sample::subsequence};
 
 use crate::support::{
@@ -307,9 +309,9 @@ struct Findings {
     none: RoutingError,
 }
 
-fn look(candidates: &pointsman::Candidates<'_>) -> Findings {
+fn look(candidates: &pointsman::policy::Candidates<'_>) -> Findings {
     let random = Random::from_seed(3);
-    let id = |candidate: pointsman::Candidate<'_>| candidate.id();
+    let id = |candidate: pointsman::policy::Candidate<'_>| candidate.id();
     Findings {
         all: candidates.iter().map(|c| (c.id(), c.in_flight(), c.weight())).collect(),
         got: (0..1030).filter_map(|slot| candidates.get(slot)).map(id).collect(),

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use pointsman::{
-    ConfigError, PolicyConfig, PolicyError, PolicyFactory, Request, Role, Router,
-    policy::random::RandomPolicy,
+    ConfigError, PolicyConfig, PolicyError, Request, Role, Router,
+    policy::{PolicyFactory, random::RandomPolicy},
 };
 use serde_json::Value;
 

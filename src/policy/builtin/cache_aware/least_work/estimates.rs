@@ -6,6 +6,7 @@
 //! which slows an estimate down and nothing else. All orderings are relaxed, as no number here guards
 //! another.
 
+use super::formula;
 use super::row::{F64, Row, room_of};
 use crate::pool::MAX_WORKERS;
 use crate::sync::atomic::{AtomicI64, Ordering::Relaxed};
@@ -146,7 +147,7 @@ impl Estimates {
         // Signed, as that converts in one instruction; no clock counts 2^63 ns.
         let time = now.saturating_sub(since) as i64 as f64;
         let head = queued as f64 / pending as f64;
-        super::formula::backlog(queued as f64, head, time, rate, head_cap)
+        formula::backlog(queued as f64, head, time, rate, head_cap)
     }
 
     /// Requests dispatched to the worker and not past their first token.
@@ -209,7 +210,7 @@ impl Estimates {
         let capacity = self.capacities[slot % MAX_WORKERS].load(Relaxed);
         let excess = tokens.min(capacity).saturating_sub(room);
         let hold = self.whole_seconds.get() - self.first_seconds.get();
-        super::formula::room_wait(excess as f64, capacity as f64, hold)
+        formula::room_wait(excess as f64, capacity as f64, hold)
     }
 
     /// A request's first token came.

@@ -6,8 +6,11 @@
 
 use crossbeam_utils::CachePadded;
 
-use super::{Decision, Reason, RequestView, RoutingPolicy};
+use crate::policy::decision::Decision;
 use crate::policy::error::RoutingError;
+use crate::policy::reason::Reason;
+use crate::policy::request_view::RequestView;
+use crate::policy::routing_policy::RoutingPolicy;
 use crate::pool::candidates::Candidates;
 use crate::random::Random;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
