@@ -26,6 +26,7 @@ pub struct Readme;
 pub mod adapter;
 mod exclusive;
 pub mod metrics;
+mod name;
 pub mod policy;
 mod pool;
 pub mod prefix;
@@ -38,6 +39,7 @@ mod sync;
 mod worker;
 
 pub use crate::metrics::MetricsSnapshot;
+pub use crate::name::UnknownName;
 pub use crate::policy::error::{ConfigError, PolicyError, PolicyFailure, RoutingError};
 pub use crate::policy::{PolicyConfig, Reason, RoutingPolicy, Usage};
 pub use crate::pool::{MAX_WORKERS, error::PoolError, registry::WorkerStatus};

@@ -1,5 +1,7 @@
 //! What a policy answers: which worker, and why.
 
+use serde::Serialize;
+
 use super::reason::Reason;
 use crate::worker::WorkerId;
 
@@ -7,7 +9,7 @@ use crate::worker::WorkerId;
 ///
 /// New fields may come. Written as `Decision { score, ..Decision::new(worker, reason) }`, a policy
 /// compiles with them, too.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Decision {
     /// The chosen worker.
     pub worker: WorkerId,
@@ -33,7 +35,7 @@ impl Decision {
 }
 
 /// The best worker that was not chosen.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct RunnerUp {
     /// Who.
     pub worker: WorkerId,
@@ -42,7 +44,7 @@ pub struct RunnerUp {
 }
 
 /// A prefill and a decode worker, chosen together.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct PairDecision {
     /// Who computes the prompt.
     pub prefill: Decision,

@@ -24,14 +24,6 @@ pub(crate) mod request_view;
 pub(crate) mod routing_policy;
 
 pub use self::builtin::*;
-pub use self::builtin::{
-    cache_aware::{
-        CacheAwareConfig, CacheAwareRule,
-        least_work::config::{LeastWorkConfig, Speed},
-        threshold::ThresholdConfig,
-    },
-    power_of_two::PowerOfTwoConfig,
-};
 pub use self::decision::{Decision, PairDecision, RunnerUp};
 pub use self::event::{Completion, Dispatch, FirstToken, Usage};
 pub use self::factory::PolicyFactory;
@@ -41,8 +33,8 @@ pub use self::reason::Reason;
 pub use self::request_view::RequestView;
 pub use self::routing_policy::RoutingPolicy;
 pub use crate::pool::{
-    candidates::{Best, Candidate, Candidates},
-    set::SlotSet,
+    candidates::{Best, Candidate, Candidates, CandidatesIter},
+    set::{SlotSet, Slots},
 };
 pub use crate::prefix::tree::{Holder, MAX_HOLDERS};
 pub use crate::random::Random;

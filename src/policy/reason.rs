@@ -1,9 +1,16 @@
 //! Why a worker was chosen: numbers and names that metrics, logs and the C interface share.
 
+use std::{fmt, str::FromStr};
+
+use serde::Serialize;
+
+use crate::name::{self, UnknownName};
+
 /// Why a worker was chosen.
 // A whole word, so that decisions and selections have no padding: moving them copies words, and no
 // load straddles two stores.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[repr(u64)]
 #[non_exhaustive]
 pub enum Reason {
@@ -64,5 +71,20 @@ impl Reason {
             Reason::LeastResident => "least_resident",
             Reason::Custom => "custom",
         }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// From its name, as [`Reason::as_str`] gives it.
+impl FromStr for Reason {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        name::find("reason", name, &Self::ALL, Self::as_str)
     }
 }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use super::{
     filter::Filter,
-    set::SlotSet,
+    set::{SlotSet, Slots},
     snapshot::{PoolSnapshot, RoleView, Seat},
 };
 use crate::random::{self, Random};
@@ -101,12 +101,8 @@ impl<'a> Candidates<'a> {
     }
 
     /// Every candidate, exactly; O(slots / 64 + candidates).
-    pub fn iter(&self) -> impl Iterator<Item = Candidate<'a>> + use<'a> {
-        let this = *self;
-        self.admitted()
-            .iter()
-            .filter(move |&slot| this.has_room(slot))
-            .filter_map(move |slot| this.candidate(slot))
+    pub fn iter(&self) -> CandidatesIter<'a> {
+        CandidatesIter { candidates: *self, slots: self.admitted().iter() }
     }
 
     /// As [`Candidates::iter`], but for those in `skip`: a plain loop, for whoever looks at all of them
@@ -298,6 +294,38 @@ impl<'a> Candidates<'a> {
             pair.swap(0, 1);
         }
         pair[0].map(|first| (first, pair[1]))
+    }
+}
+
+impl<'a> IntoIterator for &Candidates<'a> {
+    type Item = Candidate<'a>;
+    type IntoIter = CandidatesIter<'a>;
+
+    fn into_iter(self) -> CandidatesIter<'a> {
+        self.iter()
+    }
+}
+
+/// Every candidate, by slot: see [`Candidates::iter`].
+#[derive(Clone, Debug)]
+pub struct CandidatesIter<'a> {
+    candidates: Candidates<'a>,
+    slots: Slots,
+}
+
+impl<'a> Iterator for CandidatesIter<'a> {
+    type Item = Candidate<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Candidate<'a>> {
+        loop {
+            let slot = self.slots.next()?;
+            if self.candidates.has_room(slot) {
+                if let Some(candidate) = self.candidates.candidate(slot) {
+                    return Some(candidate);
+                }
+            }
+        }
     }
 }
 

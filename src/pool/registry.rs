@@ -6,6 +6,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::{
     MAX_WORKERS,
     error::{self, PoolError},
@@ -52,7 +54,7 @@ struct Entry {
 }
 
 /// A worker and how it stands, for listings.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct WorkerStatus {
     /// What it was registered as.

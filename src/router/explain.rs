@@ -1,5 +1,7 @@
 //! The decision log: who asked, who was chosen, and why, for every so-manyth decision.
 
+use serde::Serialize;
+
 use super::selection::Chosen;
 use super::ticket::Ticket;
 use crate::policy::{Reason, RunnerUp};
@@ -7,7 +9,7 @@ use crate::random::Random;
 use crate::worker::{Role, WorkerId};
 
 /// One decision, as the log hook sees it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 #[non_exhaustive]
 pub struct DecisionRecord {
     /// When, in the nanoseconds of the router's clock.

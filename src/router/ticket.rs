@@ -29,6 +29,11 @@
 //! its worker has left. The charge itself does order: once a charged slot's generation stands, the slot
 //! does not change hands before the charge is given back (both sides sequentially consistent).
 
+use std::num::ParseIntError;
+use std::{fmt, str::FromStr};
+
+use serde::Serialize;
+
 use crate::router::ticket_error::TicketError;
 use crate::stripe::{STRIPES, Striped};
 use crate::sync::atomic::{
@@ -64,7 +69,7 @@ const NONE: u32 = u32::MAX;
 /// random; they count neither as load nor towards limits, and completing them teaches nothing. Watch
 /// `pointsman_tickets_untracked_total`: where it rises, tickets are not completed, or `max_tickets` is
 /// too small. Tickets and worker ids mean something to the router that gave them out only.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Ticket(u64);
 
 impl Ticket {
@@ -109,6 +114,21 @@ impl Ticket {
     #[inline]
     fn is_open_in(self, state: u64) -> bool {
         state == self.state(WAITING) || state == self.state(STREAMING)
+    }
+}
+
+impl fmt::Display for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// From the number that it is displayed as.
+impl FromStr for Ticket {
+    type Err = ParseIntError;
+
+    fn from_str(number: &str) -> Result<Self, ParseIntError> {
+        number.parse().map(Ticket)
     }
 }
 

@@ -12,10 +12,12 @@
 
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
 use super::spec::WorkerInfo;
+use crate::name::{self, UnknownName};
 use crate::range::{self, OutOfRange};
 
 const SECOND: u64 = 1_000_000_000;
@@ -51,8 +53,21 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Names by [`Outcome::index`], as in metrics.
-    pub const NAMES: [&'static str; 7] = [
+    /// How many outcomes there are.
+    pub const COUNT: usize = 7;
+    /// Every outcome, in the order of [`Outcome::index`], with the pause of a worker that does not say
+    /// how long.
+    pub const ALL: [Outcome; Self::COUNT] = [
+        Outcome::Success,
+        Outcome::ClientCancelled,
+        Outcome::ClientError,
+        Outcome::WorkerError,
+        Outcome::Timeout,
+        Outcome::Overloaded { retry_after: PAUSE },
+        Outcome::Expired,
+    ];
+    /// Names in the order of [`Outcome::index`], as in metrics.
+    pub const NAMES: [&'static str; Self::COUNT] = [
         "success",
         "client_cancelled",
         "client_error",
@@ -62,7 +77,7 @@ impl Outcome {
         "expired",
     ];
 
-    /// A dense index into [`Outcome::NAMES`].
+    /// A dense index: 0 to [`Outcome::COUNT`] - 1.
     pub fn index(self) -> usize {
         match self {
             Outcome::Success => 0,
@@ -100,6 +115,22 @@ impl Outcome {
     /// Whether it counts against the worker's health.
     pub fn is_worker_failure(self) -> bool {
         matches!(self, Outcome::WorkerError | Outcome::Timeout)
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// From its name, as [`Outcome::as_str`] gives it. The pause of an overloaded worker is not in the name:
+/// it becomes the one of a worker that does not say how long, 1 s.
+impl FromStr for Outcome {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        name::find("outcome", name, &Self::ALL, Self::as_str)
     }
 }
 
@@ -160,7 +191,8 @@ impl HealthConfig {
 }
 
 /// What a worker has become, by its outcomes and by time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum HealthState {
     /// It takes its share again: probation went well.
@@ -176,7 +208,7 @@ pub enum HealthState {
 
 /// A change of a worker's health that its outcomes or time have brought about. What the host sets
 /// itself is no such change.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct HealthChange {
     /// When, in the nanoseconds of the router's clock.

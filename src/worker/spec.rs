@@ -1,5 +1,7 @@
 //! What a host says about a worker when it registers it.
 
+use serde::Serialize;
+
 use super::{Role, WorkerId};
 
 /// The largest weight; larger ones would make every other worker's share vanish in rounding.
@@ -91,7 +93,7 @@ impl WorkerSpec {
 }
 
 /// What a registered worker is: fixed from registration to removal.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct WorkerInfo {
     /// The worker's identity.

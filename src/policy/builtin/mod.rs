@@ -7,7 +7,7 @@
 //! - [`power_of_two`]: the less loaded of two random ones.
 //! - [`cache_aware`]: the worker that already holds the prompt's prefix, unless another is better.
 
-// Each policy.
+// Each policy: its file.
 pub mod cache_aware;
 pub mod power_of_two;
 pub mod random;
@@ -19,11 +19,13 @@ use std::{convert::Infallible, fmt, str::FromStr};
 use serde::{Deserialize, Deserializer, Serialize, de::MapAccess};
 use serde_json::Value;
 
-use self::cache_aware::{
-    CacheAwareConfig, CacheAwareRule, least_work::config::LeastWorkConfig,
+pub use self::cache_aware::{
+    CacheAwareConfig, CacheAwareRule,
+    least_work::config::{LeastWorkConfig, Speed},
     threshold::ThresholdConfig,
 };
-use self::power_of_two::{PowerOfTwoConfig, PowerOfTwoPolicy};
+pub use self::power_of_two::PowerOfTwoConfig;
+use self::power_of_two::PowerOfTwoPolicy;
 use self::random::RandomPolicy;
 use self::round_robin::RoundRobinPolicy;
 use super::by_name::{self, ByName};

@@ -14,7 +14,7 @@ pub(super) fn least_resident(
     random: &Random,
 ) -> Result<Decision, RoutingError> {
     let mut best = Best::new(random);
-    for candidate in candidates.iter() {
+    for candidate in candidates {
         let sequences = candidate.in_flight() as u64 * sequence_tokens;
         let score = (candidate.resident_tokens() + sequences) as f64 / candidate.weight();
         best.offer(score, candidate);

@@ -99,7 +99,7 @@ impl ThresholdPolicy {
     fn loads<'a>(&self, candidates: &Candidates<'a>) -> Option<Loads<'a>> {
         let (mut min, mut max) = (usize::MAX, 0);
         let mut least = Best::new(&self.random);
-        for candidate in candidates.iter() {
+        for candidate in candidates {
             let load = candidate.in_flight();
             min = min.min(load);
             max = max.max(load);
