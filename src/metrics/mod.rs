@@ -13,8 +13,8 @@ pub use crate::prefix::tree::TreeStats;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::worker::{Role, health::Outcome, spec::WorkerInfo};
 
-/// What one policy decided, and what came of it: one copy per stripe. Decisions are counted by who has
-/// entered the stripe, and so without exchanges; first tokens by anybody.
+/// What one policy decided, and what came of it: one copy per stripe. Decisions are counted by
+/// the thread that has entered the stripe, so a load and a store suffice; first tokens by any thread.
 #[derive(Debug, Default)]
 pub(crate) struct Decisions {
     counts: [[AtomicU64; Reason::COUNT]; 3],
@@ -54,7 +54,7 @@ impl Decisions {
     }
 }
 
-/// Adds to a counter that nobody else adds to at this moment.
+/// Adds to a counter that no other thread adds to at this moment.
 #[inline]
 fn add(counter: &AtomicU64, count: u32) {
     counter.store(counter.load(Relaxed).wrapping_add(count.into()), Relaxed);
@@ -204,7 +204,7 @@ pub struct TicketMetrics {
     pub capacity: usize,
     /// Selections that got no ticket because the table was full.
     pub untracked: u64,
-    /// Tickets closed because nobody completed them.
+    /// Tickets that expired before they were completed.
     pub expired: u64,
     /// Bytes held by the table.
     pub bytes: usize,

@@ -4,7 +4,7 @@ use super::decision::Decision;
 use super::request_view::RequestView;
 use crate::worker::{Role, WorkerId, health::Outcome};
 
-/// A charged decision. For a pair the policy is told twice, once for each role.
+/// A charged decision; a pair has one for each role.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Dispatch<'a> {
@@ -16,7 +16,7 @@ pub struct Dispatch<'a> {
     pub request: &'a RequestView<'a>,
 }
 
-/// The first token of a dispatched request.
+/// The first token of a dispatched request: its prompt has been computed.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct FirstToken {
@@ -36,7 +36,7 @@ pub struct FirstToken {
     pub cached_tokens: Option<u32>,
 }
 
-/// The end of a dispatched request.
+/// The end of a dispatched request, of a single worker or of a pair.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Completion {

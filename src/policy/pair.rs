@@ -21,7 +21,7 @@ pub fn jointly(
         let filter = Filter::of(admitted);
         let first = match choose(&prefill.restricted(&filter)) {
             Ok(first) => first,
-            Err(error) => return Err(blame(prefill, decode, last.unwrap_or(error))),
+            Err(error) => return Err(explain(prefill, decode, last.unwrap_or(error))),
         };
         let slot = first.worker.slot();
         let found = match pool.companions(slot) {
@@ -39,11 +39,11 @@ pub fn jointly(
         admitted = admitted.without(members);
         last = Some(error);
     }
-    Err(blame(prefill, decode, last.unwrap_or_else(|| prefill.none())))
+    Err(explain(prefill, decode, last.unwrap_or_else(|| prefill.none())))
 }
 
-/// The error that helps most: a role with nobody at all, nobody free, or nobody who fits the other.
-fn blame(prefill: &Candidates<'_>, decode: &Candidates<'_>, error: RoutingError) -> RoutingError {
+/// The error that helps most: a role without a worker or without a free one, or no two that fit.
+fn explain(prefill: &Candidates<'_>, decode: &Candidates<'_>, error: RoutingError) -> RoutingError {
     if matches!(error, RoutingError::Policy(_)) {
         return error;
     }

@@ -8,26 +8,26 @@ use super::request_view::RequestView;
 use crate::pool::candidates::Candidates;
 use crate::worker::{WorkerId, spec::WorkerInfo};
 
-/// A routing algorithm: chooses among candidates, in both modes.
+/// A routing algorithm: chooses among candidates, single workers and pairs.
 ///
-/// **Decide, then commit.** `select_single` and `select_pair` only decide; random draws and rotation
-/// counters are their sole effect. The router commits by calling [`RoutingPolicy::on_dispatch`], and
-/// tells the policy what became of the request by the other callbacks, all empty by default. So a
-/// pair can be retried, a shadow policy can watch, and nothing is charged twice.
+/// **Decide, then commit.** `select_single` and `select_pair` only decide: beside random draws, rotation
+/// counters and running means they change nothing. The router commits a decision, tells the policy by
+/// [`RoutingPolicy::on_dispatch`], and tells it what became of the request by the other callbacks, all
+/// empty by default. So a decision can be retried, a shadow policy can watch, and nothing is charged
+/// twice.
 ///
-/// All methods are called from many threads at once. A policy keeps what it knows about a worker
-/// under the worker's slot, and cleans that in [`RoutingPolicy::on_worker_added`].
+/// **What is called how often.** A dispatched request of a single worker has one `on_dispatch`, at most
+/// one `on_first_token` and one `on_request_complete`. A pair has two `on_dispatch`, for its prefill and
+/// its decode worker, and one of each of the others, which are about both.
 ///
+/// **Threads.** All methods are called from many threads at once. A policy keeps what it knows about a
+/// worker under the worker's slot, and cleans that in [`RoutingPolicy::on_worker_added`].
 /// `on_worker_added` and `after_fork` run while the router changes its membership: they must not call
-/// the router, which would wait for itself. Everything else may.
+/// the router, which would wait for itself. The other methods may.
 ///
-/// # Panics
-///
-/// A panic leaves through the host's call; whatever the router had charged is given back, and a worker
-/// that it could not be told of is not added. A shadow's panic is no exception.
-///
-/// The router checks every decision: naming a worker that is not a candidate is an error of the
-/// request, not a crash.
+/// **Mistakes.** The router checks every decision: naming a worker that is not a candidate is an error
+/// of the request, not a crash. A panic, a shadow's included, leaves through the host's call; what the
+/// router had charged is given back, and a worker that the policy could not be told of is not added.
 pub trait RoutingPolicy: Send + Sync {
     /// The policy's name. A router calls it by the name it was registered under.
     fn name(&self) -> &str;
@@ -51,18 +51,19 @@ pub trait RoutingPolicy: Send + Sync {
         pair::jointly(prefill, decode, |candidates| self.select_single(candidates, request))
     }
 
-    /// The router has charged the decision, and remembered the prefix if the policy wants prefixes:
-    /// count the work.
+    /// The router has charged the decision, and remembered the prompt if the policy wants prefixes:
+    /// count the work. For a pair, called for each role.
     fn on_dispatch(&self, dispatch: &Dispatch<'_>) {
         let _ = dispatch;
     }
 
-    /// The worker has computed the prompt.
+    /// The worker has computed the prompt; of a pair, the prefill worker. Called at most once for a
+    /// request.
     fn on_first_token(&self, event: &FirstToken) {
         let _ = event;
     }
 
-    /// The request is over; called exactly once per dispatch.
+    /// The request is over. Called exactly once for a dispatched request, so once for a pair.
     fn on_request_complete(&self, event: &Completion) {
         let _ = event;
     }

@@ -94,6 +94,10 @@ fn no_other_file_knows_a_built_in_policy() {
         }
     }
     assert!(policies >= 4);
+    // As CONTRIBUTING.md says.
+    assert_eq!(listed.matches("// Each policy").count(), 7);
+    let contributing = Path::new(env!("CARGO_MANIFEST_DIR")).join("CONTRIBUTING.md");
+    assert!(fs::read_to_string(contributing).unwrap().contains("each of the seven places"));
 }
 
 #[test]

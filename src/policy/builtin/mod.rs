@@ -1,6 +1,6 @@
 //! The built-in policies, and [`PolicyConfig`], which names one and says how it is set.
 //!
-//! A policy is one file, with what can be set in it, and a line at each place marked "each policy".
+//! A policy is one file, with what can be set in it, and a line at each place marked "Each policy".
 //!
 //! - [`random`]: uniform among the eligible, by weight.
 //! - [`round_robin`]: each in turn, by weight, evenly spread.

@@ -56,7 +56,7 @@ impl RoundRobinPolicy {
 }
 
 /// Sets the counter back to 0 after a cycle's last position, so that the rotation goes on unbroken.
-/// If others have drawn in the meantime, one of them will find its own position at a cycle's end.
+/// If other threads have drawn in the meantime, one of them finds its own position at a cycle's end.
 #[cold]
 fn turn_back(counter: &AtomicU64, position: u64, cycle: u64) {
     if cycle > 0 && position % cycle == cycle - 1 {

@@ -2,7 +2,7 @@
 //!
 //! Queued work, the number of requests it belongs to and KV room are exact: every dispatch adds, and
 //! exactly one of first token, completion and cancellation takes away (of the room, the end alone).
-//! The rest are estimates, read and stored without an exchange: threads may lose each other's samples,
+//! The rest are estimates, read and stored by two operations: threads may lose each other's samples,
 //! which slows an estimate down and nothing else. All orderings are relaxed, as no number here guards
 //! another.
 
@@ -180,7 +180,7 @@ impl Estimates {
     pub(super) fn finish(&self, slot: usize, work: u32, dispatched: u64, now: u64) -> Option<f64> {
         self.cancel(slot, work);
         let row = self.row(slot);
-        // A plain exchange, not a maximum: a clock that once jumped ahead must not stay ahead.
+        // A swap, not a maximum: a clock that once jumped ahead must not stay ahead.
         let began = dispatched.max(row.last_done.swap(now, Relaxed));
         let spent = now.saturating_sub(began);
         (spent > 0 && spent <= LONGEST).then(|| spent as f64 / 1e9)
@@ -197,7 +197,7 @@ impl Estimates {
         self.row(slot).room.load(Relaxed).min(0).unsigned_abs()
     }
 
-    /// Seconds until the worker has KV room for so many tokens, behind all that were sent there before.
+    /// Seconds until the worker has KV room for so many tokens, after all that were sent there before.
     /// Nothing waits for more than those to end: what is larger than the worker runs alone.
     #[inline]
     pub(super) fn room_wait(&self, slot: usize, tokens: i64) -> f64 {
@@ -223,7 +223,7 @@ impl Estimates {
         sample_time(&self.whole_seconds, dispatched, now);
     }
 
-    /// A clean row for whoever takes the slot.
+    /// A clean row for the worker that takes the slot.
     pub(super) fn reset(&self, slot: usize, capacity: Option<u64>) {
         let row = self.row(slot);
         row.room.store(room_of(capacity), Relaxed);
