@@ -66,8 +66,11 @@ pub enum PolicyConfig {
     Custom(CustomConfig),
 }
 
+/// Makes a configuration with its defaults.
+type Defaults = fn() -> PolicyConfig;
+
 /// The names that no policy from outside can take, and what they stand for.
-const NAMES: [(&str, fn() -> PolicyConfig); 6] = [
+const NAMES: [(&str, Defaults); 6] = [
     // Each policy.
     ("random", || PolicyConfig::Random),
     ("round_robin", || PolicyConfig::RoundRobin),
