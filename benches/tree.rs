@@ -12,8 +12,9 @@ mod support;
 use std::hint::black_box;
 use std::time::Instant;
 
-use pointsman::prefix::{
-    BlockSize, Fingerprinter, HashKey, Matches, PrefixTree, Registration, Unit,
+use pointsman::{
+    internals::{Matches, PrefixTree, Registration},
+    prefix::{BlockSize, Fingerprinter, HashKey, Unit},
 };
 use support::allocations::Counting;
 use support::cache_aware::workers::systems;

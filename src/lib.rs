@@ -13,6 +13,9 @@
 //! ```
 //!
 //! Each layer knows only those above it in this list.
+//!
+//! What hosts need is here; what a policy's author needs is in [`policy`], and what hosts that make
+//! fingerprints need in [`prefix`].
 
 /// The README's code, run as tests.
 #[cfg(doctest)]
@@ -21,14 +24,15 @@ pub struct Readme;
 
 #[cfg(any(feature = "async", feature = "tower"))]
 pub mod adapter;
-mod error;
 mod fleet;
 pub mod metrics;
+mod name;
 pub mod policy;
 mod pool;
 pub mod prefix;
 mod prompt;
 mod random;
+mod range;
 pub mod request;
 mod router;
 mod sync;
@@ -36,29 +40,13 @@ mod ticket;
 mod time;
 mod worker;
 
-pub use crate::error::{
-    ConfigError, PolicyError, PolicyFailure, PoolError, RoutingError, TicketError,
-};
 pub use crate::metrics::MetricsSnapshot;
-pub use crate::policy::{
-    Completion, Decision, Dispatch, FirstToken, PairDecision, Reason, RequestView, RoutingPolicy,
-    RunnerUp, Usage,
-    cache_aware::{
-        least_work::{LeastWorkConfig, Speed},
-        threshold::ThresholdConfig,
-    },
-    config::{CacheAwareConfig, CacheAwareRule, CustomConfig, PolicyConfig, PowerOfTwoConfig},
-    factory::PolicyFactory,
-    load_balancing::LoadBalancing,
-};
-pub use crate::pool::{
-    MAX_WORKERS,
-    candidates::{Best, Candidate, Candidates},
-    registry::WorkerStatus,
-    set::SlotSet,
-};
+pub use crate::name::UnknownName;
+pub use crate::policy::error::{ConfigError, PolicyError, PolicyFailure, RoutingError};
+pub use crate::policy::{PolicyConfig, Reason, RoutingPolicy, Usage};
+pub use crate::pool::{MAX_WORKERS, error::PoolError, registry::WorkerStatus};
 pub use crate::prefix::{Fingerprint, FingerprintError};
-pub use crate::random::Random;
+pub use crate::range::OutOfRange;
 pub use crate::request::{Prompt, Request};
 pub use crate::router::{
     Router,
@@ -68,6 +56,7 @@ pub use crate::router::{
     decision_log::DecisionRecord,
     selection::{Chosen, DetachedSelection, PairSelection, Selection},
 };
+pub use crate::ticket::error::TicketError;
 pub use crate::ticket::number::Ticket;
 pub use crate::time::Time;
 pub use crate::worker::{
@@ -77,3 +66,10 @@ pub use crate::worker::{
     spec::{WorkerInfo, WorkerSpec},
     state::{LoadReport, WorkerState},
 };
+
+/// For this project's own benches, fuzz targets and tests: may change at any time.
+#[doc(hidden)]
+pub mod internals {
+    pub use crate::policy::cache_aware::least_work::formula;
+    pub use crate::prefix::tree::{Matches, PrefixTree, Registration, Remembered, TreeError};
+}

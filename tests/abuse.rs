@@ -9,7 +9,7 @@ mod support;
 
 use std::collections::HashSet;
 
-use pointsman::{Outcome, Random, Request, Role, Router, Selection, Usage};
+use pointsman::{Outcome, Request, Role, Router, Selection, Usage, policy::Random};
 
 use support::{SECOND, add_many, assert_idle, config, router};
 

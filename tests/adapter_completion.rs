@@ -14,8 +14,9 @@ use std::time::Duration;
 use engine::{engines, ready};
 use pointsman::adapter::{Adapter, AdapterOptions, LoadKeeping, RoutingPolicy};
 use pointsman::{
-    Candidates, Decision, LoadReport, Outcome, PolicyConfig, PolicyError, PolicyFactory, Reason,
-    RequestView, Role, RoutingError, Worker, WorkerId, WorkerState,
+    LoadReport, Outcome, PolicyConfig, PolicyError, Reason, Role, RoutingError, Worker, WorkerId,
+    WorkerState,
+    policy::{Candidates, Decision, PolicyFactory, RequestView},
 };
 use recorder::{Event, Recorder, end};
 use serde_json::json;

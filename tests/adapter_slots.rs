@@ -13,8 +13,8 @@ use engine::{complete, engines, ready};
 use parking_lot::Mutex;
 use pointsman::adapter::{Adapter, RoutingPolicy};
 use pointsman::{
-    Candidates, Completion, Decision, Dispatch, FirstToken, Reason, RequestView, RoutingError,
-    WorkerId, WorkerInfo,
+    Reason, RoutingError, WorkerId, WorkerInfo,
+    policy::{Candidates, Completion, Decision, Dispatch, FirstToken, RequestView},
 };
 use serde_json::json;
 

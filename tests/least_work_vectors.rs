@@ -11,7 +11,7 @@ use std::collections::VecDeque;
 use std::io::Read;
 
 use flate2::read::GzDecoder;
-use pointsman::policy::cache_aware::formula;
+use pointsman::internals::formula;
 use serde_json::Value;
 
 const WORKERS: usize = 8;

@@ -10,7 +10,7 @@ use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 
-use pointsman::prefix::{Matches, PrefixTree, Registration, TreeError};
+use pointsman::internals::{Matches, PrefixTree, Registration, TreeError};
 
 thread_local! {
     static BYTES: Cell<usize> = const { Cell::new(0) };

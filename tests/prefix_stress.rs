@@ -4,7 +4,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use pointsman::prefix::{Matches, PrefixTree};
+use pointsman::internals::{Matches, PrefixTree};
 
 const SLOTS: u16 = 12;
 const FAMILIES: u64 = 300;

@@ -18,9 +18,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use pointsman::{
-    Candidate, Candidates, Completion, Decision, Dispatch, FirstToken, LoadReport, Outcome,
-    PolicyConfig, Random, Reason, Request, RequestView, Role, Router, RoutingError, RoutingPolicy,
+    LoadReport, Outcome, PolicyConfig, Reason, Request, Role, Router, RoutingError, RoutingPolicy,
     Ticket, Usage, WorkerId, WorkerSpec,
+    policy::{
+        Candidate, Candidates, Completion, Decision, Dispatch, FirstToken, Random, RequestView,
+    },
 };
 
 use support::{POLICIES, SECOND, add, add_many, assert_idle, assert_shares, policy};

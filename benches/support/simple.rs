@@ -5,7 +5,8 @@ use std::hint::black_box;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
 use pointsman::policy::{
-    power_of_two::PowerOfTwoPolicy, random::RandomPolicy, round_robin::RoundRobinPolicy,
+    PowerOfTwoConfig, power_of_two::PowerOfTwoPolicy, random::RandomPolicy,
+    round_robin::RoundRobinPolicy,
 };
 use pointsman::{
     Outcome, PolicyConfig, Request, Role, Router, RouterConfig, RoutingPolicy, Usage, WorkerSpec,
@@ -20,8 +21,6 @@ pub const SIZES: [usize; 3] = [8, 64, 1024];
 pub const POLICIES: [&str; 3] = ["random", "round_robin", "power_of_two"];
 /// Of the row of locked exchanges.
 const EXCHANGES: &str = "exchanges, 5";
-/// Nanoseconds: the age up to which power-of-two believes load reports.
-const REPORT_AGE: u64 = 1_000_000_000;
 
 /// The name under which a case is found.
 fn name(what: &str, policy: &str, workers: usize, threads: usize) -> String {
@@ -45,7 +44,9 @@ pub fn cases(only: Option<&str>) -> Table<'static> {
         }
         add("direct", "random", &|n| select(n, RandomPolicy::new(None)));
         add("direct", "round_robin", &|n| select(n, RoundRobinPolicy::new(None)));
-        add("direct", "power_of_two", &|n| select(n, PowerOfTwoPolicy::new(REPORT_AGE, None)));
+        add("direct", "power_of_two", &|n| {
+            select(n, PowerOfTwoPolicy::new(&PowerOfTwoConfig::default(), None))
+        });
         for policy in POLICIES {
             add("dyn", policy, &|n| select_dyn(n, policy));
             add("router", policy, &|n| select_and_complete(n, policy));
@@ -149,7 +150,8 @@ fn select<P: RoutingPolicy + 'static>(workers: usize, policy: P) -> Run<'static>
 
 fn select_dyn(workers: usize, policy: &str) -> Run<'static> {
     let router = router(workers, "random");
-    let policy = pointsman::PolicyFactory::create(&config(policy)).expect("a built-in policy");
+    let policy =
+        pointsman::policy::PolicyFactory::create(&config(policy)).expect("a built-in policy");
     Box::new(move |operations| {
         let policy: &dyn RoutingPolicy = black_box(&*policy);
         router.at(1).with_candidates(Role::Regular, &Request::none(), |candidates, request| {

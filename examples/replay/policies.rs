@@ -1,7 +1,10 @@
 //! What can be compared: the library's policies and the baselines, by name.
 
 use anyhow::{Context, Result, bail};
-use pointsman::{LeastWorkConfig, PolicyConfig, PowerOfTwoConfig, ThresholdConfig};
+use pointsman::{
+    PolicyConfig,
+    policy::{LeastWorkConfig, PowerOfTwoConfig, ThresholdConfig},
+};
 
 use crate::baseline::Baseline;
 use crate::baseline::dynamo::Dynamo;

@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
 use pointsman::{
-    LoadReport, Outcome, PairSelection, PolicyConfig, Random, Request, Role, Router, RouterConfig,
-    RoutingError, Selection, Usage, WorkerId, WorkerSpec,
+    LoadReport, Outcome, PairSelection, PolicyConfig, Request, Role, Router, RouterConfig,
+    RoutingError, Selection, Usage, WorkerId, WorkerSpec, policy::Random,
 };
 
 use crate::Plan;

@@ -1,6 +1,6 @@
 //! Endless prompts at no cost: slices of one text, made different by a stamp.
 
-use pointsman::Random;
+use pointsman::policy::Random;
 
 const TEXT: usize = 1 << 20;
 const SYSTEMS: usize = 64;

@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 use parking_lot::Mutex;
-use pointsman::Random;
-use pointsman::prefix::{
-    BlockSize, Fingerprinter, HashKey, Matches, PrefixTree, Registration, Unit,
+use pointsman::policy::Random;
+use pointsman::{
+    internals::{Matches, PrefixTree, Registration},
+    prefix::{BlockSize, Fingerprinter, HashKey, Unit},
 };
 
 use crate::Plan;

@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_void};
 use std::mem::MaybeUninit;
 use std::sync::Arc;
 
-use pointsman_core::{PolicyFactory, Router, RouterConfig};
+use pointsman_core::{Router, RouterConfig, policy::PolicyFactory};
 
 use crate::argument::{self, Place};
 use crate::log::{

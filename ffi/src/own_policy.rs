@@ -4,9 +4,10 @@ use std::ffi::c_void;
 use std::sync::Arc;
 
 use pointsman_core::{
-    Candidates, Completion, Decision, Dispatch, FirstToken, PolicyError, PolicyFailure, Reason,
-    RequestView, Role, RoutingError, RoutingPolicy, RunnerUp, WorkerId, WorkerInfo,
-    prefix::MAX_HOLDERS,
+    PolicyError, PolicyFailure, Reason, Role, RoutingError, RoutingPolicy, WorkerId, WorkerInfo,
+    policy::{
+        Candidates, Completion, Decision, Dispatch, FirstToken, MAX_HOLDERS, RequestView, RunnerUp,
+    },
 };
 
 use crate::policy::{

@@ -4,7 +4,7 @@ use std::mem::MaybeUninit;
 use std::time::Duration;
 
 use pointsman_core::{
-    Chosen, DetachedSelection, Outcome, RoutingError, RunnerUp, Ticket, TicketError, Usage,
+    Chosen, DetachedSelection, Outcome, RoutingError, Ticket, TicketError, Usage, policy::RunnerUp,
 };
 
 use crate::argument::{self, Output};

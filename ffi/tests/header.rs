@@ -82,7 +82,9 @@ fn every_struct_begins_with_its_size_and_has_plain_fields() {
 #[test]
 fn it_names_every_policy_that_there_is() {
     let unknown = pointsman_core::PolicyConfig::named("unknown");
-    let Err(error) = pointsman_core::PolicyFactory::create(&unknown) else { panic!("known") };
+    let Err(error) = pointsman_core::policy::PolicyFactory::create(&unknown) else {
+        panic!("known")
+    };
     let message = error.to_string();
     let known = message.split("known are ").nth(1).unwrap().split(';').next().unwrap();
     let text = header::generate();

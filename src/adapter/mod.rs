@@ -66,7 +66,7 @@ mod proposed {
     use async_trait::async_trait;
     use serde_json::Value;
 
-    use crate::error::RoutingError;
+    use crate::policy::error::RoutingError;
     use crate::worker::proposal::Worker;
 
     /// A routing algorithm as the original proposal has it: chooses among the slices of workers that

@@ -1,6 +1,7 @@
 //! What a host can set.
 
-use crate::error::ConfigError;
+use crate::policy::error::ConfigError;
+use crate::range;
 use crate::router::config::{BodyConfig, RouterConfig, TreeConfig};
 
 /// How an adapter keeps its books. The defaults suit a router written against the proposal.
@@ -42,7 +43,8 @@ impl Default for AdapterOptions {
 
 impl AdapterOptions {
     pub(super) fn check(&self) -> Result<(), ConfigError> {
-        ConfigError::range("deadline_secs", self.deadline_secs, 0.0, 604_800.0)
+        range::check("deadline_secs", self.deadline_secs, 0.0, 604_800.0)?;
+        Ok(())
     }
 
     /// The deadline in nanoseconds.

@@ -12,10 +12,11 @@ use super::open::{Open, OpenRequests, Part};
 use super::options::{AdapterOptions, LoadKeeping};
 use super::proposed;
 use super::roster::{Asked, Book, Register, Roster};
-use crate::error::{ConfigError, PolicyError, RoutingError};
+use crate::policy::error::ConfigError;
+use crate::policy::error::PolicyError;
+use crate::policy::error::RoutingError;
 use crate::policy::{
-    self, Decision, Dispatch, RequestView, RoutingPolicy,
-    config::PolicyConfig,
+    self, Decision, Dispatch, PolicyConfig, RequestView, RoutingPolicy,
     factory::PolicyFactory,
     mode::{Mode, Pair, Single},
     prefix_query::PrefixQuery,
@@ -187,7 +188,10 @@ impl Adapter {
         let candidates = |role| roster.candidates(role);
         let decided = M::decide(&*self.policy, candidates, &request)?;
         if let Some(worker) = M::non_candidate(&decided, candidates) {
-            return Err(policy::failed(self.policy.name(), PolicyError::NotACandidate { worker }));
+            return Err(policy::error::failed(
+                self.policy.name(),
+                PolicyError::NotACandidate { worker },
+            ));
         }
         let parts = [(Role::Prefill, M::prefill(&decided)), (M::ROLE, Some(M::main(&decided)))];
         let mut choices = ArrayVec::<Choice<'_>, 2>::new();

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::Fleet;
 use super::writer::Writer;
-use crate::error::PoolError;
+use crate::pool::error::PoolError;
 use crate::pool::registry::{Registry, WorkerStatus};
 use crate::worker::{
     WorkerId,

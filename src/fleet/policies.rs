@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use super::view::View;
-use crate::error::ConfigError;
 use crate::metrics::{Decisions, ShadowCounts, add_alone, add_shared};
+use crate::policy::error::ConfigError;
 use crate::policy::{Decision, RoutingPolicy, mode::Mode};
 use crate::sync::atomic::AtomicU64;
 use crate::sync::stripe::{Place, Striped};

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use super::Fleet;
 use super::policies::{Arm, Installed, Named};
 use super::writer::Writer;
-use crate::error::ConfigError;
-use crate::policy::{config::PolicyConfig, pair::PerRole};
+use crate::policy::error::ConfigError;
+use crate::policy::{PerRole, PolicyConfig};
 use crate::worker::Role;
 
 impl Fleet {

@@ -6,10 +6,12 @@ mod prometheus;
 
 use std::sync::Arc;
 
+use serde::{Serialize, Serializer};
+
 use crate::policy::Reason;
-use crate::prefix::TreeStats;
+pub use crate::prefix::tree::TreeStats;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use crate::worker::{Role, spec::WorkerInfo};
+use crate::worker::{Role, health::Outcome, spec::WorkerInfo};
 
 /// Adds to a counter that no other thread adds to at this moment.
 #[inline(always)]
@@ -98,7 +100,7 @@ impl ShadowCounts {
 }
 
 /// Everything counted since the router was made.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct MetricsSnapshot {
     /// Decisions, one row per policy, role and reason that occurred.
@@ -116,7 +118,7 @@ pub struct MetricsSnapshot {
 }
 
 /// How often a policy decided so.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct DecisionCount {
     /// The policy's name.
@@ -132,7 +134,7 @@ pub struct DecisionCount {
 }
 
 /// What is counted for one policy.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct PolicyMetrics {
     /// The policy's name.
@@ -150,7 +152,7 @@ pub struct PolicyMetrics {
 }
 
 /// How a shadow's decisions compare with the real ones.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ShadowMetrics {
     /// Its name.
@@ -168,7 +170,7 @@ pub struct ShadowMetrics {
 }
 
 /// What is counted for one worker.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct WorkerMetrics {
     /// The worker.
@@ -184,7 +186,8 @@ pub struct WorkerMetrics {
     /// Requests ever sent to it.
     pub selections: u64,
     /// Completions other than successes, by [`crate::Outcome::index`].
-    pub outcomes: [u64; 7],
+    #[serde(serialize_with = "outcomes_by_name")]
+    pub outcomes: [u64; Outcome::COUNT],
     /// Cached tokens that the tree predicted, over requests whose usage was reported.
     pub predicted_cached_tokens: u64,
     /// Cached tokens that the worker reported for those requests.
@@ -192,11 +195,12 @@ pub struct WorkerMetrics {
     /// KV tokens that its requests in flight are expected to hold at their end.
     pub resident_tokens: u64,
     /// What the policy at work knows about it, by name.
+    #[serde(serialize_with = "gauges_by_name")]
     pub policy_gauges: Vec<(&'static str, f64)>,
 }
 
 /// What is counted for tickets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct TicketMetrics {
     /// Open now.
@@ -205,8 +209,22 @@ pub struct TicketMetrics {
     pub capacity: usize,
     /// Selections that got no ticket because the table was full.
     pub untracked: u64,
-    /// Tickets closed because nobody completed them.
+    /// Tickets that expired before they were completed.
     pub expired: u64,
     /// Bytes held by the table.
     pub bytes: usize,
+}
+
+fn outcomes_by_name<S: Serializer>(
+    outcomes: &[u64; Outcome::COUNT],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(Outcome::NAMES.iter().zip(outcomes))
+}
+
+fn gauges_by_name<S: Serializer>(
+    gauges: &[(&'static str, f64)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(gauges.iter().copied())
 }

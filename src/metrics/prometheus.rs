@@ -132,7 +132,7 @@ impl MetricsSnapshot {
     fn write_gauges(&self, out: &mut impl Write) -> fmt::Result {
         let mut names: Vec<&str> = Vec::new();
         for (name, _) in self.workers.iter().flat_map(|worker| &worker.policy_gauges) {
-            // Names come from policies, which may be anybody's.
+            // Names come from policies, which may be the host's own.
             let valid = |name: &str| {
                 let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
                 !name.is_empty() && name.chars().all(plain)
@@ -187,7 +187,7 @@ impl MetricsSnapshot {
             out,
             "tickets_expired",
             "counter",
-            "Tickets that nobody completed.",
+            "Tickets that expired before they were completed.",
             t.expired as f64,
         )
     }

@@ -5,11 +5,10 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{
-    RoutingPolicy,
-    config::{BUILTINS, Built, PolicyConfig},
-};
-use crate::error::{ConfigError, PolicyError};
+use super::builtin::PolicyConfig;
+use super::by_name::ByName;
+use super::error::{ConfigError, PolicyError};
+use super::routing_policy::RoutingPolicy;
 
 /// Builds a custom policy from its options.
 pub type Constructor =
@@ -51,7 +50,8 @@ impl PolicyFactory {
         F: Fn(&Value) -> Result<Arc<dyn RoutingPolicy>, PolicyError> + Send + Sync + 'static,
     {
         let name = name.into();
-        if BUILTINS.contains(&name.as_str()) || self.constructors.contains_key(&name) {
+        if PolicyConfig::names().any(|known| known == name) || self.constructors.contains_key(&name)
+        {
             return Err(PolicyError::Duplicate { name });
         }
         self.constructors.insert(name, Box::new(constructor));
@@ -67,10 +67,10 @@ impl PolicyFactory {
     /// Builds any policy that this factory knows.
     pub fn build(&self, config: &PolicyConfig) -> Result<Arc<dyn RoutingPolicy>, ConfigError> {
         config.check()?;
-        Ok(match config.build(self.seed) {
-            Built::In(policy) => policy,
-            Built::Out(custom) => self.custom(&custom.name, &custom.options)?,
-        })
+        match config.build(self.seed) {
+            Ok(policy) => Ok(policy),
+            Err(custom) => Ok(self.custom(&custom.name, &custom.options)?),
+        }
     }
 
     fn custom(&self, name: &str, options: &Value) -> Result<Arc<dyn RoutingPolicy>, PolicyError> {
@@ -81,8 +81,9 @@ impl PolicyFactory {
     }
 
     fn known(&self) -> String {
-        let custom = self.constructors.keys().map(String::as_str);
-        BUILTINS.iter().copied().chain(custom).collect::<Vec<_>>().join(", ")
+        let mut names: Vec<&str> = PolicyConfig::names().collect();
+        names.extend(self.constructors.keys().map(String::as_str));
+        names.join(", ")
     }
 }
 

@@ -1,7 +1,7 @@
 //! One worker or a pair: what is decided, and by which method of a policy.
 
+use super::error::RoutingError;
 use super::{Decision, PairDecision, RequestView, RoutingPolicy};
-use crate::error::RoutingError;
 use crate::pool::candidates::Candidates;
 use crate::worker::{Role, WorkerId};
 

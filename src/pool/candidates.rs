@@ -9,10 +9,9 @@
 use super::{
     filter::Filter,
     loads::{Load, Loads},
-    set::SlotSet,
+    set::{SlotSet, Slots},
     snapshot::{PoolSnapshot, RoleView, Seat},
 };
-use crate::error::RoutingError;
 use crate::random::{self, Random};
 use crate::worker::{
     Role, WorkerId,
@@ -94,12 +93,8 @@ impl<'a> Candidates<'a> {
     }
 
     /// Every candidate, exactly; O(slots / 64 + candidates).
-    pub fn iter(&self) -> impl Iterator<Item = Candidate<'a>> + use<'a> {
-        let this = *self;
-        self.admitted()
-            .iter()
-            .filter(move |&slot| this.has_room(slot))
-            .filter_map(move |slot| this.candidate(slot))
+    pub fn iter(&self) -> CandidatesIter<'a> {
+        CandidatesIter { candidates: *self, slots: self.admitted().iter() }
     }
 
     /// As [`Candidates::iter`], but for those in `skip`: a plain loop, for whoever looks at all of them
@@ -158,23 +153,6 @@ impl<'a> Candidates<'a> {
         best.first().map(|(_, candidate)| candidate)
     }
 
-    /// Why there is no candidate: the error to return when nothing can be chosen. O(slots / 64).
-    #[cold]
-    pub fn none(&self) -> RoutingError {
-        let view = self.view;
-        let admitted = self.admitted().len() as u32;
-        if admitted > 0 {
-            return RoutingError::AllBusy { role: self.role, busy: admitted };
-        }
-        RoutingError::NoHealthyWorkers {
-            role: self.role,
-            workers: view.workers,
-            unhealthy: view.unhealthy,
-            draining: view.draining,
-            excluded: view.eligible.len() as u32,
-        }
-    }
-
     /// Whether this worker is a candidate, or would be if it were not at its in-flight limit.
     #[inline]
     pub(crate) fn includes(&self, worker: WorkerId) -> bool {
@@ -187,6 +165,10 @@ impl<'a> Candidates<'a> {
 
     pub(crate) fn pool(&self) -> &'a PoolSnapshot {
         self.pool
+    }
+
+    pub(crate) fn view(&self) -> &'a RoleView {
+        self.view
     }
 
     /// Eligible slots that the request admits, whether they have room or not.
@@ -295,6 +277,38 @@ impl<'a> Candidates<'a> {
             pair.swap(0, 1);
         }
         pair[0].map(|first| (first, pair[1]))
+    }
+}
+
+impl<'a> IntoIterator for &Candidates<'a> {
+    type Item = Candidate<'a>;
+    type IntoIter = CandidatesIter<'a>;
+
+    fn into_iter(self) -> CandidatesIter<'a> {
+        self.iter()
+    }
+}
+
+/// Every candidate, by slot: see [`Candidates::iter`].
+#[derive(Clone, Debug)]
+pub struct CandidatesIter<'a> {
+    candidates: Candidates<'a>,
+    slots: Slots,
+}
+
+impl<'a> Iterator for CandidatesIter<'a> {
+    type Item = Candidate<'a>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Candidate<'a>> {
+        loop {
+            let slot = self.slots.next()?;
+            if self.candidates.has_room(slot) {
+                if let Some(candidate) = self.candidates.candidate(slot) {
+                    return Some(candidate);
+                }
+            }
+        }
     }
 }
 

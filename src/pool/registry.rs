@@ -6,16 +6,18 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use super::{
     MAX_WORKERS,
+    error::{self, PoolError},
     snapshot::{Member, PoolSnapshot},
 };
-use crate::error::PoolError;
 use crate::prefix::Registration;
 use crate::worker::{
     Role, WorkerId,
     health::{Health, HealthChange, HealthConfig, HealthState, HostHealth},
-    spec::{WorkerInfo, WorkerSpec, check_weight},
+    spec::{WorkerInfo, WorkerSpec},
     state::{Standing, WorkerState},
 };
 
@@ -52,7 +54,7 @@ struct Entry {
 }
 
 /// A worker and how it stands, for listings.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct WorkerStatus {
     /// What it was registered as.
@@ -113,7 +115,7 @@ impl Registry {
         now: u64,
         register: impl FnOnce(usize, &WorkerSpec) -> (u64, Option<Registration>),
     ) -> Result<Arc<WorkerInfo>, PoolError> {
-        spec.check()?;
+        error::check(&spec)?;
         if let Some(&id) = self.by_url.get(&spec.url) {
             return Err(PoolError::DuplicateUrl { url: spec.url, id });
         }
@@ -169,7 +171,7 @@ impl Registry {
     }
 
     pub(crate) fn set_weight(&mut self, id: WorkerId, weight: f64) -> Result<(), PoolError> {
-        check_weight(weight)?;
+        error::check_weight(weight)?;
         self.entry_mut(id)?.weight = weight;
         Ok(())
     }

@@ -80,9 +80,8 @@ impl SlotSet {
     }
 
     /// The members, ascending; empty words cost one comparison each.
-    pub fn iter(&self) -> impl Iterator<Item = usize> + use<> {
-        let words = self.words;
-        words.into_iter().enumerate().flat_map(|(i, word)| Bits(word).map(move |bit| i * 64 + bit))
+    pub fn iter(&self) -> Slots {
+        Slots { words: self.words, index: 0 }
     }
 }
 
@@ -100,18 +99,45 @@ impl FromIterator<usize> for SlotSet {
     }
 }
 
-struct Bits(u64);
+impl IntoIterator for SlotSet {
+    type Item = usize;
+    type IntoIter = Slots;
 
-impl Iterator for Bits {
+    fn into_iter(self) -> Slots {
+        self.iter()
+    }
+}
+
+impl IntoIterator for &SlotSet {
+    type Item = usize;
+    type IntoIter = Slots;
+
+    fn into_iter(self) -> Slots {
+        self.iter()
+    }
+}
+
+/// The members of a [`SlotSet`], ascending.
+#[derive(Clone, Debug)]
+pub struct Slots {
+    /// What is left; all words before `index` are empty.
+    words: [u64; WORDS],
+    index: usize,
+}
+
+impl Iterator for Slots {
     type Item = usize;
 
     #[inline]
     fn next(&mut self) -> Option<usize> {
-        if self.0 == 0 {
-            return None;
+        loop {
+            let word = self.words.get_mut(self.index)?;
+            if *word != 0 {
+                let slot = self.index * 64 + word.trailing_zeros() as usize;
+                *word &= *word - 1;
+                return Some(slot);
+            }
+            self.index += 1;
         }
-        let bit = self.0.trailing_zeros() as usize;
-        self.0 &= self.0 - 1;
-        Some(bit)
     }
 }

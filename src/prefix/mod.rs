@@ -2,18 +2,16 @@
 //!
 //! - [`hash`](HashKey): keyed block hashes with a published collision bound.
 //! - [`fingerprint`](Fingerprint): a prompt as chained block hashes, streaming, with a wire form.
-//! - [`tree`](PrefixTree): which worker probably holds how many leading blocks, in fixed memory.
+//! - `tree`: which worker probably holds how many leading blocks, in fixed memory.
 
 mod chacha;
 mod fingerprint;
 mod hash;
-mod tree;
+pub(crate) mod tree;
 
 pub use fingerprint::{
     BlockSize, FORMAT_VERSION, Fingerprint, FingerprintError, FingerprintHeader, Fingerprinter,
     Unit,
 };
 pub use hash::{Digest, HashKey};
-pub use tree::{
-    Holder, MAX_HOLDERS, Matches, PrefixTree, Registration, Remembered, TreeError, TreeStats,
-};
+pub(crate) use tree::{Holder, Matches, PrefixTree, Registration};

@@ -7,7 +7,8 @@ pub(crate) mod estimates;
 pub(crate) mod once;
 
 use self::estimates::Estimates;
-use crate::error::{ConfigError, RoutingError};
+use crate::policy::error::ConfigError;
+use crate::policy::error::RoutingError;
 use crate::prefix::{
     BlockSize, Digest, Fingerprint, FingerprintError, Fingerprinter, HashKey, PrefixTree,
     Registration, Unit,

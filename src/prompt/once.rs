@@ -2,7 +2,7 @@
 //! decided anew.
 
 use super::{PromptReader, ReadPrompt};
-use crate::error::RoutingError;
+use crate::policy::error::RoutingError;
 use crate::request::{Prompt, Request};
 
 /// Room for the block hashes of the longest prompt. The memory is taken when it is first needed, and

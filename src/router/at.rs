@@ -4,15 +4,17 @@ use super::complete::Ending;
 use super::decision_log::DecisionLog;
 use super::selection::{DetachedSelection, PairSelection, Selection};
 use super::{Inner, Router};
-use crate::error::{PoolError, RoutingError, TicketError};
 use crate::metrics::MetricsSnapshot;
+use crate::policy::error::RoutingError;
 use crate::policy::{
     RequestView, Usage,
     mode::{Pair, Single},
 };
+use crate::pool::error::PoolError;
 use crate::pool::{candidates::Candidates, registry::WorkerStatus};
 use crate::request::Request;
 use crate::ticket::Ticket;
+use crate::ticket::error::TicketError;
 use crate::time::Time;
 use crate::worker::{Role, WorkerId, health::Outcome, spec::WorkerSpec};
 

@@ -9,9 +9,9 @@ use super::{
     config::RouterConfig,
     decision_log::{DecisionLog, DecisionRecord, Hook},
 };
-use crate::error::{ConfigError, PolicyError};
 use crate::fleet::health_log::{self, HealthLog};
-use crate::policy::{RoutingPolicy, config::PolicyConfig, factory::PolicyFactory};
+use crate::policy::error::{ConfigError, PolicyError};
+use crate::policy::{PolicyConfig, PolicyFactory, RoutingPolicy};
 use crate::random::Random;
 use crate::worker::health::HealthChange;
 
@@ -19,7 +19,7 @@ use crate::worker::health::HealthChange;
 ///
 /// ```
 /// use std::sync::Arc;
-/// use pointsman::{Candidates, Decision, PolicyConfig, Reason, RequestView, Router};
+/// use pointsman::{policy::{Candidates, Decision, RequestView}, PolicyConfig, Reason, Router};
 /// use pointsman::{RoutingError, RoutingPolicy};
 ///
 /// /// Always the first candidate.

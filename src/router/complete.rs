@@ -1,10 +1,10 @@
 //! First token, completion, expiry: give back what was charged, and learn from it.
 
 use super::Inner;
-use crate::error::TicketError;
 use crate::fleet::due::CLOCK_SLACK;
 use crate::policy::{Completion, FirstToken, Usage};
 use crate::sync::atomic::Ordering::Relaxed;
+use crate::ticket::error::TicketError;
 use crate::ticket::{Closed, Ticket};
 use crate::worker::{Role, health::Outcome, state::WorkerState};
 

@@ -2,10 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::error::ConfigError;
-use crate::policy::config::PolicyConfig;
+use crate::policy::PolicyConfig;
+use crate::policy::error::ConfigError;
 use crate::pool::MAX_WORKERS;
 use crate::prefix::{BlockSize, HashKey};
+use crate::range;
 use crate::request::body::{BodyOptions, MediaTokens, Messages};
 use crate::ticket::MAX_TICKETS;
 use crate::worker::health::HealthConfig;
@@ -101,10 +102,11 @@ impl RouterConfig {
         self.tree.check()?;
         self.health.check()?;
         self.body.check()?;
-        ConfigError::range("max_workers", self.max_workers as f64, 1.0, MAX_WORKERS as f64)?;
-        ConfigError::range("max_tickets", self.max_tickets as f64, 1.0, MAX_TICKETS as f64)?;
-        ConfigError::range("ticket_deadline_secs", self.ticket_deadline_secs, 0.001, 604_800.0)?;
-        ConfigError::range("slow_start_secs", self.slow_start_secs, 0.0, 86_400.0)
+        range::check("max_workers", self.max_workers as f64, 1.0, MAX_WORKERS as f64)?;
+        range::check("max_tickets", self.max_tickets as f64, 1.0, MAX_TICKETS as f64)?;
+        range::check("ticket_deadline_secs", self.ticket_deadline_secs, 0.001, 604_800.0)?;
+        range::check("slow_start_secs", self.slow_start_secs, 0.0, 86_400.0)?;
+        Ok(())
     }
 
     /// In nanoseconds.
@@ -138,7 +140,8 @@ impl SplitConfig {
 
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         self.policy.check()?;
-        ConfigError::range("split.share", self.share, 0.0, 1.0)
+        range::check("split.share", self.share, 0.0, 1.0)?;
+        Ok(())
     }
 }
 
@@ -166,8 +169,8 @@ impl Default for TreeConfig {
 impl TreeConfig {
     fn check(&self) -> Result<(), ConfigError> {
         let (min, max) = (64.0 * 1024.0, (1u64 << 40) as f64);
-        ConfigError::range("tree.budget_bytes", self.budget_bytes as f64, min, max)?;
-        ConfigError::range("tree.block_bytes", f64::from(self.block_bytes), 64.0, 256.0)?;
+        range::check("tree.budget_bytes", self.budget_bytes as f64, min, max)?;
+        range::check("tree.block_bytes", f64::from(self.block_bytes), 64.0, 256.0)?;
         self.block()?;
         self.key_bytes().map(|_| ())
     }
@@ -246,9 +249,10 @@ impl BodyConfig {
             ("body.file_tokens", self.file_tokens),
         ];
         for (name, tokens) in media {
-            ConfigError::range(name, tokens.into(), 0.0, 1e6)?;
+            range::check(name, tokens.into(), 0.0, 1e6)?;
         }
-        ConfigError::range("body.max_bytes", self.max_bytes as f64, 1.0, (1u64 << 40) as f64)
+        range::check("body.max_bytes", self.max_bytes as f64, 1.0, (1u64 << 40) as f64)?;
+        Ok(())
     }
 
     pub(crate) fn options(&self, block_bytes: BlockSize) -> BodyOptions {

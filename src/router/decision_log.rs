@@ -1,5 +1,7 @@
 //! The decision log: a random one in N decisions, with what is known of it.
 
+use serde::Serialize;
+
 use super::selection::Chosen;
 use crate::policy::{Reason, RunnerUp};
 use crate::random::Random;
@@ -7,7 +9,7 @@ use crate::ticket::Ticket;
 use crate::worker::{Role, WorkerId};
 
 /// One decision, as the log's hook sees it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 #[non_exhaustive]
 pub struct DecisionRecord {
     /// When, in the nanoseconds of the router's clock.

@@ -28,16 +28,16 @@ use self::builder::RouterBuilder;
 use self::config::{RouterConfig, SplitConfig};
 use self::decision_log::DecisionLog;
 use self::selection::{PairSelection, Selection};
-use crate::error::{ConfigError, PoolError, RoutingError, TicketError};
 use crate::fleet::{Fleet, due::Due, health_log::HealthLog};
 use crate::metrics::MetricsSnapshot;
+use crate::policy::error::{ConfigError, RoutingError};
 use crate::policy::{
-    RequestView, RoutingPolicy as _, Usage, config::PolicyConfig, factory::PolicyFactory,
-    random::RandomPolicy,
+    PolicyConfig, PolicyFactory, RequestView, RoutingPolicy as _, Usage, random::RandomPolicy,
 };
 use crate::pool::{
     MAX_WORKERS,
     candidates::Candidates,
+    error::PoolError,
     registry::{Registry, WorkerStatus},
 };
 use crate::prefix::{BlockSize, Fingerprint, HashKey};
@@ -46,7 +46,7 @@ use crate::random::Random;
 use crate::request::{Request, body::BodyReader};
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sync::stripe::{Place, Striped};
-use crate::ticket::{Ticket, Tickets};
+use crate::ticket::{Ticket, Tickets, error::TicketError};
 use crate::time::Time;
 use crate::worker::{
     Role, WorkerId,

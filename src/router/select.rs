@@ -1,9 +1,10 @@
 //! How a request is routed: view, policy, prompt, decide, commit, else again.
 
 use super::Inner;
-use crate::error::{PolicyError, RoutingError};
 use crate::fleet::policies::Installed;
 use crate::fleet::view::{Local, View};
+use crate::policy::error::PolicyError;
+use crate::policy::error::RoutingError;
 use crate::policy::{self, RequestView, mode::Mode, prefix_query::PrefixQuery};
 use crate::pool::{candidates::Candidates, filter::Filter, loads::Loads, set::SlotSet};
 use crate::prefix::Unit;
@@ -238,7 +239,7 @@ impl<'t, 'a: 't> Attempt<'t, 'a> {
         };
         if let Some(worker) = M::non_candidate(choice, |role| self.candidates(role)) {
             let error = PolicyError::NotACandidate { worker };
-            return Err(policy::failed(&self.installed.counters.name, error));
+            return Err(policy::error::failed(&self.installed.counters.name, error));
         }
         let user_data = self.user_data::<M>(choice);
         if let Some(shadow) = self.shadow {

@@ -6,9 +6,8 @@ use std::sync::Arc;
 use super::complete::Ending;
 use super::select::Committed;
 use super::{Handle, Inner};
-use crate::error::TicketError;
 use crate::policy::{Decision, PairDecision, Reason, RunnerUp, Usage};
-use crate::ticket::Ticket;
+use crate::ticket::{Ticket, error::TicketError};
 use crate::worker::{Role, WorkerId, health::Outcome, spec::WorkerInfo};
 
 /// The worker chosen for one request. Owns the request's load: when dropped without

@@ -2,9 +2,11 @@
 //!
 //! - [`number`]: the number that a host keeps.
 //! - [`charge`]: what a ticket remembers of its request: the participants, and what they were charged.
+//! - [`error`]: why a ticket could not be used.
 //! - [`table`]: the fixed table of open tickets.
 
 pub(crate) mod charge;
+pub(crate) mod error;
 pub(crate) mod number;
 pub(crate) mod table;
 

@@ -1,5 +1,10 @@
 //! The number of an open request: an entry's index and its generation.
 
+use std::num::ParseIntError;
+use std::{fmt, str::FromStr};
+
+use serde::Serialize;
+
 /// Bits of the index. The table has at most [`MAX_TICKETS`] entries, and a shared part on top.
 pub(super) const INDEX_BITS: u32 = 21;
 /// The largest table, without its shared part.
@@ -15,7 +20,7 @@ pub(super) const LOW: u64 = (1 << INDEX_BITS) - 1;
 /// random; they count neither as load nor towards limits, and completing them teaches nothing. Watch
 /// `pointsman_tickets_untracked_total`: where it rises, tickets are not completed, or `max_tickets` is
 /// too small. A ticket means something only to the router that issued it.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
 pub struct Ticket(u64);
 
 impl Ticket {
@@ -57,8 +62,17 @@ impl Ticket {
     }
 }
 
-impl std::fmt::Display for Ticket {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}", self.0)
+impl fmt::Display for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// From the number that it is displayed as.
+impl FromStr for Ticket {
+    type Err = ParseIntError;
+
+    fn from_str(number: &str) -> Result<Self, ParseIntError> {
+        number.parse().map(Ticket)
     }
 }

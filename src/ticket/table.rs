@@ -34,8 +34,8 @@
 use crossbeam_utils::CachePadded;
 
 use super::charge::{Charge, Participants};
+use super::error::TicketError;
 use super::number::{INDEX_BITS, LOW, MAX_TICKETS, Ticket};
-use crate::error::TicketError;
 use crate::sync::atomic::{
     AtomicU32, AtomicU64,
     Ordering::{AcqRel, Acquire, Relaxed, Release},

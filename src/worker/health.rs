@@ -12,11 +12,13 @@
 
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
 use super::spec::WorkerInfo;
-use crate::error::ConfigError;
+use crate::name::{self, UnknownName};
+use crate::range::{self, OutOfRange};
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -51,8 +53,21 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    /// Names by [`Outcome::index`], as in metrics.
-    pub const NAMES: [&'static str; 7] = [
+    /// How many outcomes there are.
+    pub const COUNT: usize = 7;
+    /// Every outcome, in the order of [`Outcome::index`], with the pause of a worker that does not say
+    /// how long.
+    pub const ALL: [Outcome; Self::COUNT] = [
+        Outcome::Success,
+        Outcome::ClientCancelled,
+        Outcome::ClientError,
+        Outcome::WorkerError,
+        Outcome::Timeout,
+        Outcome::Overloaded { retry_after: PAUSE },
+        Outcome::Expired,
+    ];
+    /// Names in the order of [`Outcome::index`], as in metrics.
+    pub const NAMES: [&'static str; Self::COUNT] = [
         "success",
         "client_cancelled",
         "client_error",
@@ -62,7 +77,7 @@ impl Outcome {
         "expired",
     ];
 
-    /// A dense index into [`Outcome::NAMES`].
+    /// A dense index: 0 to [`Outcome::COUNT`] - 1.
     pub fn index(self) -> usize {
         match self {
             Outcome::Success => 0,
@@ -103,6 +118,22 @@ impl Outcome {
     }
 }
 
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// From its name, as [`Outcome::as_str`] gives it. The pause of an overloaded worker is not in the name:
+/// it becomes the one of a worker that does not say how long, 1 s.
+impl FromStr for Outcome {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        name::find("outcome", name, &Self::ALL, Self::as_str)
+    }
+}
+
 /// Passive health checking: when workers are ejected, and how they come back.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -137,18 +168,13 @@ impl Default for HealthConfig {
 }
 
 impl HealthConfig {
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self) -> Result<(), OutOfRange> {
         let day = 86_400.0;
-        ConfigError::range("health.ejection_secs", self.ejection_secs, 0.001, day)?;
-        ConfigError::range(
-            "health.max_ejection_secs",
-            self.max_ejection_secs,
-            self.ejection_secs,
-            day,
-        )?;
-        ConfigError::range("health.successes", f64::from(self.successes), 1.0, 1e6)?;
-        ConfigError::range("health.max_ejected_share", self.max_ejected_share, 0.0, 1.0)?;
-        ConfigError::range("health.overloaded_weight", self.overloaded_weight, 0.001, 1.0)
+        range::check("health.ejection_secs", self.ejection_secs, 0.001, day)?;
+        range::check("health.max_ejection_secs", self.max_ejection_secs, self.ejection_secs, day)?;
+        range::check("health.successes", f64::from(self.successes), 1.0, 1e6)?;
+        range::check("health.max_ejected_share", self.max_ejected_share, 0.0, 1.0)?;
+        range::check("health.overloaded_weight", self.overloaded_weight, 0.001, 1.0)
     }
 
     /// Nanoseconds of the pause that an overloaded worker gets which asks for this much.
@@ -178,7 +204,8 @@ pub enum HostHealth {
 }
 
 /// What a worker has become, by its outcomes and by time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum HealthState {
     /// It takes its share again: probation went well.
@@ -194,7 +221,7 @@ pub enum HealthState {
 
 /// A change of a worker's health that its outcomes or time have brought about. What the host sets
 /// itself is no such change.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct HealthChange {
     /// When, in the nanoseconds of the router's clock.

@@ -10,13 +10,18 @@ pub(crate) mod proposal;
 pub(crate) mod spec;
 pub(crate) mod state;
 
-use std::{fmt, num::NonZeroU64};
+use std::num::{NonZeroU64, ParseIntError};
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::name::{self, UnknownName};
 
 /// A worker's identity: its slot, and the generation of the slot that it was registered in.
 ///
 /// Never reused: a worker registered into a slot that another one left gets a new generation, so an
 /// old id is unknown rather than somebody else's. Never 0.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[repr(transparent)]
 pub struct WorkerId(NonZeroU64);
 
@@ -76,10 +81,17 @@ impl fmt::Display for WorkerId {
     }
 }
 
+/// From the number that it is displayed as.
+impl FromStr for WorkerId {
+    type Err = ParseIntError;
+
+    fn from_str(number: &str) -> Result<Self, ParseIntError> {
+        number.parse().map(WorkerId)
+    }
+}
+
 /// What a worker does in the pool.
-#[derive(
-    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize,
-)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Serves whole requests.
@@ -114,5 +126,14 @@ impl Role {
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// From its name, as [`Role::as_str`] gives it.
+impl FromStr for Role {
+    type Err = UnknownName;
+
+    fn from_str(name: &str) -> Result<Self, UnknownName> {
+        name::find("role", name, &Self::ALL, Self::as_str)
     }
 }

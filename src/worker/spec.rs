@@ -1,7 +1,8 @@
 //! What a host says about a worker when it registers it.
 
+use serde::Serialize;
+
 use super::{Role, WorkerId};
-use crate::error::PoolError;
 
 /// The largest weight; larger ones would make every other worker's share vanish in rounding.
 pub const MAX_WEIGHT: f64 = 1e6;
@@ -89,33 +90,10 @@ impl WorkerSpec {
         self.user_data = user_data;
         self
     }
-
-    /// Refuses what no pool can hold.
-    pub(crate) fn check(&self) -> Result<(), PoolError> {
-        if self.url.is_empty() {
-            return Err(PoolError::EmptyUrl);
-        }
-        check_weight(self.weight)?;
-        if self.max_in_flight == Some(0) {
-            return Err(PoolError::ZeroMaxInFlight);
-        }
-        Ok(())
-    }
-}
-
-/// A weight must be a finite number above 0 and at most 1,000,000.
-pub(crate) fn check_weight(weight: f64) -> Result<(), PoolError> {
-    if weight == 0.0 {
-        Err(PoolError::ZeroWeight)
-    } else if weight > 0.0 && weight <= MAX_WEIGHT {
-        Ok(())
-    } else {
-        Err(PoolError::BadWeight { weight })
-    }
 }
 
 /// What a registered worker is: fixed from registration to removal.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct WorkerInfo {
     /// The worker's identity.

@@ -3,6 +3,7 @@
 //! What every request writes lies together on one pair of cache lines; what only failures and
 //! reports write lies on the next. Nothing here points anywhere.
 
+use super::health::Outcome;
 use crate::sync::atomic::{
     AtomicU32, AtomicU64, AtomicUsize,
     Ordering::{Acquire, Relaxed, Release, SeqCst},
@@ -49,7 +50,7 @@ pub struct WorkerState {
 #[derive(Debug)]
 #[repr(C, align(128))]
 struct Cold {
-    outcomes: [AtomicU64; 7],
+    outcomes: [AtomicU64; Outcome::COUNT],
     predicted_cached: AtomicU64,
     reported_cached: AtomicU64,
     /// Callbacks under way that concern the worker after its load was given back.
@@ -332,7 +333,7 @@ impl WorkerState {
     }
 
     /// Completions by outcome, as counted by [`WorkerState::count_outcome`].
-    pub(crate) fn outcomes(&self) -> [u64; 7] {
+    pub(crate) fn outcomes(&self) -> [u64; Outcome::COUNT] {
         std::array::from_fn(|i| self.cold.outcomes[i].load(Relaxed))
     }
 

@@ -4,8 +4,11 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use pointsman::{
-    Candidates, Completion, Decision, Dispatch, FirstToken, Outcome, PolicyConfig, Random, Reason,
-    Request, RequestView, Role, Router, RoutingError, RoutingPolicy, RunnerUp, Usage, WorkerId,
+    Outcome, PolicyConfig, Reason, Request, Role, Router, RoutingError, RoutingPolicy, Usage,
+    WorkerId,
+    policy::{
+        Candidates, Completion, Decision, Dispatch, FirstToken, Random, RequestView, RunnerUp,
+    },
 };
 
 use super::{SECOND, assert_recovered};

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use pointsman::prefix::{FORMAT_VERSION, Fingerprint, FingerprintHeader, Unit};
-use pointsman::{LeastWorkConfig, Outcome, Request, Router, Selection, Speed, Usage, WorkerSpec};
+use pointsman::{
+    Outcome, Request, Router, Selection, Usage, WorkerSpec,
+    policy::{LeastWorkConfig, Speed},
+};
 use proptest::prelude::*;
 
 use super::{HOUR, SECOND, gauge, router, tokens};

@@ -1,6 +1,6 @@
 //! Every knob has a range, and a sentence in the documentation.
 
-use pointsman::{LeastWorkConfig, RouterConfig};
+use pointsman::{RouterConfig, policy::LeastWorkConfig};
 
 #[test]
 fn knobs_out_of_range_are_refused_by_name() {

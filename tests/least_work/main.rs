@@ -7,7 +7,9 @@ mod knobs;
 mod room;
 mod rule;
 
-use pointsman::{LeastWorkConfig, PolicyConfig, Router, RouterConfig, WorkerId, WorkerSpec};
+use pointsman::{
+    PolicyConfig, Router, RouterConfig, WorkerId, WorkerSpec, policy::LeastWorkConfig,
+};
 
 const SECOND: u64 = 1_000_000_000;
 const HOUR: u64 = 3600 * SECOND;

@@ -1,7 +1,7 @@
 //! KV room: a worker that is full starts nothing, however little prefill it has to do.
 
 use pointsman::{
-    LeastWorkConfig, Outcome, Request, Router, Selection, Usage, WorkerId, WorkerSpec,
+    Outcome, Request, Router, Selection, Usage, WorkerId, WorkerSpec, policy::LeastWorkConfig,
 };
 
 use super::{SECOND, gauge, router, tokens};

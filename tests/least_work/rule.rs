@@ -1,6 +1,6 @@
 //! What the rule prefers and what it counts.
 
-use pointsman::{LeastWorkConfig, Outcome, Reason, Request, Router, Usage};
+use pointsman::{Outcome, Reason, Request, Router, Usage, policy::LeastWorkConfig};
 
 use super::{HOUR, SECOND, gauge, router, tokens};
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use pointsman::prefix::{Matches, PrefixTree, Registration};
+use pointsman::internals::{Matches, PrefixTree, Registration};
 
 use crate::reference_tree::{Paths, ReferenceTree};
 

@@ -3,7 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use pointsman::{Random, Request, Role, Router, RoutingError, Selection, WorkerId, WorkerSpec};
+use pointsman::{
+    Request, Role, Router, RoutingError, Selection, WorkerId, WorkerSpec,
+    policy::{Candidate, Candidates, Random, SlotSet},
+};
 use proptest::{prelude::*, sample::subsequence};
 
 use crate::support::{
@@ -309,9 +312,11 @@ struct Findings {
     none: RoutingError,
 }
 
-fn look(candidates: &pointsman::Candidates<'_>) -> Findings {
+fn look(candidates: &Candidates<'_>) -> Findings {
     let random = Random::from_seed(3);
-    let id = |candidate: pointsman::Candidate<'_>| candidate.id();
+    let id = |candidate: Candidate<'_>| candidate.id();
+    let by_reference = candidates.into_iter().map(id);
+    assert!(by_reference.eq(candidates.iter().map(id)));
     Findings {
         all: candidates.iter().map(|c| (c.id(), c.in_flight(), c.weight())).collect(),
         got: (0..1030).filter_map(|slot| candidates.get(slot)).map(id).collect(),
@@ -425,4 +430,22 @@ proptest! {
         drop(held);
         support::assert_idle(&router);
     }
+}
+
+#[test]
+fn a_set_of_slots_gives_its_members_in_order_and_nothing_beyond_its_end() {
+    let members = [0, 1, 63, 64, 127, 128, 700, 1022, 1023];
+    let set: SlotSet = members.into_iter().rev().chain([700, 1024, usize::MAX]).collect();
+    assert_eq!(set.iter().collect::<Vec<_>>(), members);
+    assert_eq!((&set).into_iter().collect::<Vec<_>>(), members);
+    let mut walked = Vec::new();
+    for slot in set {
+        walked.push(slot);
+    }
+    assert_eq!(walked, members);
+    assert_eq!(SlotSet::EMPTY.into_iter().next(), None);
+    assert!(SlotSet::FULL.into_iter().eq(0..1024));
+    let mut rest = set.iter();
+    assert_eq!(rest.by_ref().count(), members.len());
+    assert_eq!(rest.next(), None);
 }

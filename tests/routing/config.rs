@@ -1,8 +1,8 @@
 //! Configuration: one source of defaults, unknown fields refused, ranges checked.
 
 use pointsman::{
-    CacheAwareRule, ConfigError, LeastWorkConfig, PolicyConfig, PowerOfTwoConfig, Router,
-    RouterConfig, ThresholdConfig,
+    ConfigError, PolicyConfig, Router, RouterConfig,
+    policy::{CacheAwareRule, LeastWorkConfig, PowerOfTwoConfig, ThresholdConfig},
 };
 use serde_json::Value;
 

@@ -7,9 +7,9 @@ use std::sync::{
 };
 
 use pointsman::{
-    Candidates, Completion, Decision, Dispatch, FirstToken, Outcome, PairDecision, PolicyError,
-    Reason, Request, RequestView, Role, Router, RouterConfig, RoutingError, RoutingPolicy, Usage,
-    WorkerId, WorkerInfo, WorkerSpec,
+    Outcome, PolicyError, Reason, Request, Role, Router, RouterConfig, RoutingError, RoutingPolicy,
+    Usage, WorkerId, WorkerInfo, WorkerSpec,
+    policy::{Candidates, Completion, Decision, Dispatch, FirstToken, PairDecision, RequestView},
 };
 
 use crate::support::{self, add, add_many, assert_idle, pick, refusal, router_of};

@@ -1,10 +1,12 @@
 //! The factory: built-ins by configuration, others by registration, nothing global.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use pointsman::{
-    ConfigError, PolicyConfig, PolicyError, PolicyFactory, Request, Role, Router,
-    policy::random::RandomPolicy,
+    ConfigError, PolicyConfig, PolicyError, Request, Role, Router,
+    policy::{PolicyFactory, random::RandomPolicy},
 };
 use serde_json::Value;
 
@@ -41,14 +43,61 @@ fn every_built_in_name_comes_back_from_its_policy_and_from_json() {
         assert_eq!(by_name, config);
         let written = serde_json::to_value(&config).unwrap();
         assert_eq!(serde_json::from_value::<PolicyConfig>(written).unwrap(), config, "{name}");
-        if config.name() == name {
-            let by_object = serde_json::json!({ name: {} });
-            assert_eq!(serde_json::from_value::<PolicyConfig>(by_object).unwrap(), config);
-        }
+        let by_object = serde_json::json!({ name: {} });
+        assert_eq!(serde_json::from_value::<PolicyConfig>(by_object).unwrap(), config);
+        assert_eq!(name.parse(), Ok(config.clone()));
         let taken = factory.register(name, |_| Ok(Arc::new(First)));
         assert_eq!(taken, Err(PolicyError::Duplicate { name: name.into() }));
     }
     assert!(POLICIES.iter().all(|policy| known.contains(policy)));
+}
+
+/// What a file or folder's name is in types.
+fn camel(snake: &str) -> String {
+    let capital = |word: &str| word[..1].to_uppercase() + &word[1..];
+    snake.split('_').map(capital).collect()
+}
+
+fn sources(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() { sources(&path, found) } else { found.push(path) }
+    }
+}
+
+/// A built-in policy is its file and its lines in the index of built-in policies: nothing else knows it.
+#[test]
+fn no_other_file_knows_a_built_in_policy() {
+    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let builtin = src.join("policy/builtin");
+    let index = builtin.join("mod.rs");
+    let mut found = Vec::new();
+    sources(&src, &mut found);
+    found.retain(|path| *path != index);
+    let listed = fs::read_to_string(&index).unwrap();
+    let mut policies = 0;
+    for entry in fs::read_dir(&builtin).unwrap() {
+        let own = entry.unwrap().path();
+        let Some(name) = own.file_stem().and_then(|stem| stem.to_str()) else { continue };
+        if own == index {
+            continue;
+        }
+        policies += 1;
+        let variant = format!("PolicyConfig::{}", camel(name));
+        assert!(listed.contains(&variant), "{name}");
+        let words = [variant, format!("{}Config", camel(name))];
+        for path in found.iter().filter(|path| !path.starts_with(&own)) {
+            let text = fs::read_to_string(path).unwrap();
+            let mut code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+            let knows = |line: &&str| words.iter().any(|word| line.contains(word.as_str()));
+            assert_eq!(code.find(knows), None, "{}", path.display());
+        }
+    }
+    assert!(policies >= 4);
+    // As CONTRIBUTING.md says.
+    assert_eq!(listed.matches("// Each policy").count(), 7);
+    let contributing = Path::new(env!("CARGO_MANIFEST_DIR")).join("CONTRIBUTING.md");
+    assert!(fs::read_to_string(contributing).unwrap().contains("each of the seven places"));
 }
 
 #[test]
@@ -122,7 +171,9 @@ fn ranges_are_checked_before_anything_is_built() {
     let config: PolicyConfig =
         serde_json::from_str(r#"{"power_of_two": {"max_report_age_secs": -1}}"#).unwrap();
     let Err(error) = PolicyFactory::create(&config) else { panic!("built") };
-    assert!(matches!(error, ConfigError::OutOfRange { .. }));
+    let ConfigError::OutOfRange(found) = error else { panic!("{error}") };
+    assert_eq!((found.field, found.value), ("power_of_two.max_report_age_secs", -1.0));
+    assert_eq!((found.min, found.max), (0.0, 3600.0));
 }
 
 #[test]

@@ -17,6 +17,7 @@ mod eligibility_model;
 mod factory;
 mod health;
 mod health_model;
+mod names;
 mod observers;
 mod pairs;
 mod policy_switch;

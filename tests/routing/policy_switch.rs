@@ -6,8 +6,9 @@ use std::sync::{
 };
 
 use pointsman::{
-    Candidates, Completion, ConfigError, Decision, Dispatch, FirstToken, Outcome, PolicyConfig,
-    PolicyError, Reason, Request, RequestView, Role, Router, RoutingError, RoutingPolicy, Usage,
+    ConfigError, Outcome, PolicyConfig, PolicyError, Reason, Request, Role, Router, RoutingError,
+    RoutingPolicy, Usage,
+    policy::{Candidates, Completion, Decision, Dispatch, FirstToken, RequestView},
 };
 
 use crate::support::{self, POLICIES, add_many, assert_idle, in_flight, pick};

@@ -1,7 +1,7 @@
 //! The threshold rule: the longest match while loads are balanced, the least loaded otherwise.
 
 use pointsman::{
-    PolicyConfig, Reason, Request, Role, Router, Selection, ThresholdConfig, WorkerId,
+    PolicyConfig, Reason, Request, Role, Router, Selection, WorkerId, policy::ThresholdConfig,
 };
 
 use crate::support::{self, add_many, assert_shares, pick, shares};

@@ -4,8 +4,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use pointsman::{
-    Candidates, Decision, Outcome, PolicyConfig, Reason, Request, RequestView, Role, Router,
-    RouterConfig, RoutingError, RoutingPolicy, Usage, WorkerId, WorkerSpec, WorkerStatus,
+    Outcome, PolicyConfig, Reason, Request, Role, Router, RouterConfig, RoutingError,
+    RoutingPolicy, Usage, WorkerId, WorkerSpec, WorkerStatus,
+    policy::{Candidates, Decision, RequestView},
 };
 
 /// In the nanoseconds that the router counts.

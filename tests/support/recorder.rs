@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use pointsman::{
-    Candidates, Completion, Decision, Dispatch, FirstToken, Outcome, Reason, RequestView, Role,
-    RoutingError, RoutingPolicy, WorkerInfo,
+    Outcome, Reason, Role, RoutingError, RoutingPolicy, WorkerInfo,
+    policy::{Candidates, Completion, Decision, Dispatch, FirstToken, RequestView},
 };
 
 /// What a policy was told.

@@ -1,8 +1,6 @@
 //! Allocations and frees per request once warm: in `Router` and through C, and the adapter's box.
 
-use pointsman::{
-    Outcome, PolicyConfig, Request, Role, Router, RouterConfig, ThresholdConfig, Usage, WorkerSpec,
-};
+use pointsman::{Outcome, PolicyConfig, Request, Role, Router, RouterConfig, policy::ThresholdConfig, Usage, WorkerSpec};
 
 use crate::adapter;
 use crate::c_abi;

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use pointsman::prefix::PrefixTree;
+use pointsman::internals::PrefixTree;
 use pointsman::{Request, Router, WorkerId};
 
 use super::super::allocations::Counts;

@@ -67,8 +67,9 @@ use thiserror::Error;
 use tower_service::Service;
 
 pub use self::{body::TrackedBody, hint::PromptHint};
-use crate::error::{PoolError, RoutingError};
 use crate::policy::Usage;
+use crate::policy::error::RoutingError;
+use crate::pool::error::PoolError;
 use crate::router::{Router, selection::Selection};
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::worker::{WorkerId, health::Outcome, spec::WorkerSpec};

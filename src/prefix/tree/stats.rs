@@ -1,12 +1,14 @@
 //! What the tree did, counted without a line that all threads write.
 
+use serde::Serialize;
+
 use crate::sync::stripe::Striped;
 use crate::sync::{AtomicU64, Ordering};
 
 const KINDS: usize = 3;
 
 /// Counters of a tree, since it was made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct TreeStats {
     /// The budget in bytes.

@@ -6,8 +6,11 @@
 
 use crossbeam_utils::CachePadded;
 
-use super::{Decision, Reason, RequestView, RoutingPolicy};
-use crate::error::RoutingError;
+use crate::policy::decision::Decision;
+use crate::policy::error::RoutingError;
+use crate::policy::reason::Reason;
+use crate::policy::request_view::RequestView;
+use crate::policy::routing_policy::RoutingPolicy;
 use crate::pool::candidates::Candidates;
 use crate::random::Random;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -53,7 +56,7 @@ impl RoundRobinPolicy {
 }
 
 /// Sets the counter back to 0 after a cycle's last position, so that the rotation goes on unbroken.
-/// If others have drawn in the meantime, one of them will find its own position at a cycle's end.
+/// If other threads have drawn in the meantime, one of them finds its own position at a cycle's end.
 #[cold]
 fn turn_back(counter: &AtomicU64, position: u64, cycle: u64) {
     if cycle > 0 && position % cycle == cycle - 1 {

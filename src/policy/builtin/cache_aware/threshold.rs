@@ -7,17 +7,21 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{least_resident, longest_match, rendezvous};
-use crate::error::{ConfigError, RoutingError};
-use crate::policy::{Decision, Reason, RequestView, RoutingPolicy, RunnerUp};
+use super::{decode, rendezvous};
+use crate::policy::decision::{Decision, RunnerUp};
+use crate::policy::error::{ConfigError, RoutingError};
+use crate::policy::reason::Reason;
+use crate::policy::request_view::RequestView;
+use crate::policy::routing_policy::RoutingPolicy;
 use crate::pool::candidates::{Best, Candidate, Candidates};
 use crate::random::Random;
+use crate::range;
 use crate::worker::Role;
 
 /// Decode load of a running sequence, in KV tokens, on top of its own.
 const SEQUENCE_TOKENS: u64 = 4000;
 
-/// The threshold rule's knobs. Defaults are those of the SGLang gateway's command line.
+/// What can be set of the threshold rule. Defaults are those of the SGLang gateway's command line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
@@ -51,7 +55,7 @@ impl Default for ThresholdConfig {
 }
 
 impl ThresholdConfig {
-    pub(crate) fn check(&self) -> Result<(), ConfigError> {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
         if self.eviction_interval_secs.is_some() {
             return Err(ConfigError::Refused {
                 field: "eviction_interval_secs",
@@ -64,9 +68,10 @@ impl ThresholdConfig {
                 instead: "the tree's size is bounded in bytes: set tree.budget_bytes",
             });
         }
-        ConfigError::range("threshold.cache_threshold", self.cache_threshold.into(), 0.0, 1.0)?;
+        range::check("threshold.cache_threshold", self.cache_threshold.into(), 0.0, 1.0)?;
         let rel = f64::from(self.balance_rel_threshold);
-        ConfigError::range("threshold.balance_rel_threshold", rel, 1.0, 1e6)
+        range::check("threshold.balance_rel_threshold", rel, 1.0, 1e6)?;
+        Ok(())
     }
 }
 
@@ -85,7 +90,7 @@ struct Loads<'a> {
 }
 
 impl ThresholdPolicy {
-    /// A policy with these knobs.
+    /// A policy with these settings.
     pub fn new(config: ThresholdConfig, seed: Option<u64>) -> Self {
         ThresholdPolicy { config, random: Random::new(seed) }
     }
@@ -94,7 +99,7 @@ impl ThresholdPolicy {
     fn loads<'a>(&self, candidates: &Candidates<'a>) -> Option<Loads<'a>> {
         let (mut min, mut max) = (usize::MAX, 0);
         let mut least = Best::new(&self.random);
-        for candidate in candidates.iter() {
+        for candidate in candidates {
             let load = candidate.in_flight();
             min = min.min(load);
             max = max.max(load);
@@ -109,6 +114,24 @@ impl ThresholdPolicy {
     }
 }
 
+/// The candidate that holds the longest part of the prompt, with its leading blocks; ties at random.
+/// `None` if no candidate holds a block. O(holders).
+fn longest_match<'a>(
+    candidates: &Candidates<'a>,
+    request: &RequestView<'_>,
+    random: &Random,
+) -> Option<(Candidate<'a>, u32)> {
+    request.prefix?.holders(|holders| {
+        let mut best = Best::new(random);
+        for holder in holders {
+            if let Some(candidate) = candidates.get(holder.slot.into()) {
+                best.offer(-f64::from(holder.blocks), (candidate, holder.blocks));
+            }
+        }
+        best.first().map(|(_, found)| found)
+    })
+}
+
 impl RoutingPolicy for ThresholdPolicy {
     fn name(&self) -> &str {
         "cache_aware"
@@ -120,7 +143,7 @@ impl RoutingPolicy for ThresholdPolicy {
         request: &RequestView<'_>,
     ) -> Result<Decision, RoutingError> {
         if candidates.role() == Role::Decode {
-            return least_resident(candidates, SEQUENCE_TOKENS, &self.random);
+            return decode::least_resident(candidates, SEQUENCE_TOKENS, &self.random);
         }
         let Some(loads) = self.loads(candidates) else { return Err(candidates.none()) };
         let by_load = |reason| Decision {

@@ -19,7 +19,7 @@ pub(super) fn highest<'a>(candidates: &Candidates<'a>, key: u64) -> Option<Candi
 pub(super) fn unless_loaded<'a>(candidates: &Candidates<'a>, key: u64) -> Option<Candidate<'a>> {
     let chosen = highest(candidates, key)?;
     let (mut sum, mut count) = (0.0, 0u32);
-    for candidate in candidates.iter() {
+    for candidate in candidates {
         sum += candidate.load_per_weight();
         count += 1;
     }

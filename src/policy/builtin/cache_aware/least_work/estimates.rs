@@ -2,10 +2,11 @@
 //!
 //! Queued work, the number of requests it belongs to and KV room are exact: every dispatch adds, and
 //! exactly one of first token, completion and cancellation takes away (of the room, the end alone).
-//! The rest are estimates, read and stored without an exchange: threads may lose each other's samples,
+//! The rest are estimates, read and stored by two operations: threads may lose each other's samples,
 //! which slows an estimate down and nothing else. All orderings are relaxed, as no number here guards
 //! another.
 
+use super::formula;
 use super::row::{F64, Row, room_of};
 use crate::pool::MAX_WORKERS;
 use crate::sync::atomic::{AtomicI64, Ordering::Relaxed};
@@ -146,7 +147,7 @@ impl Estimates {
         // Signed, as that converts in one instruction; no clock counts 2^63 ns.
         let time = now.saturating_sub(since) as i64 as f64;
         let head = queued as f64 / pending as f64;
-        super::formula::backlog(queued as f64, head, time, rate, head_cap)
+        formula::backlog(queued as f64, head, time, rate, head_cap)
     }
 
     /// Requests dispatched to the worker and not past their first token.
@@ -179,7 +180,7 @@ impl Estimates {
     pub(super) fn finish(&self, slot: usize, work: u32, dispatched: u64, now: u64) -> Option<f64> {
         self.cancel(slot, work);
         let row = self.row(slot);
-        // A plain exchange, not a maximum: a clock that once jumped ahead must not stay ahead.
+        // A swap, not a maximum: a clock that once jumped ahead must not stay ahead.
         let began = dispatched.max(row.last_done.swap(now, Relaxed));
         let spent = now.saturating_sub(began);
         (spent > 0 && spent <= LONGEST).then(|| spent as f64 / 1e9)
@@ -196,7 +197,7 @@ impl Estimates {
         self.row(slot).room.load(Relaxed).min(0).unsigned_abs()
     }
 
-    /// Seconds until the worker has KV room for so many tokens, behind all that were sent there before.
+    /// Seconds until the worker has KV room for so many tokens, after all that were sent there before.
     /// Nothing waits for more than those to end: what is larger than the worker runs alone.
     #[inline]
     pub(super) fn room_wait(&self, slot: usize, tokens: i64) -> f64 {
@@ -209,7 +210,7 @@ impl Estimates {
         let capacity = self.capacities[slot % MAX_WORKERS].load(Relaxed);
         let excess = tokens.min(capacity).saturating_sub(room);
         let hold = self.whole_seconds.get() - self.first_seconds.get();
-        super::formula::room_wait(excess as f64, capacity as f64, hold)
+        formula::room_wait(excess as f64, capacity as f64, hold)
     }
 
     /// A request's first token came.
@@ -222,7 +223,7 @@ impl Estimates {
         sample_time(&self.whole_seconds, dispatched, now);
     }
 
-    /// A clean row for whoever takes the slot.
+    /// A clean row for the worker that takes the slot.
     pub(super) fn reset(&self, slot: usize, capacity: Option<u64>) {
         let row = self.row(slot);
         row.room.store(room_of(capacity), Relaxed);

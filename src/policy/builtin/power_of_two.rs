@@ -5,10 +5,40 @@
 //! weight. Requests are taken from the workers' own reports when both have a fresh one, else from
 //! the router's in-flight counters for both, so that unlike things are never compared. O(1).
 
-use super::{Decision, Reason, RequestView, RoutingPolicy, RunnerUp};
-use crate::error::RoutingError;
+use serde::{Deserialize, Serialize};
+
+use crate::policy::decision::{Decision, RunnerUp};
+use crate::policy::error::{ConfigError, RoutingError};
+use crate::policy::reason::Reason;
+use crate::policy::request_view::RequestView;
+use crate::policy::routing_policy::RoutingPolicy;
 use crate::pool::candidates::{Candidate, Candidates};
 use crate::random::Random;
+use crate::range;
+
+/// What can be set of the power-of-two policy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, expecting = "an object of the policy's options")]
+#[non_exhaustive]
+pub struct PowerOfTwoConfig {
+    /// Seconds after which a worker's load report counts as missing; 0 ignores reports. Raise it to
+    /// twice the interval at which the host polls its workers.
+    pub max_report_age_secs: f64,
+}
+
+impl Default for PowerOfTwoConfig {
+    fn default() -> Self {
+        PowerOfTwoConfig { max_report_age_secs: 2.0 }
+    }
+}
+
+impl PowerOfTwoConfig {
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        let age = self.max_report_age_secs;
+        range::check("power_of_two.max_report_age_secs", age, 0.0, 3600.0)?;
+        Ok(())
+    }
+}
 
 /// Chooses the less loaded of two.
 #[derive(Debug)]
@@ -19,8 +49,9 @@ pub struct PowerOfTwoPolicy {
 }
 
 impl PowerOfTwoPolicy {
-    /// Believes load reports up to `max_report_age` nanoseconds old; 0 ignores them.
-    pub fn new(max_report_age: u64, seed: Option<u64>) -> Self {
+    /// A policy with these settings.
+    pub fn new(config: &PowerOfTwoConfig, seed: Option<u64>) -> Self {
+        let max_report_age = (config.max_report_age_secs * 1e9) as u64;
         PowerOfTwoPolicy { max_report_age, random: Random::new(seed) }
     }
 

@@ -3,8 +3,11 @@
 //! Needs no knowledge and no clock; spreads evenly in the long run, with fluctuations of the square
 //! root of the load. O(1).
 
-use super::{Decision, Reason, RequestView, RoutingPolicy};
-use crate::error::RoutingError;
+use crate::policy::decision::Decision;
+use crate::policy::error::RoutingError;
+use crate::policy::reason::Reason;
+use crate::policy::request_view::RequestView;
+use crate::policy::routing_policy::RoutingPolicy;
 use crate::pool::candidates::Candidates;
 use crate::random::Random;
 

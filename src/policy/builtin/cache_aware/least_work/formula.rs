@@ -1,7 +1,7 @@
 //! The arithmetic of the least-work rule, without state.
 //!
 //! Work is counted in prompt tokens to be computed. A request waits for the work that its worker has
-//! been given and not finished, and causes work for everyone behind it; the busier the workers, the
+//! been given and not finished, and causes work for all that come after it; the busier the workers, the
 //! more the work caused counts.
 
 /// Tokens of fixed overhead per request: what a request costs beside its own tokens.

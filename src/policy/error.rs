@@ -1,13 +1,12 @@
-//! Every error of the library: typed, and saying what to do.
-
-use std::fmt;
+//! Why a policy names no worker, cannot be built, or is configured wrongly: typed, and saying what to do.
 
 use thiserror::Error;
 
-use crate::pool::MAX_WORKERS;
+use crate::pool::candidates::Candidates;
 use crate::prefix::FingerprintError;
+use crate::range::OutOfRange;
 use crate::request::body::BodyError;
-use crate::worker::{Role, WorkerId, spec::MAX_WEIGHT};
+use crate::worker::{Role, WorkerId};
 
 /// Why no worker was named.
 #[derive(Clone, Debug, Error, PartialEq)]
@@ -76,6 +75,26 @@ impl RoutingError {
     }
 }
 
+// Here rather than in the pool, which knows nothing of policies and what they answer.
+impl Candidates<'_> {
+    /// Why there is no candidate: the error to return when nothing can be chosen. O(slots / 64).
+    #[cold]
+    pub fn none(&self) -> RoutingError {
+        let (role, view) = (self.role(), self.view());
+        let busy = self.admitted().len() as u32;
+        if busy > 0 {
+            return RoutingError::AllBusy { role, busy };
+        }
+        RoutingError::NoHealthyWorkers {
+            role,
+            workers: view.workers,
+            unhealthy: view.unhealthy,
+            draining: view.draining,
+            excluded: view.eligible.len() as u32,
+        }
+    }
+}
+
 /// A policy's failure to decide. Boxed in [`RoutingError`], which every select returns by value.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[error("policy {name:?}: {source}")]
@@ -131,20 +150,8 @@ pub enum PolicyError {
 #[non_exhaustive]
 pub enum ConfigError {
     /// A number is outside of its range.
-    #[error(
-        "{field} = {} is out of range: it must be between {} and {}",
-        Brief(*value), Brief(*min), Brief(*max)
-    )]
-    OutOfRange {
-        /// The field, with its path.
-        field: &'static str,
-        /// What was given.
-        value: f64,
-        /// Smallest allowed.
-        min: f64,
-        /// Largest allowed.
-        max: f64,
-    },
+    #[error(transparent)]
+    OutOfRange(#[from] OutOfRange),
     /// A field of another router's configuration that has no meaning here.
     #[error("{field} has no meaning here: {instead}")]
     Refused {
@@ -164,88 +171,8 @@ pub enum ConfigError {
     TooManyPolicies(usize),
 }
 
-impl ConfigError {
-    /// Checks that a number is within a closed range; NaN never is.
-    pub(crate) fn range(
-        field: &'static str,
-        value: f64,
-        min: f64,
-        max: f64,
-    ) -> Result<(), ConfigError> {
-        if (min..=max).contains(&value) {
-            Ok(())
-        } else {
-            Err(ConfigError::OutOfRange { field, value, min, max })
-        }
-    }
-}
-
-/// A number of a message: with an exponent where it would take a line of digits.
-struct Brief(f64);
-
-impl fmt::Display for Brief {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Brief(value) = *self;
-        if value != 0.0 && value.is_finite() && !(1e-9..1e15).contains(&value.abs()) {
-            write!(f, "{value:e}")
-        } else {
-            write!(f, "{value}")
-        }
-    }
-}
-
-/// Why a change of the pool was refused; nothing has changed.
-#[derive(Clone, Debug, Error, PartialEq)]
-#[non_exhaustive]
-pub enum PoolError {
-    /// A worker needs a URL.
-    #[error("the worker's URL is empty")]
-    EmptyUrl,
-    /// The URL is registered already.
-    #[error("a worker with URL {url:?} is registered already, as {id}; remove it first")]
-    DuplicateUrl {
-        /// The URL.
-        url: String,
-        /// Who has it.
-        id: WorkerId,
-    },
-    /// Weight 0.
-    #[error("weight 0 is not allowed; drain the worker instead")]
-    ZeroWeight,
-    /// A weight that is no share.
-    #[error("weight {} is not allowed: it must be above 0 and at most {MAX_WEIGHT}", Brief(*weight))]
-    BadWeight {
-        /// What was given.
-        weight: f64,
-    },
-    /// A limit of 0 in-flight requests.
-    #[error("max_in_flight 0 is not allowed; drain the worker instead")]
-    ZeroMaxInFlight,
-    /// No worker has this id, now or any more.
-    #[error("no worker has id {0}")]
-    UnknownWorker(WorkerId),
-    /// The pool is full.
-    #[error(
-        "the pool holds its maximum of {max} workers; {}",
-        if *max < MAX_WORKERS { "raise max_workers" } else { "no pool can hold more" }
-    )]
-    TooManyWorkers {
-        /// The limit.
-        max: usize,
-    },
-}
-
-/// Why a ticket could not be used; nothing has changed.
-#[derive(Clone, Copy, Debug, Error, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum TicketError {
-    /// The number was never given out by this router.
-    #[error("no such ticket")]
-    Unknown,
-    /// The ticket was completed, expired, or closed because its worker was removed.
-    #[error("the ticket is closed: it was completed or expired, or its worker was removed")]
-    Closed,
-    /// The first token was reported before.
-    #[error("the first token of this ticket was reported before")]
-    FirstTokenTwice,
+/// Turns a policy's own failure into the error of a request.
+#[cold]
+pub(crate) fn failed(name: &str, source: PolicyError) -> RoutingError {
+    RoutingError::Policy(Box::new(PolicyFailure::new(name, source)))
 }

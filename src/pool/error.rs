@@ -1,0 +1,74 @@
+//! Why the pool refuses a change, and the checks that find it.
+
+use thiserror::Error;
+
+use super::MAX_WORKERS;
+use crate::range::Brief;
+use crate::worker::{
+    WorkerId,
+    spec::{MAX_WEIGHT, WorkerSpec},
+};
+
+/// Why a change of the pool was refused; nothing has changed.
+#[derive(Clone, Debug, Error, PartialEq)]
+#[non_exhaustive]
+pub enum PoolError {
+    /// A worker needs a URL.
+    #[error("the worker's URL is empty")]
+    EmptyUrl,
+    /// The URL is registered already.
+    #[error("a worker with URL {url:?} is registered already, as {id}; remove it first")]
+    DuplicateUrl {
+        /// The URL.
+        url: String,
+        /// Who has it.
+        id: WorkerId,
+    },
+    /// Weight 0.
+    #[error("weight 0 is not allowed; drain the worker instead")]
+    ZeroWeight,
+    /// A weight that is no share.
+    #[error("weight {} is not allowed: it must be above 0 and at most {MAX_WEIGHT}", Brief(*weight))]
+    BadWeight {
+        /// What was given.
+        weight: f64,
+    },
+    /// A limit of 0 in-flight requests.
+    #[error("max_in_flight 0 is not allowed; drain the worker instead")]
+    ZeroMaxInFlight,
+    /// No worker has this id, now or any more.
+    #[error("no worker has id {0}")]
+    UnknownWorker(WorkerId),
+    /// The pool is full.
+    #[error(
+        "the pool holds its maximum of {max} workers; {}",
+        if *max < MAX_WORKERS { "raise max_workers" } else { "no pool can hold more" }
+    )]
+    TooManyWorkers {
+        /// The limit.
+        max: usize,
+    },
+}
+
+/// Refuses what no pool can hold.
+pub(super) fn check(spec: &WorkerSpec) -> Result<(), PoolError> {
+    if spec.url.is_empty() {
+        return Err(PoolError::EmptyUrl);
+    }
+    check_weight(spec.weight)?;
+    if spec.max_in_flight == Some(0) {
+        return Err(PoolError::ZeroMaxInFlight);
+    }
+    Ok(())
+}
+
+/// A weight must be a finite number above 0 and at most 1,000,000.
+pub(super) fn check_weight(weight: f64) -> Result<(), PoolError> {
+    if weight == 0.0 {
+        Err(PoolError::ZeroWeight)
+    } else if weight > 0.0 && weight <= MAX_WEIGHT {
+        Ok(())
+    } else {
+        Err(PoolError::BadWeight { weight })
+    }
+}
