@@ -4,9 +4,9 @@ use std::fmt;
 
 use thiserror::Error;
 
+use crate::body::BodyError;
 use crate::pool::MAX_WORKERS;
 use crate::prefix::FingerprintError;
-use crate::request::body::BodyError;
 use crate::worker::{Role, WorkerId, spec::MAX_WEIGHT};
 
 /// Why no worker was named.

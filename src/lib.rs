@@ -5,6 +5,8 @@
 //!
 //! ```text
 //!  prefix   prompt -> fingerprint; the tree of who holds how much of it
+//!  json     JSON text -> events
+//!  body     a request's JSON body -> fingerprint
 //!  worker   identity, health, load of one inference engine
 //!  pool     the members, and a snapshot made ready for choosing
 //!  policy   the trait, the policies, configuration and factory
@@ -21,19 +23,22 @@ pub struct Readme;
 
 #[cfg(any(feature = "async", feature = "tower"))]
 pub mod adapter;
+pub mod body;
 mod error;
 mod exclusive;
+mod json;
 pub mod metrics;
 pub mod policy;
 mod pool;
 pub mod prefix;
 mod random;
-pub mod request;
+mod request;
 mod router;
 mod stripe;
 mod sync;
 mod worker;
 
+pub use crate::body::BodyConfig;
 pub use crate::error::{
     ConfigError, PolicyError, PolicyFailure, PoolError, RoutingError, TicketError,
 };
@@ -61,7 +66,7 @@ pub use crate::request::{Prompt, Request};
 pub use crate::router::{
     Router,
     builder::RouterBuilder,
-    config::{BodyConfig, RouterConfig, SplitConfig, TreeConfig},
+    config::{RouterConfig, SplitConfig, TreeConfig},
     explain::DecisionRecord,
     selection::{BareSelection, Chosen, PairSelection, Selection},
     ticket::Ticket,

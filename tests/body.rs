@@ -1,10 +1,10 @@
 //! What a body's fingerprint depends on, and what it does not.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use pointsman::prefix::{Fingerprinter, HashKey, Unit};
-use pointsman::request::body::{
+use pointsman::body::{
     BodyKind, BodyOptions, MediaTokens, Messages, NoPrefix, read_body, read_value,
 };
+use pointsman::prefix::{Fingerprinter, HashKey, Unit};
 use serde_json::{Value, json};
 
 /// A body's fingerprint without its borrow.

@@ -2,10 +2,8 @@
 //! white space, escapes and key order, and cut into random chunks.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use pointsman::body::{BodyError, BodyFingerprint, BodyOptions, BodyReader, read_body, read_value};
 use pointsman::prefix::HashKey;
-use pointsman::request::body::{
-    BodyError, BodyFingerprint, BodyOptions, BodyReader, read_body, read_value,
-};
 use proptest::prelude::*;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;

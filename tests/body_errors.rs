@@ -1,10 +1,10 @@
 //! Bodies that are wrong, deep, long or cut: a typed error at the right byte, whatever the chunks.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use pointsman::prefix::HashKey;
-use pointsman::request::body::{
+use pointsman::body::{
     BodyError, BodyErrorKind, BodyOptions, BodyReader, MAX_DEPTH, NoPrefix, read_body, read_value,
 };
+use pointsman::prefix::HashKey;
 use serde_json::Value;
 
 fn key() -> HashKey {

@@ -1,8 +1,8 @@
 //! The fingerprints of bodies are those of `data/body_reference.py`, whatever the format of the JSON.
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use pointsman::body::{BodyOptions, read_body, read_value};
 use pointsman::prefix::HashKey;
-use pointsman::request::body::{BodyOptions, read_body, read_value};
 use serde::Deserialize;
 use serde_json::Value;
 

@@ -9,7 +9,7 @@ use std::fmt;
 
 use libfuzzer_sys::fuzz_target;
 use pointsman::prefix::HashKey;
-use pointsman::request::body::{
+use pointsman::body::{
     BodyError, BodyErrorKind, BodyFingerprint, BodyOptions, BodyReader, read_body, read_value,
 };
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};

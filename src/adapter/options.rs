@@ -1,7 +1,8 @@
 //! What a host can set.
 
+use crate::body::BodyConfig;
 use crate::error::ConfigError;
-use crate::router::config::{BodyConfig, RouterConfig, TreeConfig};
+use crate::router::config::{RouterConfig, TreeConfig};
 
 /// How an adapter keeps its books. The defaults suit a router written against the proposal.
 #[derive(Clone, Debug, PartialEq)]

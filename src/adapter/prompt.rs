@@ -3,13 +3,13 @@
 use serde_json::Value;
 
 use super::options::AdapterOptions;
+use crate::body::{BodyOptions, read_value};
 use crate::error::{ConfigError, RoutingError};
 use crate::policy::prefix_query::PrefixQuery;
 use crate::pool::{MAX_WORKERS, snapshot::PoolSnapshot};
 use crate::prefix::{
     BlockSize, Digest, Fingerprint, Fingerprinter, HashKey, PrefixTree, Registration, Unit,
 };
-use crate::request::body::{BodyOptions, read_value};
 use crate::router::{DEFAULT_OUTPUT_TOKENS, URL};
 
 /// Leading blocks that a request is fingerprinted to at most: 512 KiB of text.

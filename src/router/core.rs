@@ -19,6 +19,7 @@ use super::marks::Marks;
 use super::policies::Policies;
 use super::ticket::Tickets;
 use super::watch::HealthWatch;
+use crate::body::BodyOptions;
 use crate::error::{ConfigError, PoolError};
 use crate::exclusive::Exclusive;
 use crate::policy::{RoutingPolicy, factory::PolicyFactory, random::RandomPolicy};
@@ -28,7 +29,6 @@ use crate::pool::{
 };
 use crate::prefix::{BlockSize, Digest, HashKey, PrefixTree, Registration};
 use crate::random::Random;
-use crate::request::body::BodyOptions;
 use crate::stripe::Striped;
 use crate::sync::atomic::{
     AtomicU32, AtomicU64,

@@ -52,12 +52,13 @@ use self::handle::Handles;
 use self::mode::{Bare, Pair, Single};
 use self::selection::{BareSelection, PairSelection, Selection};
 use self::ticket::Ticket;
+use crate::body::BodyReader;
 use crate::error::{ConfigError, PoolError, RoutingError, TicketError};
 use crate::metrics::MetricsSnapshot;
 use crate::policy::{RequestView, Usage, config::PolicyConfig};
 use crate::pool::{candidates::Candidates, registry::WorkerStatus};
 use crate::prefix::{BlockSize, Fingerprint, HashKey};
-use crate::request::{Request, body::BodyReader};
+use crate::request::Request;
 use crate::worker::{
     Role, WorkerId,
     health::Outcome,

@@ -1,12 +1,10 @@
 //! From a request to a fingerprint and its lengths.
 
 use super::core::{Core, NAMESPACE};
+use crate::body::{BodyFingerprint, BodyOptions, BodyReader, read_value};
 use crate::error::RoutingError;
 use crate::prefix::{Fingerprint, FingerprintError, Fingerprinter, Unit};
-use crate::request::{
-    Prompt, Request,
-    body::{BodyFingerprint, BodyOptions, BodyReader, read_value},
-};
+use crate::request::{Prompt, Request};
 
 /// A prompt's fingerprint, and what its body says beside.
 pub(super) struct Printed<'b> {

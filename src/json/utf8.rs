@@ -1,6 +1,6 @@
-//! Validates a body as UTF-8, chunk by chunk.
+//! Validates a text as UTF-8, chunk by chunk.
 //!
-//! The whole body is validated, not each string: outside of strings JSON is ASCII, and a sequence
+//! The whole text is validated, not each string: outside of strings JSON is ASCII, and a sequence
 //! cannot be interrupted by an escape. So the cost does not depend on how many escapes there are.
 
 /// The bytes at the end of a chunk that begin a sequence which the next chunk must complete.
@@ -27,7 +27,7 @@ pub(super) enum Joint {
 pub(super) struct Checked {
     /// Leading bytes that are whole, valid sequences.
     pub(super) valid: usize,
-    /// Whether an invalid sequence begins right behind them.
+    /// Whether an invalid sequence begins right after them.
     pub(super) broken: bool,
 }
 
