@@ -21,7 +21,7 @@ const TOKENS: usize = 64;
 
 /// Bytes of text gathered before they are hashed, so that the fingerprinter sees whole blocks only
 /// and hashes them where they lie.
-const BUFFER: usize = 4096;
+const BUFFER: usize = 1024;
 
 /// Text of this length is hashed where it lies.
 const LONG: usize = 512;

@@ -39,7 +39,7 @@ impl<'k> StringBuffer<'k> {
     #[inline]
     pub(super) fn room(&mut self, digester: Digester<'k>) -> &mut [u8] {
         if self.bytes.len() - self.filled < MIN_ROOM {
-            self.spill(digester);
+            self.spill(digester, STEP);
         }
         &mut self.bytes[self.filled..]
     }
@@ -52,6 +52,11 @@ impl<'k> StringBuffer<'k> {
 
     /// Takes a piece that lies elsewhere.
     pub(super) fn write(&mut self, digester: Digester<'k>, mut piece: &[u8]) {
+        if piece.len() > HELD {
+            self.spill(digester, self.filled).push(piece);
+            self.length += piece.len();
+            return;
+        }
         while !piece.is_empty() {
             let room = self.room(digester);
             let (now, rest) = piece.split_at(piece.len().min(room.len()));
@@ -70,11 +75,12 @@ impl<'k> StringBuffer<'k> {
     }
 
     #[cold]
-    fn spill(&mut self, digester: Digester<'k>) {
+    fn spill(&mut self, digester: Digester<'k>, bytes: usize) -> &mut Digest<'k> {
         let digest = self.digest.get_or_insert_with(|| digester.stream(self.domain));
-        digest.push(&self.bytes[..STEP]);
-        self.bytes.copy_within(STEP..self.filled, 0);
-        self.filled -= STEP;
+        digest.push(&self.bytes[..bytes]);
+        self.bytes.copy_within(bytes..self.filled, 0);
+        self.filled -= bytes;
+        digest
     }
 
     pub(super) fn length(&self) -> u64 {

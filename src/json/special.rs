@@ -10,6 +10,20 @@ pub(super) trait Finder: Fn(&[u8; LANES]) -> u64 + Copy {}
 
 impl<F: Fn(&[u8; LANES]) -> u64 + Copy> Finder for F {}
 
+/// Leading bytes of `source` that are not special, in whole blocks where none follows.
+#[inline(always)]
+pub(super) fn plain_prefix(source: &[u8], finder: impl Finder) -> usize {
+    let mut plain = 0;
+    for block in source.chunks_exact(LANES) {
+        let found = block.first_chunk().map_or(0, finder);
+        if found != 0 {
+            return plain + found.trailing_zeros() as usize;
+        }
+        plain += LANES;
+    }
+    plain
+}
+
 const LOWS: u64 = u64::from_ne_bytes([0x7f; 8]);
 
 /// The form for every processor: eight bytes at a time in ordinary registers.

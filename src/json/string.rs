@@ -6,7 +6,11 @@ use super::error::JsonErrorKind;
 use super::escape::{self, MAX_ESCAPE};
 use super::events::{Events, StringKind};
 use super::scan::{self, Stop};
-use super::special::Finder;
+use super::special::{self, Finder};
+
+/// Plain runs of this length are told where they lie. Shorter ones are copied, because each piece
+/// costs the listener more than a copy.
+const LONG: usize = 512;
 
 /// Why [`StringReader::read`] stopped.
 pub(super) enum Ended {
@@ -27,8 +31,8 @@ impl StringReader {
         StringReader { escape: None }
     }
 
-    /// Reads the string on from `bytes[at..]` into the room that `events` has for it. An error
-    /// carries the offset of the byte that shows it.
+    /// Reads the string on from `bytes[at..]`: long plain runs where they lie, others into the room
+    /// that `events` has for them. An error carries the offset of the byte that shows it.
     #[inline(always)]
     pub(super) fn read(
         &mut self,
@@ -42,6 +46,12 @@ impl StringReader {
             if self.escape.is_some() {
                 self.escaped(bytes[at], kind, events).map_err(|error| (at, error))?;
                 at += 1;
+                continue;
+            }
+            let plain = special::plain_prefix(&bytes[at..], finder);
+            if plain >= LONG {
+                events.piece(kind, &bytes[at..at + plain]);
+                at += plain;
                 continue;
             }
             let run = scan::unescape(&bytes[at..], events.room(kind), finder);

@@ -66,7 +66,7 @@ impl Pending {
     /// finish is not in the valid part; it is kept for [`Pending::join`] if nothing more is at hand.
     pub(super) fn check(&mut self, chunk: &[u8], is_last: bool) -> Checked {
         let (whole, rest) = chunk.split_at(chunk.len() - unfinished(chunk));
-        if !whole.is_ascii() && simdutf8::basic::from_utf8(whole).is_err() {
+        if simdutf8::basic::from_utf8(whole).is_err() {
             let valid =
                 core::str::from_utf8(whole).map_or_else(|error| error.valid_up_to(), str::len);
             return Checked { valid, broken: true };
