@@ -132,7 +132,7 @@ impl Parser {
         events: &mut impl Events,
     ) -> Result<(), JsonError> {
         // SAFETY: the caller vouches for AVX2.
-        self.read_with(bytes, events, |block| unsafe { special::avx2::find(block) })
+        self.read_with(bytes, events, |block| unsafe { special::avx2(block) })
     }
 
     /// The same in a given form of the search for special bytes.

@@ -1,5 +1,11 @@
 //! Finds the bytes of a string that need attention, 64 at a time.
 
+#[cfg(target_arch = "x86_64")]
+use core::arch::x86_64::{
+    __m256i, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8,
+    _mm256_or_si256, _mm256_set1_epi8,
+};
+
 /// Bytes that are looked at together.
 pub(super) const LANES: usize = 64;
 
@@ -52,48 +58,38 @@ fn gather(highs: u64) -> u64 {
 }
 
 /// The form for processors with AVX2: 32 bytes at a time.
+///
+/// # Safety
+/// Needs AVX2.
 #[cfg(target_arch = "x86_64")]
-pub(super) mod avx2 {
-    use core::arch::x86_64::{
-        __m256i, _mm256_cmpeq_epi8, _mm256_loadu_si256, _mm256_min_epu8, _mm256_movemask_epi8,
-        _mm256_or_si256, _mm256_set1_epi8,
+#[inline]
+#[target_feature(enable = "avx2")]
+pub(super) unsafe fn avx2(block: &[u8; LANES]) -> u64 {
+    const { assert!(LANES == 64) };
+    let start = block.as_ptr().cast::<__m256i>();
+    // SAFETY: the caller vouches for AVX2; the loads are unaligned ones of the block's two halves.
+    unsafe {
+        let low = avx2_half(_mm256_loadu_si256(start));
+        let high = avx2_half(_mm256_loadu_si256(start.add(1)));
+        u64::from(low) | u64::from(high) << 32
+    }
+}
+
+/// # Safety
+/// Needs AVX2.
+#[cfg(target_arch = "x86_64")]
+#[inline]
+#[allow(unused_unsafe, reason = "these intrinsics are unsafe before Rust 1.87")]
+#[target_feature(enable = "avx2")]
+unsafe fn avx2_half(bytes: __m256i) -> u32 {
+    // SAFETY: the caller vouches for AVX2; these work on registers only.
+    let mask = unsafe {
+        let quote = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(b'"' as i8));
+        let escape = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(b'\\' as i8));
+        let control = _mm256_cmpeq_epi8(_mm256_min_epu8(bytes, _mm256_set1_epi8(0x1f)), bytes);
+        _mm256_movemask_epi8(_mm256_or_si256(_mm256_or_si256(quote, escape), control))
     };
-
-    use super::LANES;
-
-    /// # Safety
-    /// Needs AVX2.
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    pub(in super::super) unsafe fn find(block: &[u8; LANES]) -> u64 {
-        const { assert!(LANES == 64) };
-        let start = block.as_ptr().cast::<__m256i>();
-        // SAFETY: the caller vouches for AVX2; the loads are unaligned ones of the block's two
-        // halves.
-        unsafe {
-            let low = special(_mm256_loadu_si256(start));
-            let high = special(_mm256_loadu_si256(start.add(1)));
-            u64::from(low) | u64::from(high) << 32
-        }
-    }
-
-    /// One bit per byte, set where the byte is special.
-    ///
-    /// # Safety
-    /// Needs AVX2.
-    #[inline]
-    #[allow(unused_unsafe, reason = "these intrinsics are unsafe before Rust 1.87")]
-    #[target_feature(enable = "avx2")]
-    unsafe fn special(bytes: __m256i) -> u32 {
-        // SAFETY: the caller vouches for AVX2; these work on registers only.
-        let mask = unsafe {
-            let quote = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(b'"' as i8));
-            let escape = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(b'\\' as i8));
-            let control = _mm256_cmpeq_epi8(_mm256_min_epu8(bytes, _mm256_set1_epi8(0x1f)), bytes);
-            _mm256_movemask_epi8(_mm256_or_si256(_mm256_or_si256(quote, escape), control))
-        };
-        mask as u32
-    }
+    mask as u32
 }
 
 #[cfg(test)]
@@ -107,7 +103,7 @@ mod tests {
             return portable(block);
         }
         // SAFETY: this processor has AVX2.
-        unsafe { super::avx2::find(block) }
+        unsafe { super::avx2(block) }
     }
 
     #[cfg(not(target_arch = "x86_64"))]

@@ -1,5 +1,5 @@
 //! JSON request bodies: what their fingerprints depend on, what is wrong with others.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
 mod chat;
 mod differential;
