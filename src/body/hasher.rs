@@ -21,10 +21,7 @@ const TOKENS: usize = 64;
 
 /// Bytes of text gathered before they are hashed, so that the fingerprinter sees whole blocks only
 /// and hashes them where they lie.
-const BUFFER: usize = 1024;
-
-/// Text of this length is hashed where it lies.
-const LONG: usize = 512;
+const BUFFER: usize = 2048;
 
 /// Filler written at once.
 const FILLER: usize = 1024;
@@ -75,9 +72,9 @@ impl<'k, 'b> PromptHasher<'k, 'b> {
         self.filled += bytes;
     }
 
-    /// Takes text that lies elsewhere.
+    /// Takes text that lies elsewhere. Long text is hashed there.
     pub(super) fn write(&mut self, mut bytes: &[u8]) {
-        if bytes.len() >= LONG {
+        if bytes.len() >= BUFFER {
             self.hash_buffer();
             return push_text(&mut self.output, bytes);
         }
