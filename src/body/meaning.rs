@@ -15,6 +15,7 @@ use super::string::StringBuffer;
 use crate::json::MAX_SHORT;
 use crate::prefix::HashKey;
 
+/// What was understood so far, and where in the body the next value stands.
 pub(super) struct Meaning<'k, 'b> {
     pub(super) digester: Digester<'k>,
     pub(super) options: BodyOptions,
@@ -113,13 +114,13 @@ impl<'k, 'b> Meaning<'k, 'b> {
         self.facts.elements += 1;
     }
 
-    pub(super) fn end_message(&mut self) {
+    fn end_message(&mut self) {
         self.prompt.record(MESSAGE_SEPARATOR, self.message.sum, self.message.weight);
         self.facts.rest_ignored = self.options.messages == Messages::FirstOnly;
     }
 
     /// A part that is only text leaves no record, so that it equals a plain string.
-    pub(super) fn end_part(&mut self) {
+    fn end_part(&mut self) {
         if self.part.count == 0 {
             return;
         }
@@ -142,7 +143,7 @@ impl<'k, 'b> Meaning<'k, 'b> {
     }
 
     /// Takes the digest of a complete field.
-    pub(super) fn deliver_entry(&mut self, entry: u64) {
+    fn deliver_entry(&mut self, entry: u64) {
         let (weight, strings) = (self.weight, self.strings);
         match (self.scope, self.field) {
             (Scope::Top, Field::Namespace) => self.facts.namespace.add(entry, 0),

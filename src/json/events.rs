@@ -1,4 +1,4 @@
-//! What a document consists of, told piece by piece to a listener.
+//! What a document consists of, reported piece by piece to a listener.
 
 /// What holds other values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

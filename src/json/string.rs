@@ -8,7 +8,7 @@ use super::events::{Events, StringKind};
 use super::scan::{self, Stop};
 use super::special::{self, Finder};
 
-/// Plain runs of this length are told where they lie. Shorter ones are copied, because each piece
+/// Plain runs of this length are reported where they lie. Shorter ones are copied, because each piece
 /// costs the listener more than a copy.
 const LONG: usize = 512;
 

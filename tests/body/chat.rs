@@ -165,7 +165,7 @@ fn media_count_as_configured_and_not_by_their_size() {
     let short = read(json!([text, image("data:AAAA".into())]));
     let long = read(json!([text, image("data:".to_owned() + &"A".repeat(9000))]));
     assert_eq!(short.total, long.total);
-    // A mark between the parts and one before the filler.
+    // A separator between the parts and one before the filler.
     let extra = "type".len() + "image_url".len();
     assert_eq!(short.total, plain.total + 2 + 400 + extra as u64);
     assert_eq!(shared_blocks(&short, &long), 1);
