@@ -9,7 +9,7 @@ pub enum BodyError {
     /// It is not JSON as this library reads it.
     #[error(transparent)]
     Json(#[from] JsonError),
-    /// It has more bytes than [`BodyOptions::max_bytes`](super::BodyOptions::max_bytes).
+    /// It has more bytes than [`BodyConfig::max_bytes`](super::BodyConfig::max_bytes).
     #[error("longer than {max_bytes} bytes")]
     TooLong {
         /// Most bytes that a body may have.

@@ -1,10 +1,10 @@
 //! What has been found out about a body besides its prompt.
 
+use super::config::BodyOptions;
 use super::digest::{Digester, Domain};
 use super::fields::{Field, PromptField};
 use super::fingerprint::{BodyFingerprint, BodyKind, NoPrefix};
 use super::hasher::PromptHasher;
-use super::options::BodyOptions;
 
 /// An unordered set of digested fields.
 #[derive(Clone, Copy, Debug, Default)]

@@ -4,12 +4,12 @@
 //! [`CanonicalDigest`] if it counts, skipped if not.
 
 use super::canonical::CanonicalDigest;
+use super::config::BodyOptions;
 use super::digest::{Digester, Domain};
 use super::facts::{Facts, FieldSet};
 use super::fields::Field;
 use super::fingerprint::BodyFingerprint;
 use super::hasher::{MESSAGE_SEPARATOR, PART_SEPARATOR, PromptHasher};
-use super::options::{BodyOptions, Messages};
 use super::scope::{Action, Scope};
 use super::string::StringBuffer;
 use crate::json::MAX_SHORT;
@@ -116,7 +116,7 @@ impl<'k, 'b> Meaning<'k, 'b> {
 
     fn end_message(&mut self) {
         self.prompt.record(MESSAGE_SEPARATOR, self.message.sum, self.message.weight);
-        self.facts.rest_ignored = self.options.messages == Messages::FirstOnly;
+        self.facts.rest_ignored = self.options.config.first_message_only;
     }
 
     /// A part that is only text leaves no record, so that it equals a plain string.
@@ -124,7 +124,7 @@ impl<'k, 'b> Meaning<'k, 'b> {
         if self.part.count == 0 {
             return;
         }
-        let media = self.options.media.bytes(self.part.media);
+        let media = self.options.config.media_bytes(self.part.media);
         self.prompt.record(PART_SEPARATOR, self.part.sum, self.part.weight + media);
     }
 
@@ -148,7 +148,7 @@ impl<'k, 'b> Meaning<'k, 'b> {
         match (self.scope, self.field) {
             (Scope::Top, Field::Namespace) => self.facts.namespace.add(entry, 0),
             (Scope::Top, Field::Media(media)) => {
-                let each = self.options.media.bytes(1 << media as u8);
+                let each = self.options.config.media_bytes(1 << media as u8);
                 self.facts.shaping.add(entry, strings.saturating_mul(each));
             }
             (Scope::Top, Field::Rendered) => self.facts.shaping.add(entry, weight),

@@ -29,14 +29,12 @@ mod fingerprint;
 mod hasher;
 mod listener;
 mod meaning;
-mod options;
 mod scope;
 mod string;
 
-pub use config::BodyConfig;
+pub use config::{BodyConfig, BodyOptions};
 pub use error::BodyError;
 pub use fingerprint::{BodyFingerprint, BodyKind, NoPrefix};
-pub use options::{BodyOptions, MediaTokens, Messages};
 
 pub use crate::json::{JsonError, JsonErrorKind, MAX_DEPTH, MAX_NUMBER_BYTES};
 
@@ -61,7 +59,7 @@ impl<'k, 'b> BodyReader<'k, 'b> {
         BodyReader {
             parser: Parser::new(),
             meaning: Meaning::new(key, options, out),
-            max_bytes: options.max_bytes,
+            max_bytes: options.config.max_bytes,
             failed: None,
         }
     }

@@ -1,9 +1,9 @@
 //! What the fingerprint of a conversation depends on, and what it does not.
 
-use pointsman::body::{BodyOptions, MediaTokens, Messages, read_value};
+use pointsman::body::{BodyOptions, read_value};
 use serde_json::{Value, json};
 
-use crate::{chat, key, message, read, read_text, read_with, shared_blocks, words};
+use crate::{chat, key, message, options, read, read_text, read_with, shared_blocks, words};
 
 #[test]
 fn another_turn_extends_the_prefix_and_changes_nothing_before_it() {
@@ -156,8 +156,10 @@ fn a_single_text_part_equals_a_string() {
 
 #[test]
 fn media_count_as_configured_and_not_by_their_size() {
-    let media = MediaTokens { image: 100, audio: 200, video: 300, file: 400 };
-    let options = BodyOptions { media, ..BodyOptions::default() };
+    let options = options(|config| {
+        (config.image_tokens, config.audio_tokens) = (100, 200);
+        (config.video_tokens, config.file_tokens) = (300, 400);
+    });
     let read = |parts: Value| read_with(options, &chat(vec![message("user", parts)]).to_string());
     let text = json!({"type": "text", "text": words("see", 128)});
     let image = |data: String| json!({"type": "image_url", "image_url": {"url": data}});
@@ -181,7 +183,7 @@ fn media_count_as_configured_and_not_by_their_size() {
 
 #[test]
 fn first_only_reads_no_further_than_the_first_message() {
-    let options = BodyOptions { messages: Messages::FirstOnly, ..BodyOptions::default() };
+    let options = options(|config| config.first_message_only = true);
     let first = message("system", words("rules", 300));
     let alone = read_with(options, &chat(vec![first.clone()]).to_string());
     let more = chat(vec![first.clone(), message("user", words("more", 900)), json!(3)]);
@@ -226,8 +228,7 @@ fn what_is_rendered_before_the_messages_counts_as_whole_blocks_before_them() {
 fn media_beyond_the_buffer_are_counted_and_cost_nothing() {
     let parts = vec![json!({"video": 0}); 20_000];
     let body = chat(vec![message("user", Value::from(parts))]).to_string();
-    let media = MediaTokens { video: u32::MAX, ..MediaTokens::default() };
-    let options = BodyOptions { media, ..BodyOptions::default() };
+    let options = options(|config| config.video_tokens = u32::MAX);
     let print = read_with(options, &body);
     assert_eq!(print.blocks.len(), 1024);
     assert_eq!(print.total, 20_000 * (4 * u64::from(u32::MAX) + 2) + 8);

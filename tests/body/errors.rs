@@ -158,7 +158,7 @@ fn a_body_longer_than_allowed_is_refused_at_the_same_byte() {
     let body = format!(r#"{{"prompt":"{}"}}"#, "x".repeat(1000));
     for max_bytes in [0, 1, 100, 1012, 1013] {
         for size in [1, 99, 5000] {
-            let options = BodyOptions { max_bytes, ..BodyOptions::default() };
+            let options = crate::options(|config| config.max_bytes = max_bytes);
             let mut out = [0; 16];
             let mut reader = BodyReader::new(&key, options, &mut out);
             let error = body.as_bytes().chunks(size).find_map(|piece| reader.push(piece).err());

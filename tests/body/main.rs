@@ -7,7 +7,7 @@ mod errors;
 mod prompts;
 mod vectors;
 
-use pointsman::body::{BodyKind, BodyOptions, NoPrefix, read_body, read_value};
+use pointsman::body::{BodyConfig, BodyKind, BodyOptions, NoPrefix, read_body, read_value};
 use pointsman::prefix::{HashKey, Unit};
 use serde_json::{Value, json};
 
@@ -26,6 +26,12 @@ pub(crate) struct Read {
 
 pub(crate) fn key() -> HashKey {
     HashKey::from_bytes([7; 32])
+}
+
+pub(crate) fn options(set: impl FnOnce(&mut BodyConfig)) -> BodyOptions {
+    let mut options = BodyOptions::default();
+    set(&mut options.config);
+    options
 }
 
 /// Reads a body both ways, which must agree.
