@@ -9,8 +9,8 @@ mod support;
 use std::hint::black_box;
 use std::time::Instant;
 
+use pointsman::body::{BodyOptions, BodyReader, read_value};
 use pointsman::prefix::{Fingerprinter, HashKey, Unit};
-use pointsman::request::body::{BodyOptions, BodyReader, read_value};
 use serde_json::Value;
 use support::allocations::{Counting, Counts};
 use support::bodies::{CHINESE, CODE, ENGLISH, Words, agent, chat, tokens};

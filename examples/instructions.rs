@@ -5,7 +5,7 @@
 use std::hint::black_box;
 
 use anyhow::{Result, bail};
-use pointsman::request::body::{BodyOptions, read_body};
+use pointsman::body::{BodyOptions, read_body};
 use pointsman::{Outcome, PolicyConfig, Request, Router, RouterConfig, Usage, WorkerSpec};
 
 const PROMPT: usize = 4096;

@@ -5,6 +5,8 @@
 //!
 //! ```text
 //!  prefix   prompt -> fingerprint; the tree of who holds how much of it
+//!  json     JSON text -> events
+//!  body     a request's JSON body -> fingerprint
 //!  worker   identity, health, load of one inference engine
 //!  pool     the members, and a snapshot made ready for choosing
 //!  policy   the trait, the policies, configuration and factory
@@ -24,7 +26,9 @@ pub struct Readme;
 
 #[cfg(any(feature = "async", feature = "tower"))]
 pub mod adapter;
+pub mod body;
 mod fleet;
+mod json;
 pub mod metrics;
 mod name;
 pub mod policy;
@@ -33,13 +37,14 @@ pub mod prefix;
 mod prompt;
 mod random;
 mod range;
-pub mod request;
+mod request;
 mod router;
 mod sync;
 mod ticket;
 mod time;
 mod worker;
 
+pub use crate::body::BodyConfig;
 pub use crate::metrics::MetricsSnapshot;
 pub use crate::name::UnknownName;
 pub use crate::policy::error::{ConfigError, PolicyError, PolicyFailure, RoutingError};
@@ -52,7 +57,7 @@ pub use crate::router::{
     Router,
     at::At,
     builder::RouterBuilder,
-    config::{BodyConfig, RouterConfig, SplitConfig, TreeConfig},
+    config::{RouterConfig, SplitConfig, TreeConfig},
     decision_log::DecisionRecord,
     selection::{Chosen, DetachedSelection, PairSelection, Selection},
 };

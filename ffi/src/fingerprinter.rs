@@ -3,8 +3,8 @@
 use std::ffi::{c_char, c_void};
 
 use pointsman_core::Router;
+use pointsman_core::body::{BodyFingerprint, BodyKind, BodyReader};
 use pointsman_core::prefix::{Fingerprinter, Unit};
-use pointsman_core::request::body::{BodyFingerprint, BodyKind, BodyReader};
 
 use crate::argument::{self, Output, Place};
 use crate::fingerprint::{pointsman_fingerprint, raw_of};

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::ffi::c_char;
 use std::fmt::{self, Write};
 
-use pointsman_core::request::body::BodyError;
+use pointsman_core::body::BodyError;
 use pointsman_core::{
     ConfigError, FingerprintError, PolicyError, PoolError, RoutingError, TicketError,
 };

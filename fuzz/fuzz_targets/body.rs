@@ -9,8 +9,8 @@ use std::fmt;
 
 use libfuzzer_sys::fuzz_target;
 use pointsman::prefix::HashKey;
-use pointsman::request::body::{
-    BodyError, BodyErrorKind, BodyFingerprint, BodyOptions, BodyReader, read_body, read_value,
+use pointsman::body::{
+    BodyError, BodyFingerprint, BodyOptions, BodyReader, JsonErrorKind, read_body, read_value,
 };
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
@@ -31,7 +31,10 @@ fuzz_target!(|input: &[u8]| {
                 assert_eq!(read_value(&key, options, &value, value_out), Ok(whole));
             }
         }
-        (Ok(_), Err(error)) => assert_eq!(error.kind, BodyErrorKind::NumberTooLong),
+        (Ok(_), Err(BodyError::Json(error))) => {
+            assert_eq!(error.kind, JsonErrorKind::NumberTooLong);
+        }
+        (Ok(_), Err(error)) => panic!("{error}"),
         // A number that does not count is not looked at.
         (Err(error), Ok(_)) => assert!(error.to_string().starts_with("number out of range")),
         (Err(_), Err(_)) => {}

@@ -1,8 +1,9 @@
 //! What a host can set.
 
+use crate::body::BodyConfig;
 use crate::policy::error::ConfigError;
 use crate::range;
-use crate::router::config::{BodyConfig, RouterConfig, TreeConfig};
+use crate::router::config::{RouterConfig, TreeConfig};
 
 /// How an adapter keeps its books. The defaults suit a router written against the proposal.
 #[derive(Clone, Debug, PartialEq)]

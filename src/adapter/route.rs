@@ -52,9 +52,9 @@ const ATTEMPTS: usize = 8;
 /// a slice counts once. An adapter knows 1,024 URLs at a time; a new one then takes the place of one
 /// that is no longer handed in and has no request open, and where there is none it is left out.
 ///
-/// **Requests.** A policy that wants prefixes sees the prompt that [`crate::request::body`] finds in the
+/// **Requests.** A policy that wants prefixes sees the prompt that [`crate::body`] finds in the
 /// request; where there is none, the request is routed without a prefix. Nesting deeper than
-/// [`MAX_DEPTH`](crate::request::body::MAX_DEPTH) is an error. Other policies do not read the request.
+/// [`MAX_DEPTH`](crate::body::MAX_DEPTH) is an error. Other policies do not read the request.
 ///
 /// **Load.** Selection raises [`Worker::load`] and completion lowers it, never below zero, unless
 /// [`AdapterOptions::load`] leaves that to the host.

@@ -2,10 +2,10 @@
 
 use thiserror::Error;
 
+use crate::body::BodyError;
 use crate::pool::candidates::Candidates;
 use crate::prefix::FingerprintError;
 use crate::range::OutOfRange;
-use crate::request::body::BodyError;
 use crate::worker::{Role, WorkerId};
 
 /// Why no worker was named.

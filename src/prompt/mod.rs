@@ -7,16 +7,14 @@ pub(crate) mod estimates;
 pub(crate) mod once;
 
 use self::estimates::Estimates;
+use crate::body::{BodyFingerprint, BodyOptions, BodyReader, read_value};
 use crate::policy::error::ConfigError;
 use crate::policy::error::RoutingError;
 use crate::prefix::{
     BlockSize, Digest, Fingerprint, FingerprintError, Fingerprinter, HashKey, PrefixTree,
     Registration, Unit,
 };
-use crate::request::{
-    Prompt, Request,
-    body::{BodyFingerprint, BodyOptions, BodyReader, read_value},
-};
+use crate::request::{Prompt, Request};
 
 /// Bytes of text, or a quarter as many tokens, of which a prompt's beginning is matched at most.
 const LONGEST: usize = 4 << 20;

@@ -28,6 +28,7 @@ use self::builder::RouterBuilder;
 use self::config::{RouterConfig, SplitConfig};
 use self::decision_log::DecisionLog;
 use self::selection::{PairSelection, Selection};
+use crate::body::BodyReader;
 use crate::fleet::{Fleet, due::Due, health_log::HealthLog};
 use crate::metrics::MetricsSnapshot;
 use crate::policy::error::{ConfigError, RoutingError};
@@ -43,7 +44,7 @@ use crate::pool::{
 use crate::prefix::{BlockSize, Fingerprint, HashKey};
 use crate::prompt::PromptReader;
 use crate::random::Random;
-use crate::request::{Request, body::BodyReader};
+use crate::request::Request;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sync::stripe::{Place, Striped};
 use crate::ticket::{Ticket, Tickets, error::TicketError};

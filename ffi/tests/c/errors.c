@@ -220,7 +220,7 @@ static void requests(void) {
             request.prompt = "x"; request.prompt_length = SIZE_MAX - 1);
     REFUSED(INVALID, "longer than memory", request.prompt_kind = POINTSMAN_PROMPT_TOKENS;
             request.prompt = &good; request.prompt_length = SIZE_MAX / 4);
-    REFUSED(POINTSMAN_BAD_BODY, "unexpected end of the body at byte 1",
+    REFUSED(POINTSMAN_BAD_BODY, "unexpected end at byte 1",
             request.prompt_kind = POINTSMAN_PROMPT_JSON; request.prompt = "{";
             request.prompt_length = 1);
     REFUSED(INVALID, "cache_namespace is not UTF-8", request.cache_namespace = "\xfe");

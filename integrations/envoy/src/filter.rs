@@ -10,7 +10,7 @@
 use std::ffi::c_void;
 use std::rc::Rc;
 
-use pointsman::request::body::BodyReader;
+use pointsman::body::BodyReader;
 
 use crate::abi::{Buffer, EnvoyPtr, body, headers, level, status};
 use crate::boundary::guard;

@@ -1,15 +1,14 @@
 //! From a request body to a [`Fingerprint`](crate::prefix::Fingerprint), in one pass over the bytes as
 //! they arrive.
 //!
-//! A body is read by one of two front ends: [`BodyReader`] takes raw bytes, cut into chunks
-//! anywhere, and [`read_value`] a parsed `serde_json::Value`. Both tell the same events to the same
-//! listener, which knows what the fields of a body mean; so both give the same fingerprint.
+//! [`BodyReader`] takes raw bytes, cut into chunks anywhere, and [`read_value`] a parsed
+//! `serde_json::Value`. The JSON reader reports the same events for both to the same listener, which
+//! knows what the fields of a body mean; so both give the same fingerprint.
 //!
 //! ```text
-//! raw bytes -> utf8 -> lexer -> text, number --+
-//!                                              +--> events -> meaning -> prompt -> Fingerprinter
-//! serde_json::Value -> value ------------------+                 |
-//!                                                                +----> canon (opaque values)
+//! JSON events -> listener -> meaning -> hasher -> Fingerprinter
+//!                               |
+//!                               +----> canonical (opaque values)
 //! ```
 //!
 //! The prompt's text is hashed as it is unescaped. The fields beside it may come in any order and
@@ -17,46 +16,38 @@
 //! messages that differ in their role only share the blocks of their text. Fields that engines
 //! render before the messages (`tools` and the like) go into every block instead.
 //!
-//! Neither reader allocates. The raw reader needs no recursion and the same time per byte for
-//! every body, however nested.
+//! Nothing is allocated.
 
-mod canon;
+mod action;
+mod canonical;
+mod config;
+mod digest;
 mod error;
-mod events;
+mod facts;
 mod fields;
-mod keyed;
-mod lexer;
+mod fingerprint;
+mod hasher;
+mod listener;
 mod meaning;
-mod nest;
-mod number;
-mod options;
-mod outcome;
-mod prompt;
-mod scan;
-mod small;
-mod text;
-mod utf8;
-mod value;
+mod scope;
+mod string;
 
-pub use error::{BodyError, BodyErrorKind};
-pub use options::{BodyFingerprint, BodyKind, BodyOptions, MediaTokens, Messages, NoPrefix};
+pub use config::{BodyConfig, BodyOptions};
+pub use error::BodyError;
+pub use fingerprint::{BodyFingerprint, BodyKind, NoPrefix};
 
+pub use crate::json::{JsonError, JsonErrorKind, MAX_DEPTH, MAX_NUMBER_BYTES};
+
+use crate::json::{self, Parser};
 use crate::prefix::HashKey;
-use lexer::Lexer;
 use meaning::Meaning;
-
-/// Most arrays and objects inside each other; as many as `serde_json` reads by default.
-pub const MAX_DEPTH: usize = 127;
-
-/// Longest number, in bytes, whose value can count.
-pub const MAX_NUMBER_BYTES: usize = 64;
 
 /// Reads a raw JSON body chunk by chunk.
 ///
-/// Every way of cutting a body into chunks gives the same result. Less than 10 KiB, on the caller's
+/// Every way of cutting a body into chunks gives the same result. Less than 7 KiB, on the caller's
 /// stack.
 pub struct BodyReader<'k, 'b> {
-    lexer: Lexer,
+    parser: Parser,
     meaning: Meaning<'k, 'b>,
     max_bytes: u64,
     failed: Option<BodyError>,
@@ -66,9 +57,9 @@ impl<'k, 'b> BodyReader<'k, 'b> {
     /// A reader whose block hashes go to `out`; what it has no room for is counted and not hashed.
     pub fn new(key: &'k HashKey, options: BodyOptions, out: &'b mut [u64]) -> Self {
         BodyReader {
-            lexer: Lexer::new(),
+            parser: Parser::new(),
             meaning: Meaning::new(key, options, out),
-            max_bytes: options.max_bytes,
+            max_bytes: options.config.max_bytes,
             failed: None,
         }
     }
@@ -81,11 +72,11 @@ impl<'k, 'b> BodyReader<'k, 'b> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        let room = usize::try_from(self.max_bytes - self.lexer.taken()).unwrap_or(usize::MAX);
+        let room = usize::try_from(self.max_bytes - self.parser.taken()).unwrap_or(usize::MAX);
         let within = &chunk[..chunk.len().min(room)];
-        let mut result = self.lexer.push(within, &mut self.meaning);
+        let mut result = self.parser.push(within, &mut self.meaning).map_err(BodyError::from);
         if result.is_ok() && within.len() < chunk.len() {
-            result = Err(BodyError { kind: BodyErrorKind::TooLong, position: self.max_bytes });
+            result = Err(BodyError::TooLong { max_bytes: self.max_bytes });
         }
         self.failed = result.err();
         result
@@ -94,12 +85,12 @@ impl<'k, 'b> BodyReader<'k, 'b> {
     /// Ends the body.
     ///
     /// # Errors
-    /// What [`push`](Self::push) found wrong, or [`BodyErrorKind::UnexpectedEnd`].
+    /// What [`push`](Self::push) found wrong, or [`JsonErrorKind::UnexpectedEnd`].
     pub fn finish(mut self) -> Result<BodyFingerprint<'b>, BodyError> {
         if let Some(error) = self.failed {
             return Err(error);
         }
-        self.lexer.finish(&mut self.meaning)?;
+        self.parser.finish(&mut self.meaning)?;
         Ok(self.meaning.finish())
     }
 }
@@ -107,7 +98,7 @@ impl<'k, 'b> BodyReader<'k, 'b> {
 impl std::fmt::Debug for BodyReader<'_, '_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("BodyReader")
-            .field("taken", &self.lexer.taken())
+            .field("taken", &self.parser.taken())
             .field("failed", &self.failed)
             .finish_non_exhaustive()
     }
@@ -131,7 +122,7 @@ pub fn read_body<'b>(
 /// Reads a parsed body, with the result that [`BodyReader`] has for its bytes.
 ///
 /// # Errors
-/// [`BodyErrorKind::TooDeep`] only.
+/// [`JsonErrorKind::TooDeep`] only.
 pub fn read_value<'b>(
     key: &HashKey,
     options: BodyOptions,
@@ -139,6 +130,6 @@ pub fn read_value<'b>(
     out: &'b mut [u64],
 ) -> Result<BodyFingerprint<'b>, BodyError> {
     let mut meaning = Meaning::new(key, options, out);
-    value::walk(body, 0, &mut meaning)?;
+    json::report(body, &mut meaning)?;
     Ok(meaning.finish())
 }

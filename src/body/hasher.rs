@@ -1,66 +1,67 @@
 //! Where the prompt's bytes go: into a fingerprinter that starts when text or tokens first show.
 //!
-//! A text prompt is the unescaped text itself, cut by marks that no UTF-8 text contains. Behind a
-//! mark may stand filler bytes made from a digest: they say what the digest says, and they take the
-//! room in the prompt that the digested thing takes for the engine.
+//! A text prompt is the unescaped text itself, cut by separators that no UTF-8 text contains. After a
+//! separator may stand filler bytes made from a digest: they say what the digest says, and they take
+//! the room in the prompt that the digested thing takes for the engine.
 
-use super::events::MIN_ROOM;
-use super::keyed::Keyed;
-use crate::prefix::{BlockSize, Fingerprint, Fingerprinter, Unit};
+use arrayvec::ArrayVec;
+
+use crate::json::MIN_ROOM;
+use crate::prefix::{BlockSize, Fingerprint, Fingerprinter, HashKey, Unit};
 
 /// Ends a message; stands between the strings of a batch.
-pub(super) const MESSAGE_MARK: u8 = 0xff;
+pub(super) const MESSAGE_SEPARATOR: u8 = 0xff;
 /// Stands between content parts, and before what a part holds besides text.
-pub(super) const PART_MARK: u8 = 0xfe;
+pub(super) const PART_SEPARATOR: u8 = 0xfe;
 /// Stands between the token arrays of a batch.
-const TOKENS_MARK: u32 = u32::MAX;
+const TOKENS_SEPARATOR: u32 = u32::MAX;
 
 /// Tokens handed on at once.
 const TOKENS: usize = 64;
 
 /// Bytes of text gathered before they are hashed, so that the fingerprinter sees whole blocks only
 /// and hashes them where they lie.
-const STAGE: usize = 4096;
+const BUFFER: usize = 2048;
 
 /// Filler written at once.
 const FILLER: usize = 1024;
 
 #[expect(clippy::large_enum_variant, reason = "a box would allocate; there is one per reader")]
-enum Stage<'k, 'b> {
+enum Output<'k, 'b> {
+    /// Where the block hashes will go.
     Idle(&'b mut [u64]),
     Running(Unit, Fingerprinter<'k, 'b>),
 }
 
-pub(super) struct Prompt<'k, 'b> {
-    keyed: Keyed<'k>,
+pub(super) struct PromptHasher<'k, 'b> {
+    key: &'k HashKey,
     block: BlockSize,
-    stage: Stage<'k, 'b>,
-    tokens: [u32; TOKENS],
-    held: usize,
-    text: [u8; STAGE],
+    output: Output<'k, 'b>,
+    tokens: ArrayVec<u32, TOKENS>,
+    text: [u8; BUFFER],
     filled: usize,
 }
 
-impl<'k, 'b> Prompt<'k, 'b> {
-    pub(super) fn new(keyed: Keyed<'k>, block: BlockSize, out: &'b mut [u64]) -> Self {
-        let stage = Stage::Idle(out);
-        Prompt { keyed, block, stage, tokens: [0; TOKENS], held: 0, text: [0; STAGE], filled: 0 }
+impl<'k, 'b> PromptHasher<'k, 'b> {
+    pub(super) fn new(key: &'k HashKey, block: BlockSize, out: &'b mut [u64]) -> Self {
+        let output = Output::Idle(out);
+        PromptHasher { key, block, output, tokens: ArrayVec::new(), text: [0; BUFFER], filled: 0 }
     }
 
     /// Whether the prompt is of this unit, which the first call decides.
     pub(super) fn start(&mut self, unit: Unit) -> bool {
-        if let Stage::Idle(out) = &mut self.stage {
+        if let Output::Idle(out) = &mut self.output {
             let out = core::mem::take(out);
-            let fingerprinter = Fingerprinter::new(self.keyed.0, unit, self.block, out);
-            self.stage = Stage::Running(unit, fingerprinter);
+            let fingerprinter = Fingerprinter::new(self.key, unit, self.block, out);
+            self.output = Output::Running(unit, fingerprinter);
         }
-        matches!(&self.stage, Stage::Running(running, _) if *running == unit)
+        matches!(&self.output, Output::Running(running, _) if *running == unit)
     }
 
     /// At least [`MIN_ROOM`] bytes for text.
     #[inline]
     pub(super) fn room(&mut self) -> &mut [u8] {
-        if STAGE - self.filled < MIN_ROOM {
+        if BUFFER - self.filled < MIN_ROOM {
             self.hash_blocks();
         }
         &mut self.text[self.filled..]
@@ -71,7 +72,12 @@ impl<'k, 'b> Prompt<'k, 'b> {
         self.filled += bytes;
     }
 
-    fn write(&mut self, mut bytes: &[u8]) {
+    /// Takes text that lies elsewhere. Long text is hashed there.
+    pub(super) fn write(&mut self, mut bytes: &[u8]) {
+        if bytes.len() >= BUFFER {
+            self.hash_buffer();
+            return push_text(&mut self.output, bytes);
+        }
         while !bytes.is_empty() {
             let room = self.room();
             let (now, rest) = bytes.split_at(bytes.len().min(room.len()));
@@ -85,49 +91,47 @@ impl<'k, 'b> Prompt<'k, 'b> {
     #[inline(never)]
     fn hash_blocks(&mut self) {
         let whole = self.filled - self.filled % self.block.bytes();
-        self.push(whole);
+        push_text(&mut self.output, &self.text[..whole]);
         self.text.copy_within(whole..self.filled, 0);
         self.filled -= whole;
     }
 
-    fn push(&mut self, bytes: usize) {
-        if let Stage::Running(Unit::Text, fingerprinter) = &mut self.stage {
-            fingerprinter.push(&self.text[..bytes]);
-        }
+    fn hash_buffer(&mut self) {
+        push_text(&mut self.output, &self.text[..self.filled]);
+        self.filled = 0;
     }
 
     pub(super) fn token(&mut self, token: u32) {
-        self.tokens[self.held] = token;
-        self.held += 1;
-        if self.held == TOKENS {
-            self.flush();
+        self.tokens.push(token);
+        if self.tokens.is_full() {
+            self.hash_tokens();
         }
     }
 
-    fn flush(&mut self) {
-        if let Stage::Running(Unit::Tokens, fingerprinter) = &mut self.stage {
-            fingerprinter.push_tokens(&self.tokens[..self.held]);
+    fn hash_tokens(&mut self) {
+        if let Output::Running(Unit::Tokens, fingerprinter) = &mut self.output {
+            fingerprinter.push_tokens(&self.tokens);
         }
-        self.held = 0;
+        self.tokens.clear();
     }
 
-    pub(super) fn mark(&mut self, mark: u8) {
-        self.write(&[mark]);
+    pub(super) fn separator(&mut self, separator: u8) {
+        self.write(&[separator]);
     }
 
-    /// The border between two prompts of a batch.
-    pub(super) fn border(&mut self) {
-        match self.stage {
-            Stage::Running(Unit::Tokens, _) => self.token(TOKENS_MARK),
-            _ => self.mark(MESSAGE_MARK),
+    /// Separates two prompts of a batch.
+    pub(super) fn batch_separator(&mut self) {
+        match self.output {
+            Output::Running(Unit::Tokens, _) => self.token(TOKENS_SEPARATOR),
+            _ => self.separator(MESSAGE_SEPARATOR),
         }
     }
 
-    /// A mark and `weight` bytes of filler, at least one digest's worth.
-    pub(super) fn record(&mut self, mark: u8, digest: u64, weight: u64) {
+    /// A separator and `weight` bytes of filler, at least one digest's worth.
+    pub(super) fn record(&mut self, separator: u8, digest: u64, weight: u64) {
         let digest = digest.to_le_bytes();
         let room = self.room();
-        room[0] = mark;
+        room[0] = separator;
         room[1..9].copy_from_slice(&digest);
         self.wrote(9);
         if weight > 8 {
@@ -150,9 +154,9 @@ impl<'k, 'b> Prompt<'k, 'b> {
     }
 
     fn skip(&mut self, bytes: u64) -> bool {
-        self.hash_blocks();
-        match &mut self.stage {
-            Stage::Running(Unit::Text, fingerprinter) => fingerprinter.skip(bytes),
+        self.hash_buffer();
+        match &mut self.output {
+            Output::Running(Unit::Text, fingerprinter) => fingerprinter.skip(bytes),
             _ => true,
         }
     }
@@ -165,13 +169,19 @@ impl<'k, 'b> Prompt<'k, 'b> {
         namespace: u64,
         shaping: u64,
     ) -> Option<Fingerprint<'b>> {
-        self.flush();
-        self.push(self.filled);
-        match core::mem::replace(&mut self.stage, Stage::Idle(&mut [])) {
-            Stage::Idle(_) => None,
-            Stage::Running(_, fingerprinter) => {
+        self.hash_tokens();
+        self.hash_buffer();
+        match core::mem::replace(&mut self.output, Output::Idle(&mut [])) {
+            Output::Idle(_) => None,
+            Output::Running(_, fingerprinter) => {
                 Some(fingerprinter.finish_behind(preamble, namespace, shaping))
             }
         }
+    }
+}
+
+fn push_text(output: &mut Output<'_, '_>, text: &[u8]) {
+    if let Output::Running(Unit::Text, fingerprinter) = output {
+        fingerprinter.push(text);
     }
 }

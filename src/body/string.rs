@@ -1,7 +1,7 @@
 //! A string that is digested: short ones are held until they end, so that they can be compared.
 
-use super::events::{MAX_SHORT, MIN_ROOM};
-use super::keyed::{self, Domain, Keyed, SHORT};
+use super::digest::{self, Digester, Domain, SHORT};
+use crate::json::{MAX_SHORT, MIN_ROOM};
 use crate::prefix::Digest;
 
 /// Bytes that a digest takes at once without a copy.
@@ -14,7 +14,7 @@ const HELD: usize = STEP;
 const TINY: usize = 16;
 
 /// A key or a digested string under way.
-pub(super) struct Small<'k> {
+pub(super) struct StringBuffer<'k> {
     domain: Domain,
     /// Bytes of the string so far.
     length: usize,
@@ -25,9 +25,9 @@ pub(super) struct Small<'k> {
     digest: Option<Digest<'k>>,
 }
 
-impl<'k> Small<'k> {
+impl<'k> StringBuffer<'k> {
     pub(super) const fn new(domain: Domain) -> Self {
-        Small { domain, length: 0, filled: 0, bytes: [0; STEP + HELD], digest: None }
+        StringBuffer { domain, length: 0, filled: 0, bytes: [0; STEP + HELD], digest: None }
     }
 
     pub(super) fn clear(&mut self) {
@@ -37,9 +37,9 @@ impl<'k> Small<'k> {
     }
 
     #[inline]
-    pub(super) fn room(&mut self, keyed: Keyed<'k>) -> &mut [u8] {
+    pub(super) fn room(&mut self, digester: Digester<'k>) -> &mut [u8] {
         if self.bytes.len() - self.filled < MIN_ROOM {
-            self.spill(keyed);
+            self.spill(digester, STEP);
         }
         &mut self.bytes[self.filled..]
     }
@@ -48,6 +48,22 @@ impl<'k> Small<'k> {
     pub(super) fn wrote(&mut self, bytes: usize) {
         self.length += bytes;
         self.filled += bytes;
+    }
+
+    /// Takes a piece that lies elsewhere.
+    pub(super) fn write(&mut self, digester: Digester<'k>, mut piece: &[u8]) {
+        if piece.len() > HELD {
+            self.spill(digester, self.filled).push(piece);
+            self.length += piece.len();
+            return;
+        }
+        while !piece.is_empty() {
+            let room = self.room(digester);
+            let (now, rest) = piece.split_at(piece.len().min(room.len()));
+            room[..now.len()].copy_from_slice(now);
+            self.wrote(now.len());
+            piece = rest;
+        }
     }
 
     /// Takes the whole string at once: the first `length` bytes of `block`.
@@ -59,11 +75,12 @@ impl<'k> Small<'k> {
     }
 
     #[cold]
-    fn spill(&mut self, keyed: Keyed<'k>) {
-        let digest = self.digest.get_or_insert_with(|| keyed.stream(self.domain));
-        digest.push(&self.bytes[..STEP]);
-        self.bytes.copy_within(STEP..self.filled, 0);
-        self.filled -= STEP;
+    fn spill(&mut self, digester: Digester<'k>, bytes: usize) -> &mut Digest<'k> {
+        let digest = self.digest.get_or_insert_with(|| digester.stream(self.domain));
+        digest.push(&self.bytes[..bytes]);
+        self.bytes.copy_within(bytes..self.filled, 0);
+        self.filled -= bytes;
+        digest
     }
 
     pub(super) fn length(&self) -> u64 {
@@ -76,28 +93,28 @@ impl<'k> Small<'k> {
         if self.length <= HELD { &self.bytes[..self.filled] } else { &[] }
     }
 
-    pub(super) fn digest(&mut self, keyed: Keyed<'k>) -> u64 {
+    pub(super) fn digest(&mut self, digester: Digester<'k>) -> u64 {
         if let Some(block) = self.tiny() {
-            return keyed.block(self.domain, self.length(), &block);
+            return digester.block(self.domain, self.length(), &block);
         }
         if self.length <= SHORT {
             self.bytes[self.filled..][..16].fill(0);
             let padded = &self.bytes[..self.length.next_multiple_of(16)];
-            return keyed.block(self.domain, self.length(), padded);
+            return digester.block(self.domain, self.length(), padded);
         }
-        let mut digest = self.digest.take().unwrap_or_else(|| keyed.stream(self.domain));
+        let mut digest = self.digest.take().unwrap_or_else(|| digester.stream(self.domain));
         digest.push(&self.bytes[..self.filled]);
-        keyed::end(digest)
+        digest::end(digest)
     }
 
-    /// A string of at most 16 bytes, with zeros behind it.
+    /// A string of at most 16 bytes, with zeros after it.
     #[inline]
     fn tiny(&self) -> Option<[u8; TINY]> {
         if self.length > TINY {
             return None;
         }
         let block = self.bytes.first_chunk::<TINY>()?;
-        // What lies behind the string is left from an earlier one. In a register, because the bytes
+        // What follows the string is left from an earlier one. In a register, because the bytes
         // were stored just now in other pieces than they would be loaded in.
         let unused = 8 * (TINY - self.length) as u32;
         let kept = u128::MAX.checked_shr(unused).unwrap_or(0);
@@ -106,10 +123,10 @@ impl<'k> Small<'k> {
 
     /// Digest of a field by its name and its value in one step, if both are tiny.
     #[inline]
-    pub(super) fn tiny_field(name: &Self, value: &Self, keyed: Keyed<'k>) -> Option<u64> {
+    pub(super) fn tiny_field(name: &Self, value: &Self, digester: Digester<'k>) -> Option<u64> {
         let mut block = [0; 2 * TINY];
         block[..TINY].copy_from_slice(&name.tiny()?);
         block[TINY..].copy_from_slice(&value.tiny()?);
-        Some(keyed.block(Domain::Field, value.length() << 8 | name.length(), &block))
+        Some(digester.block(Domain::Field, value.length() << 8 | name.length(), &block))
     }
 }

@@ -1,11 +1,11 @@
-//! Keyed 64-bit digests of names, strings and values, and their combinations.
+//! Digester 64-bit digests of names, strings and values, and their combinations.
 //!
 //! An object's digest is a wrapping sum over its entries, so key order cannot matter; an array's is
 //! a chain, so element order does. A sum keeps an entry that is given twice, where an exclusive or
 //! would lose it. [`Digest`] is universal but nearly additive, and sums of additive terms could be
 //! made to agree without knowing the key; so each term is scrambled, which is not additive.
 
-use super::events::{Literal, Num, Shape};
+use crate::json::{Container, Literal, Number};
 use crate::prefix::{Digest, HashKey};
 
 /// What a digest is of; a value of one kind never equals one of another.
@@ -29,9 +29,9 @@ pub(super) const SHORT: usize = 240;
 
 /// Digests under one key.
 #[derive(Clone, Copy)]
-pub(super) struct Keyed<'k>(pub(super) &'k HashKey);
+pub(super) struct Digester<'k>(pub(super) &'k HashKey);
 
-impl<'k> Keyed<'k> {
+impl<'k> Digester<'k> {
     pub(super) fn stream(self, domain: Domain) -> Digest<'k> {
         Digest::new(self.0, domain as u8)
     }
@@ -50,11 +50,11 @@ impl<'k> Keyed<'k> {
         self.block(domain, 0, &block)
     }
 
-    pub(super) fn number(self, number: Num) -> u64 {
+    pub(super) fn number(self, number: Number) -> u64 {
         match number {
-            Num::Unsigned(value) => self.pair(Domain::Scalar, 1, value),
-            Num::Negative(value) => self.pair(Domain::Scalar, 2, value as u64),
-            Num::Float(value) => self.pair(Domain::Scalar, 3, value.to_bits()),
+            Number::Unsigned(value) => self.pair(Domain::Scalar, 1, value),
+            Number::Negative(value) => self.pair(Domain::Scalar, 2, value as u64),
+            Number::Float(value) => self.pair(Domain::Scalar, 3, value.to_bits()),
         }
     }
 
@@ -63,10 +63,10 @@ impl<'k> Keyed<'k> {
     }
 
     /// Digest of a container from the sum or the chain over what is in it.
-    pub(super) fn container(self, shape: Shape, inside: u64) -> u64 {
-        let domain = match shape {
-            Shape::Object => Domain::Object,
-            Shape::Array => Domain::Array,
+    pub(super) fn container(self, container: Container, inside: u64) -> u64 {
+        let domain = match container {
+            Container::Object => Domain::Object,
+            Container::Array => Domain::Array,
         };
         self.pair(domain, inside, 0)
     }

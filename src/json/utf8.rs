@@ -1,6 +1,6 @@
-//! Validates a body as UTF-8, chunk by chunk.
+//! Validates a text as UTF-8, chunk by chunk.
 //!
-//! The whole body is validated, not each string: outside of strings JSON is ASCII, and a sequence
+//! The whole text is validated, not each string: outside of strings JSON is ASCII, and a sequence
 //! cannot be interrupted by an escape. So the cost does not depend on how many escapes there are.
 
 /// The bytes at the end of a chunk that begin a sequence which the next chunk must complete.
@@ -27,7 +27,7 @@ pub(super) enum Joint {
 pub(super) struct Checked {
     /// Leading bytes that are whole, valid sequences.
     pub(super) valid: usize,
-    /// Whether an invalid sequence begins right behind them.
+    /// Whether an invalid sequence begins right after them.
     pub(super) broken: bool,
 }
 
@@ -65,26 +65,15 @@ impl Pending {
     /// Validates `chunk`, whose start is the start of a sequence. A sequence that it does not
     /// finish is not in the valid part; it is kept for [`Pending::join`] if nothing more is at hand.
     pub(super) fn check(&mut self, chunk: &[u8], is_last: bool) -> Checked {
-        let (whole, rest) = chunk.split_at(chunk.len() - unfinished(chunk));
-        if !whole.is_ascii() && simdutf8::basic::from_utf8(whole).is_err() {
-            let valid =
-                core::str::from_utf8(whole).map_or_else(|error| error.valid_up_to(), str::len);
-            return Checked { valid, broken: true };
-        }
-        if is_last {
+        let (valid, broken) = match simdutf8::compat::from_utf8(chunk) {
+            Ok(_) => (chunk.len(), false),
+            Err(error) => (error.valid_up_to(), error.error_len().is_some()),
+        };
+        if is_last && !broken {
+            let rest = &chunk[valid..];
             self.bytes[..rest.len()].copy_from_slice(rest);
             self.length = rest.len() as u8;
         }
-        Checked { valid: whole.len(), broken: false }
-    }
-}
-
-/// Bytes at the end of `chunk` that begin a sequence and do not finish it.
-fn unfinished(chunk: &[u8]) -> usize {
-    let last = &chunk[chunk.len().saturating_sub(3)..];
-    let Some(lead) = last.iter().rposition(|&byte| byte >= 0xc0) else { return 0 };
-    match core::str::from_utf8(&last[lead..]) {
-        Err(error) if error.error_len().is_none() => last.len() - lead,
-        _ => 0,
+        Checked { valid, broken }
     }
 }

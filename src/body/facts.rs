@@ -1,13 +1,14 @@
 //! What has been found out about a body besides its prompt.
 
-use super::fields::{Field, Source};
-use super::keyed::{Domain, Keyed};
-use super::prompt::Prompt;
-use super::{BodyFingerprint, BodyKind, BodyOptions, NoPrefix};
+use super::config::BodyOptions;
+use super::digest::{Digester, Domain};
+use super::fields::{Field, PromptField};
+use super::fingerprint::{BodyFingerprint, BodyKind, NoPrefix};
+use super::hasher::PromptHasher;
 
 /// An unordered set of digested fields.
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Fields {
+pub(super) struct FieldSet {
     /// Sum of the fields' digests.
     pub(super) sum: u64,
     /// Number of fields.
@@ -20,7 +21,7 @@ pub(super) struct Fields {
     pub(super) text_seen: bool,
 }
 
-impl Fields {
+impl FieldSet {
     pub(super) fn add(&mut self, entry: u64, weight: u64) {
         self.sum = self.sum.wrapping_add(entry);
         self.count = self.count.saturating_add(1);
@@ -29,27 +30,27 @@ impl Fields {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Outcome {
+pub(super) struct Facts {
     /// The field that holds the prompt.
-    pub(super) source: Option<Source>,
+    pub(super) prompt_field: Option<PromptField>,
     /// Whether the engine puts the prompt through a chat template.
     pub(super) templated: bool,
     /// Prompts of a batch so far.
     pub(super) elements: u32,
     /// Whether what follows in the prompt array does not count.
     pub(super) rest_ignored: bool,
-    pub(super) shaping: Fields,
-    pub(super) namespace: Fields,
+    pub(super) shaping: FieldSet,
+    pub(super) namespace: FieldSet,
     pub(super) stream: bool,
     max_tokens: Option<u32>,
     old_max_tokens: Option<u32>,
     no_prefix: Option<NoPrefix>,
 }
 
-impl Outcome {
-    /// Takes `source` as the one field that holds the prompt; false if there was one already.
-    pub(super) fn claim(&mut self, source: Source) -> bool {
-        self.source.replace(source).is_none()
+impl Facts {
+    /// Takes `field` as the one field that holds the prompt; false if there was one already.
+    pub(super) fn claim(&mut self, field: PromptField) -> bool {
+        self.prompt_field.replace(field).is_none()
     }
 
     /// Notes why there will be no fingerprint. Of several reasons the first in the order of
@@ -69,55 +70,44 @@ impl Outcome {
 
     pub(super) fn finish<'b>(
         &self,
-        keyed: Keyed<'_>,
+        digester: Digester<'_>,
         options: &BodyOptions,
-        prompt: &mut Prompt<'_, 'b>,
+        prompt: &mut PromptHasher<'_, 'b>,
     ) -> BodyFingerprint<'b> {
-        let namespace = options.namespace.unwrap_or_else(|| self.namespace_digest(keyed));
+        let namespace = options.namespace.unwrap_or_else(|| self.namespace_digest(digester));
         let fingerprint = match self.no_prefix {
             Some(_) => None,
-            None => prompt.finish(self.shaping.weight, namespace, self.shaping_digest(keyed)),
+            None => prompt.finish(self.shaping.weight, namespace, self.shaping_digest(digester)),
         };
-        let absent = match self.source {
+        let absent = match self.prompt_field {
             None => NoPrefix::NoPrompt,
             Some(_) => NoPrefix::EmptyPrompt,
         };
         let no_prefix = self.no_prefix.or(fingerprint.is_none().then_some(absent));
-        let source = self.source.filter(|_| no_prefix != Some(NoPrefix::SeveralPrompts));
+        let field = self.prompt_field.filter(|_| no_prefix != Some(NoPrefix::SeveralPrompts));
         BodyFingerprint {
             fingerprint,
             no_prefix,
-            kind: source.map_or(BodyKind::Unknown, BodyKind::from),
+            kind: field.map_or(BodyKind::Unknown, BodyKind::from),
             namespace,
             stream: self.stream,
             max_tokens: self.max_tokens.or(self.old_max_tokens),
         }
     }
 
-    fn namespace_digest(&self, keyed: Keyed<'_>) -> u64 {
+    fn namespace_digest(&self, digester: Digester<'_>) -> u64 {
         match self.namespace.count {
             0 => 0,
             // 0 says that there is none.
-            _ => keyed.pair(Domain::Namespace, self.namespace.sum, 0).max(1),
+            _ => digester.pair(Domain::Namespace, self.namespace.sum, 0).max(1),
         }
     }
 
     /// 0 for a bare prompt, so that it equals the same prompt given as text or tokens.
-    fn shaping_digest(&self, keyed: Keyed<'_>) -> u64 {
+    fn shaping_digest(&self, digester: Digester<'_>) -> u64 {
         if self.shaping.count == 0 && !self.templated {
             return 0;
         }
-        keyed.pair(Domain::Seed, self.shaping.sum, self.templated.into())
-    }
-}
-
-impl From<Source> for BodyKind {
-    fn from(source: Source) -> BodyKind {
-        match source {
-            Source::Messages => BodyKind::Chat,
-            Source::Prompt => BodyKind::Completion,
-            Source::Input => BodyKind::Responses,
-            Source::Text | Source::InputIds => BodyKind::Generate,
-        }
+        digester.pair(Domain::Seed, self.shaping.sum, self.templated.into())
     }
 }

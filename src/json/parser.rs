@@ -1,82 +1,81 @@
-//! The raw-bytes front end: a push parser for RFC 8259 that turns the chunks of a body into
-//! [`Events`] as they come, in one pass, without a buffer for strings and without recursion.
+//! A push parser that turns the chunks of a document into [`Events`] as they come, in one pass.
 //!
-//! Strings are unescaped straight into the room that the listener gives; see [`super::text`].
+//! Strings are unescaped straight into the room that the listener gives; see [`super::string`].
 
-use super::error::{BodyError, BodyErrorKind};
-use super::events::{Events, Literal, MAX_SHORT, Num, Role, Shape};
+use super::error::{JsonError, JsonErrorKind};
+use super::events::{Container, Events, Literal, MAX_SHORT, Number, StringKind};
 use super::nest::Nest;
-use super::number::{Number, Step};
-use super::scan::{self, REACH, Specials};
-use super::text::{Ended, TextReader};
+use super::number::{NumberReader, Step};
+use super::special::{self, Finder, LANES};
+use super::string::{Ended, StringReader};
 use super::utf8::{Joint, Pending};
 
-/// So many bytes are validated, then read, while they are in the first-level cache.
+/// Chunk size that keeps validated bytes in the first-level cache until they are read.
 const WINDOW: usize = 16 * 1024;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     /// A value must come.
     Value,
-    /// Behind `[`: a value or `]`.
+    /// After `[`: a value or `]`.
     FirstValue,
-    /// Behind `{`: a key or `}`.
+    /// After `{`: a key or `}`.
     FirstKey,
-    /// Behind a comma in an object: a key.
+    /// After a comma in an object: a key.
     Key,
-    /// Behind a key: a colon.
+    /// After a key: a colon.
     Colon,
-    /// Behind a value: a comma or the end of the container.
+    /// After a value: a comma or the end of the container.
     After,
     /// Inside a key.
     InKey,
     /// Inside a string value.
-    InText,
+    InValue,
     /// Inside a number.
     InNumber,
     /// Inside `true`, `false` or `null`.
     InLiteral,
-    /// Behind the one value.
+    /// After the one value.
     Done,
 }
 
-pub(super) struct Lexer {
+pub(crate) struct Parser {
     state: State,
     nest: Nest,
-    /// Offset in the body of the first byte of the slice under way.
+    /// Offset in the document of the first byte of the slice under way.
     offset: u64,
     pending: Pending,
-    text: TextReader,
-    number: Number,
+    string: StringReader,
+    number: NumberReader,
     /// The literal under way, and how many bytes of it were seen.
     literal: (Literal, usize),
 }
 
-impl Lexer {
-    pub(super) const fn new() -> Self {
-        Lexer {
+impl Parser {
+    pub(crate) const fn new() -> Self {
+        Parser {
             state: State::Value,
             nest: Nest::new(),
             offset: 0,
             pending: Pending::new(),
-            text: TextReader::new(),
-            number: Number::new(),
+            string: StringReader::new(),
+            number: NumberReader::new(),
             literal: (Literal::Null, 0),
         }
     }
 
     /// Bytes taken so far.
-    pub(super) fn taken(&self) -> u64 {
+    pub(crate) fn taken(&self) -> u64 {
         self.offset + self.pending.length() as u64
     }
 
-    /// Reads the next chunk of the body.
-    pub(super) fn push(&mut self, chunk: &[u8], events: &mut impl Events) -> Result<(), BodyError> {
+    /// Reads the next chunk of the document.
+    pub(crate) fn push(&mut self, chunk: &[u8], events: &mut impl Events) -> Result<(), JsonError> {
         let mut rest = chunk;
         match self.pending.join(rest) {
             Joint::None => {}
             Joint::More => return Ok(()),
-            Joint::Invalid => return Err(self.error(0, BodyErrorKind::InvalidUtf8)),
+            Joint::Invalid => return Err(self.error(0, JsonErrorKind::InvalidUtf8)),
             Joint::Whole(bytes, length, taken) => {
                 self.read(&bytes[..length], events)?;
                 rest = &rest[taken..];
@@ -88,7 +87,7 @@ impl Lexer {
             let checked = self.pending.check(window, last);
             self.read(&window[..checked.valid], events)?;
             if checked.broken {
-                return Err(self.error(0, BodyErrorKind::InvalidUtf8));
+                return Err(self.error(0, JsonErrorKind::InvalidUtf8));
             }
             if last {
                 break;
@@ -98,29 +97,29 @@ impl Lexer {
         Ok(())
     }
 
-    /// Tells whether the body may end here.
-    pub(super) fn finish(&mut self, events: &mut impl Events) -> Result<(), BodyError> {
-        if self.state == State::InNumber && self.nest.depth() == 0 && self.number.complete() {
+    /// Tells whether the document may end here.
+    pub(crate) fn finish(&mut self, events: &mut impl Events) -> Result<(), JsonError> {
+        if self.state == State::InNumber && self.nest.depth() == 0 && self.number.is_complete() {
             self.end_number(0, events)?;
         }
         if self.state == State::Done && self.pending.length() == 0 {
             return Ok(());
         }
-        Err(BodyError { kind: BodyErrorKind::UnexpectedEnd, position: self.taken() })
+        Err(JsonError { kind: JsonErrorKind::UnexpectedEnd, position: self.taken() })
     }
 
-    fn error(&self, at: usize, kind: BodyErrorKind) -> BodyError {
-        BodyError { kind, position: self.offset + at as u64 }
+    fn error(&self, at: usize, kind: JsonErrorKind) -> JsonError {
+        JsonError { kind, position: self.offset + at as u64 }
     }
 
     /// Reads bytes that are known to be whole UTF-8 sequences.
-    fn read(&mut self, bytes: &[u8], events: &mut impl Events) -> Result<(), BodyError> {
+    fn read(&mut self, bytes: &[u8], events: &mut impl Events) -> Result<(), JsonError> {
         #[cfg(target_arch = "x86_64")]
         if std::arch::is_x86_feature_detected!("avx2") {
             // SAFETY: this processor has AVX2.
             return unsafe { self.read_avx2(bytes, events) };
         }
-        self.read_with(bytes, events, scan::specials)
+        self.read_with(bytes, events, special::portable)
     }
 
     /// # Safety
@@ -131,9 +130,9 @@ impl Lexer {
         &mut self,
         bytes: &[u8],
         events: &mut impl Events,
-    ) -> Result<(), BodyError> {
+    ) -> Result<(), JsonError> {
         // SAFETY: the caller vouches for AVX2.
-        self.read_with(bytes, events, |block| unsafe { scan::avx2::specials(block) })
+        self.read_with(bytes, events, |block| unsafe { special::avx2(block) })
     }
 
     /// The same in a given form of the search for special bytes.
@@ -142,16 +141,16 @@ impl Lexer {
         &mut self,
         bytes: &[u8],
         events: &mut impl Events,
-        specials: impl Specials,
-    ) -> Result<(), BodyError> {
+        finder: impl Finder,
+    ) -> Result<(), JsonError> {
         let mut at = 0;
         while at < bytes.len() {
             at = match self.state {
-                State::InKey | State::InText => self.read_string(bytes, at, events, specials)?,
+                State::InKey | State::InValue => self.read_string(bytes, at, events, finder)?,
                 State::InNumber => self.read_number(bytes, at, events)?,
                 State::InLiteral => self.read_literal(bytes[at], at, events)?,
                 _ if matches!(bytes[at], b' ' | b'\n' | b'\r' | b'\t') => at + 1,
-                _ => self.read_mark(bytes, at, events, specials)?,
+                _ => self.read_structure(bytes, at, events, finder)?,
             };
         }
         self.offset += bytes.len() as u64;
@@ -161,22 +160,20 @@ impl Lexer {
     /// Reads one byte outside of strings, numbers, literals and white space, and with it the key
     /// that mostly follows.
     #[inline(always)]
-    fn read_mark(
+    fn read_structure(
         &mut self,
         bytes: &[u8],
         at: usize,
         events: &mut impl Events,
-        specials: impl Specials,
-    ) -> Result<usize, BodyError> {
+        finder: impl Finder,
+    ) -> Result<usize, JsonError> {
         let next = at + 1;
         match (self.state, bytes[at]) {
             (State::Value | State::FirstValue, b'"') => {
-                events.text_begin();
-                return Ok(self.begin_string(bytes, next, Role::Text, events, specials));
+                return Ok(self.begin_string(bytes, next, StringKind::Value, events, finder));
             }
             (State::FirstKey | State::Key, b'"') => {
-                events.key_begin();
-                return Ok(self.begin_string(bytes, next, Role::Key, events, specials));
+                return Ok(self.begin_string(bytes, next, StringKind::Key, events, finder));
             }
             (State::Value | State::FirstValue, b'0'..=b'9') => {
                 let next = self.read_plain_numbers(bytes, at, events);
@@ -188,53 +185,53 @@ impl Lexer {
             (State::FirstValue, b']') | (State::FirstKey, b'}') => self.close(events),
             (State::Value | State::FirstValue, byte) => self.begin_value(byte, at, events)?,
             (State::Colon, b':') => self.state = State::Value,
-            (State::After, b',') if self.is_in(Shape::Object) => self.state = State::Key,
+            (State::After, b',') if self.is_in(Container::Object) => self.state = State::Key,
             (State::After, b',') => self.state = State::Value,
-            (State::After, b'}') if self.is_in(Shape::Object) => self.close(events),
-            (State::After, b']') if self.is_in(Shape::Array) => self.close(events),
-            (State::Done, _) => return Err(self.error(at, BodyErrorKind::TrailingData)),
-            _ => return Err(self.error(at, BodyErrorKind::UnexpectedByte)),
+            (State::After, b'}') if self.is_in(Container::Object) => self.close(events),
+            (State::After, b']') if self.is_in(Container::Array) => self.close(events),
+            (State::Done, _) => return Err(self.error(at, JsonErrorKind::TrailingData)),
+            _ => return Err(self.error(at, JsonErrorKind::UnexpectedByte)),
         }
         Ok(next)
     }
 
-    /// Begins a string behind its quote, and ends it if it is short.
+    /// Begins a string after its quote, and ends it if it is short.
     #[inline(always)]
     fn begin_string(
         &mut self,
         bytes: &[u8],
         at: usize,
-        role: Role,
+        kind: StringKind,
         events: &mut impl Events,
-        specials: impl Specials,
+        finder: impl Finder,
     ) -> usize {
-        self.state = if role == Role::Key { State::InKey } else { State::InText };
-        let Some(block) = bytes[at..].first_chunk::<REACH>() else { return at };
-        let length = specials(block).trailing_zeros() as usize;
+        self.state = if kind == StringKind::Key { State::InKey } else { State::InValue };
+        events.string_begin(kind);
+        let Some(block) = bytes[at..].first_chunk::<LANES>() else { return at };
+        let length = finder(block).trailing_zeros() as usize;
         match block.first_chunk::<MAX_SHORT>() {
             Some(short) if length <= MAX_SHORT && block[length] == b'"' => {
-                events.short(role, short, length);
-                self.end_string(bytes, at + length + 1, role, events)
+                events.short(kind, short, length);
+                self.end_string(bytes, at + length + 1, kind, events)
             }
             _ => at,
         }
     }
 
-    /// Ends a string whose quote is behind us, and takes the colon that follows a key.
+    /// Ends a string whose quote was read, and takes the colon that mostly follows a key.
     #[inline(always)]
     fn end_string(
         &mut self,
         bytes: &[u8],
         at: usize,
-        role: Role,
+        kind: StringKind,
         events: &mut impl Events,
     ) -> usize {
-        if role == Role::Text {
-            events.text_end();
+        events.string_end(kind);
+        if kind == StringKind::Value {
             self.state = self.after_value();
             return at;
         }
-        events.key_end();
         let is_colon = bytes.get(at) == Some(&b':');
         self.state = if is_colon { State::Value } else { State::Colon };
         at + usize::from(is_colon)
@@ -245,24 +242,24 @@ impl Lexer {
         byte: u8,
         at: usize,
         events: &mut impl Events,
-    ) -> Result<(), BodyError> {
+    ) -> Result<(), JsonError> {
         self.state = match byte {
             b'{' => {
-                self.open(Shape::Object, at, events)?;
+                self.open(Container::Object, at, events)?;
                 State::FirstKey
             }
             b'[' => {
-                self.open(Shape::Array, at, events)?;
+                self.open(Container::Array, at, events)?;
                 State::FirstValue
             }
             b't' => self.begin_literal(Literal::True),
             b'f' => self.begin_literal(Literal::False),
             b'n' => self.begin_literal(Literal::Null),
-            _ if Number::starts(byte) => {
+            _ if NumberReader::starts(byte) => {
                 self.number.begin(byte);
                 State::InNumber
             }
-            _ => return Err(self.error(at, BodyErrorKind::UnexpectedByte)),
+            _ => return Err(self.error(at, JsonErrorKind::UnexpectedByte)),
         };
         Ok(())
     }
@@ -275,14 +272,12 @@ impl Lexer {
         mut at: usize,
         events: &mut impl Events,
     ) -> usize {
-        while let Some((value, length)) = Number::read_plain(&bytes[at..]) {
+        while let Some((value, length)) = NumberReader::read_plain(&bytes[at..]) {
             if events.wants_number() {
-                events.number(Num::Unsigned(value));
-            } else {
-                events.number_skipped();
+                events.number(Number::Unsigned(value));
             }
             at += length;
-            if !self.is_in(Shape::Array) || bytes[at] != b',' {
+            if !self.is_in(Container::Array) || bytes[at] != b',' {
                 self.state = self.after_value();
                 break;
             }
@@ -303,12 +298,12 @@ impl Lexer {
         bytes: &[u8],
         at: usize,
         events: &mut impl Events,
-        specials: impl Specials,
-    ) -> Result<usize, BodyError> {
-        let role = if self.state == State::InKey { Role::Key } else { Role::Text };
-        match self.text.read(bytes, at, role, events, specials) {
+        finder: impl Finder,
+    ) -> Result<usize, JsonError> {
+        let kind = if self.state == State::InKey { StringKind::Key } else { StringKind::Value };
+        match self.string.read(bytes, at, kind, events, finder) {
             Ok(Ended::Chunk) => Ok(bytes.len()),
-            Ok(Ended::Quote(next)) => Ok(self.end_string(bytes, next, role, events)),
+            Ok(Ended::Quote(next)) => Ok(self.end_string(bytes, next, kind, events)),
             Err((at, kind)) => Err(self.error(at, kind)),
         }
     }
@@ -318,7 +313,7 @@ impl Lexer {
         bytes: &[u8],
         mut at: usize,
         events: &mut impl Events,
-    ) -> Result<usize, BodyError> {
+    ) -> Result<usize, JsonError> {
         while let Some(&byte) = bytes.get(at) {
             match self.number.step(byte) {
                 Step::Inside => at += 1,
@@ -326,17 +321,15 @@ impl Lexer {
                     self.end_number(at, events)?;
                     break;
                 }
-                Step::Unexpected => return Err(self.error(at, BodyErrorKind::UnexpectedByte)),
+                Step::Unexpected => return Err(self.error(at, JsonErrorKind::UnexpectedByte)),
             }
         }
         Ok(at)
     }
 
-    fn end_number(&mut self, at: usize, events: &mut impl Events) -> Result<(), BodyError> {
+    fn end_number(&mut self, at: usize, events: &mut impl Events) -> Result<(), JsonError> {
         if events.wants_number() {
             events.number(self.number.value().map_err(|kind| self.error(at, kind))?);
-        } else {
-            events.number_skipped();
         }
         self.state = self.after_value();
         Ok(())
@@ -347,15 +340,11 @@ impl Lexer {
         byte: u8,
         at: usize,
         events: &mut impl Events,
-    ) -> Result<usize, BodyError> {
+    ) -> Result<usize, JsonError> {
         let (literal, seen) = self.literal;
-        let word: &[u8] = match literal {
-            Literal::True => b"true",
-            Literal::False => b"false",
-            Literal::Null => b"null",
-        };
+        let word = literal.word();
         if word.get(seen) != Some(&byte) {
-            return Err(self.error(at, BodyErrorKind::UnexpectedByte));
+            return Err(self.error(at, JsonErrorKind::UnexpectedByte));
         }
         self.literal.1 += 1;
         if self.literal.1 == word.len() {
@@ -365,15 +354,20 @@ impl Lexer {
         Ok(at + 1)
     }
 
-    fn is_in(&self, shape: Shape) -> bool {
-        self.nest.innermost() == Some(shape)
+    fn is_in(&self, container: Container) -> bool {
+        self.nest.innermost() == Some(container)
     }
 
-    fn open(&mut self, shape: Shape, at: usize, events: &mut impl Events) -> Result<(), BodyError> {
-        if !self.nest.open(shape) {
-            return Err(self.error(at, BodyErrorKind::TooDeep));
+    fn open(
+        &mut self,
+        container: Container,
+        at: usize,
+        events: &mut impl Events,
+    ) -> Result<(), JsonError> {
+        if !self.nest.open(container) {
+            return Err(self.error(at, JsonErrorKind::TooDeep));
         }
-        events.begin(shape);
+        events.begin(container);
         Ok(())
     }
 

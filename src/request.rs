@@ -1,8 +1,4 @@
 //! What a host asks: a prompt in whatever form it has it, and what the request demands of a worker.
-//!
-//! - [`body`]: from a JSON request body to a fingerprint, in one pass.
-
-pub mod body;
 
 use crate::prefix::Fingerprint;
 use crate::worker::WorkerId;

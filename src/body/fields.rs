@@ -17,7 +17,7 @@ pub(super) enum Field {
     /// Part of the namespace: digested.
     Namespace,
     /// The prompt itself.
-    Prompt(Source),
+    Prompt(PromptField),
     /// A message's content.
     Content,
     /// A content part's text.
@@ -44,7 +44,7 @@ pub(super) enum Media {
 
 /// The field that the prompt is in, which tells the kind of the body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Source {
+pub(super) enum PromptField {
     Messages,
     Prompt,
     Input,
@@ -52,25 +52,25 @@ pub(super) enum Source {
     InputIds,
 }
 
-impl Source {
+impl PromptField {
     /// Whether the prompt, or an element of it, may be a string.
     pub(super) fn takes_text(self) -> bool {
-        matches!(self, Source::Prompt | Source::Input | Source::Text)
+        matches!(self, PromptField::Prompt | PromptField::Input | PromptField::Text)
     }
 
     /// Whether its elements may be numbers, or arrays of numbers.
     pub(super) fn takes_tokens(self) -> bool {
-        matches!(self, Source::Prompt | Source::Input | Source::InputIds)
+        matches!(self, PromptField::Prompt | PromptField::Input | PromptField::InputIds)
     }
 
     /// Whether its elements may be messages.
     pub(super) fn takes_messages(self) -> bool {
-        matches!(self, Source::Messages | Source::Input)
+        matches!(self, PromptField::Messages | PromptField::Input)
     }
 
     /// Whether an object in its place is a setting of the responses API and not a prompt.
     pub(super) fn may_be_setting(self) -> bool {
-        matches!(self, Source::Prompt | Source::Text)
+        matches!(self, PromptField::Prompt | PromptField::Text)
     }
 }
 
@@ -78,11 +78,11 @@ impl Source {
 /// which change how it renders or cuts it.
 pub(super) fn top(name: &[u8]) -> Field {
     match name {
-        b"messages" => Field::Prompt(Source::Messages),
-        b"prompt" => Field::Prompt(Source::Prompt),
-        b"input" => Field::Prompt(Source::Input),
-        b"text" => Field::Prompt(Source::Text),
-        b"input_ids" => Field::Prompt(Source::InputIds),
+        b"messages" => Field::Prompt(PromptField::Messages),
+        b"prompt" => Field::Prompt(PromptField::Prompt),
+        b"input" => Field::Prompt(PromptField::Input),
+        b"text" => Field::Prompt(PromptField::Text),
+        b"input_ids" => Field::Prompt(PromptField::InputIds),
         b"model" | b"lora_path" | b"cache_salt" | b"extra_key" => Field::Namespace,
         b"tools" | b"functions" | b"documents" | b"instructions" | b"system" => Field::Rendered,
         b"tool_choice"

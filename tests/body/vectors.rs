@@ -1,8 +1,7 @@
 //! The fingerprints of bodies are those of `data/body_reference.py`, whatever the format of the JSON.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+use pointsman::body::{BodyOptions, read_body, read_value};
 use pointsman::prefix::HashKey;
-use pointsman::request::body::{BodyOptions, read_body, read_value};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -20,7 +19,7 @@ fn unhex(hex: &str) -> Vec<u8> {
 
 #[test]
 fn fingerprints_are_those_of_the_reference() {
-    let vectors: Vec<Vector> = serde_json::from_str(include_str!("data/bodies.json")).unwrap();
+    let vectors: Vec<Vector> = serde_json::from_str(include_str!("../data/bodies.json")).unwrap();
     assert!(vectors.len() > 20);
     for vector in vectors {
         let key = HashKey::from_bytes(unhex(&vector.key).try_into().unwrap());

@@ -1,27 +1,27 @@
-//! What can be wrong with a body, and where.
+//! What can be wrong with a JSON text, and where.
 
-/// A body that is not JSON as this library reads it. Nothing of such a body is routed on.
+/// A text that is not JSON, or is beyond what is read of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} at byte {position}")]
 #[non_exhaustive]
-pub struct BodyError {
+pub struct JsonError {
     /// What is wrong.
-    pub kind: BodyErrorKind,
-    /// Offset, in the whole body, of the byte that shows it; for
-    /// [`BodyErrorKind::InvalidUtf8`], of the first byte of the sequence. It does not depend on how
-    /// the body was cut into chunks. 0 for a parsed value, which has no bytes.
+    pub kind: JsonErrorKind,
+    /// Offset, in the whole text, of the byte that shows it; for
+    /// [`JsonErrorKind::InvalidUtf8`], of the first byte of the sequence. It does not depend on how
+    /// the text was cut into chunks. 0 for a parsed value, which has no bytes.
     pub position: u64,
 }
 
-/// The ways in which a body can be wrong.
+/// The ways in which a JSON text can be wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum BodyErrorKind {
+pub enum JsonErrorKind {
     /// A byte that cannot stand here.
     #[error("unexpected byte")]
     UnexpectedByte,
-    /// The body ends before its value does.
-    #[error("unexpected end of the body")]
+    /// The text ends before its value does.
+    #[error("unexpected end")]
     UnexpectedEnd,
     /// Something other than white space follows the value.
     #[error("data after the end of the value")]
@@ -38,17 +38,14 @@ pub enum BodyErrorKind {
     /// Bytes that are not UTF-8.
     #[error("invalid UTF-8")]
     InvalidUtf8,
-    /// A number that counts for the fingerprint and does not fit a double.
+    /// A number whose value counts and that does not fit a double.
     #[error("number out of range")]
     NumberOutOfRange,
-    /// A number that counts for the fingerprint and has more than
+    /// A number whose value counts and that has more than
     /// [`MAX_NUMBER_BYTES`](super::MAX_NUMBER_BYTES) bytes.
     #[error("number too long")]
     NumberTooLong,
     /// More than [`MAX_DEPTH`](super::MAX_DEPTH) arrays and objects inside each other.
     #[error("nested too deeply")]
     TooDeep,
-    /// More bytes than [`BodyOptions::max_bytes`](super::BodyOptions::max_bytes).
-    #[error("body too long")]
-    TooLong,
 }

@@ -1,11 +1,10 @@
 //! The raw reader against the reader of parsed values, over generated bodies: written with random
 //! white space, escapes and key order, and cut into random chunks.
-#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-use pointsman::prefix::HashKey;
-use pointsman::request::body::{
-    BodyError, BodyFingerprint, BodyOptions, BodyReader, read_body, read_value,
+use pointsman::body::{
+    BodyError, BodyFingerprint, BodyOptions, BodyReader, JsonErrorKind, read_body, read_value,
 };
+use pointsman::prefix::HashKey;
 use proptest::prelude::*;
 use rand::rngs::SmallRng;
 use rand::seq::SliceRandom;
@@ -91,7 +90,8 @@ fn any_text() -> impl Strategy<Value = String> {
         "\\PC{0,60}",
         ".{0,20}",
         proptest::collection::vec(any::<char>(), 0..200).prop_map(|chars| chars.iter().collect()),
-        ("[a-z]{1,9} ", 1..200usize).prop_map(|(word, times)| word.repeat(times)),
+        // Long runs without an escape are read in another way.
+        ("[a-z]{1,9} ", 1..600usize).prop_map(|(word, times)| word.repeat(times)),
     ]
 }
 
@@ -221,9 +221,9 @@ fn check(body: &Value, seed: u64) {
     let mut out = [[0; 64]; 3];
     let [value_out, whole_out, pieces_out] = &mut out;
     let parsed: Value = serde_json::from_str(&text).unwrap();
-    let value = read_value(&key, options, &parsed, value_out);
-    let whole = read_body(&key, options, text.as_bytes(), whole_out);
-    let pieces = read_pieces(&key, options, text.as_bytes(), &mut rng, pieces_out);
+    let value = read_value(&key, options, &parsed, value_out).unwrap();
+    let whole = read_body(&key, options, text.as_bytes(), whole_out).unwrap();
+    let pieces = read_pieces(&key, options, text.as_bytes(), &mut rng, pieces_out).unwrap();
     assert!(whole == value, "the readers disagree about {text}");
     assert!(pieces == value, "the pieces disagree with the whole of {text}");
 }
@@ -261,12 +261,17 @@ proptest! {
         let whole = read_body(&key, options, &bytes, &mut whole_out);
         let pieces = read_pieces(&key, options, &bytes, &mut rng, &mut pieces_out);
         prop_assert!(whole == pieces);
-        // A number beyond every double is the only thing that serde_json refuses and that is read
-        // over where it does not count.
-        if let Err(error) = serde_json::from_slice::<Value>(&bytes) {
-            prop_assert!(whole.is_err() || error.to_string().starts_with("number out of range"));
-        } else {
-            prop_assert!(whole.is_ok());
+        match (serde_json::from_slice::<Value>(&bytes), whole) {
+            (Ok(_), Ok(_)) | (Err(_), Err(_)) => {}
+            // A number beyond every double is the only thing that serde_json refuses and that is
+            // read over where it does not count.
+            (Err(error), Ok(_)) => {
+                prop_assert!(error.to_string().starts_with("number out of range"));
+            }
+            (Ok(_), Err(error)) => {
+                let BodyError::Json(error) = error else { panic!("{error}") };
+                prop_assert_eq!(error.kind, JsonErrorKind::NumberTooLong);
+            }
         }
     }
 }

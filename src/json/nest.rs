@@ -1,45 +1,47 @@
 //! Which containers are open: one bit each, so that nesting costs neither stack nor memory.
 
-use super::MAX_DEPTH;
-use super::events::Shape;
+use super::events::Container;
+
+/// Most arrays and objects inside each other; as many as `serde_json` reads by default.
+pub const MAX_DEPTH: usize = 127;
 
 const _: () = assert!(MAX_DEPTH < u128::BITS as usize);
 
-/// The shapes of the open containers.
+/// The open containers.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Nest {
+pub(crate) struct Nest {
     /// Bit `n` is set where the container at depth `n + 1` is an object.
     objects: u128,
     depth: usize,
 }
 
 impl Nest {
-    pub(super) const fn new() -> Self {
+    pub(crate) const fn new() -> Self {
         Nest { objects: 0, depth: 0 }
     }
 
     /// Open containers.
-    pub(super) fn depth(self) -> usize {
+    pub(crate) fn depth(self) -> usize {
         self.depth
     }
 
-    /// The shape of the innermost one.
+    /// The innermost one.
     #[inline]
-    pub(super) fn innermost(self) -> Option<Shape> {
+    pub(crate) fn innermost(self) -> Option<Container> {
         let level = self.depth.checked_sub(1)?;
-        Some(if self.objects >> level & 1 == 1 { Shape::Object } else { Shape::Array })
+        Some(if self.objects >> level & 1 == 1 { Container::Object } else { Container::Array })
     }
 
     /// Opens a container; false if that would be one too many.
     #[inline]
-    pub(super) fn open(&mut self, shape: Shape) -> bool {
+    pub(crate) fn open(&mut self, container: Container) -> bool {
         if self.depth == MAX_DEPTH {
             return false;
         }
         let bit = 1 << self.depth;
-        match shape {
-            Shape::Object => self.objects |= bit,
-            Shape::Array => self.objects &= !bit,
+        match container {
+            Container::Object => self.objects |= bit,
+            Container::Array => self.objects &= !bit,
         }
         self.depth += 1;
         true
@@ -47,7 +49,7 @@ impl Nest {
 
     /// Closes the innermost one, if there is one.
     #[inline]
-    pub(super) fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         self.depth = self.depth.saturating_sub(1);
     }
 }

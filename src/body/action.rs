@@ -1,0 +1,162 @@
+//! What is done with a value, by where it stands and what kind it is.
+
+use super::digest::Domain;
+use super::fields::{Field, PromptField};
+use super::fingerprint::NoPrefix;
+use super::hasher::PART_SEPARATOR;
+use super::meaning::Meaning;
+use super::scope::{Action, Scope, ValueKind};
+use crate::prefix::Unit;
+
+impl Meaning<'_, '_> {
+    /// What happens with a value that holds no other one.
+    pub(super) fn action_for_leaf(&mut self, kind: ValueKind) -> Action {
+        if self.skipping > 0 {
+            Action::Skip
+        } else if self.opaque.is_open() {
+            Action::Digest
+        } else {
+            self.action_for(kind)
+        }
+    }
+
+    pub(super) fn action_for(&mut self, kind: ValueKind) -> Action {
+        match self.scope {
+            Scope::Root if kind == ValueKind::Object => Action::Enter(Scope::Top),
+            Scope::Root => self.no_prefix(NoPrefix::NotAnObject),
+            Scope::Top => self.action_at_top(kind),
+            Scope::Prompt => self.action_in_prompt(kind),
+            Scope::Tokens if kind == ValueKind::Number => Action::Token,
+            Scope::Tokens => self.no_prefix(NoPrefix::UnknownShape),
+            Scope::Message => self.action_in_message(kind),
+            Scope::Parts => self.action_in_parts(kind),
+            Scope::Part => self.action_in_part(kind),
+            Scope::Sampling if self.field == Field::MaxTokens => Action::Keep,
+            Scope::Sampling => Action::Skip,
+        }
+    }
+
+    fn action_at_top(&mut self, kind: ValueKind) -> Action {
+        match self.field {
+            Field::Stream | Field::MaxTokens | Field::OldMaxTokens => match kind {
+                ValueKind::Object | ValueKind::Array | ValueKind::String => Action::Skip,
+                _ => Action::Keep,
+            },
+            // For an engine, null is the same as leaving the field out.
+            _ if kind == ValueKind::Null => Action::Skip,
+            Field::Prompt(field) => self.action_as_prompt(field, kind),
+            Field::Digested | Field::Rendered | Field::Media(_) | Field::Namespace => {
+                Action::Digest
+            }
+            Field::Sampling if kind == ValueKind::Object => Action::Enter(Scope::Sampling),
+            _ => Action::Skip,
+        }
+    }
+
+    fn action_as_prompt(&mut self, field: PromptField, kind: ValueKind) -> Action {
+        if kind == ValueKind::Object && field.may_be_setting() {
+            self.field = Field::Digested;
+            self.label = Some(self.digester.pair(Domain::Name, field as u64, 0));
+            return Action::Digest;
+        }
+        if !self.facts.claim(field) {
+            return self.no_prefix(NoPrefix::SeveralPrompts);
+        }
+        match kind {
+            ValueKind::Array => Action::Enter(Scope::Prompt),
+            ValueKind::String if field.takes_text() => {
+                self.facts.templated |= field == PromptField::Input;
+                self.action_as_text()
+            }
+            _ => self.no_prefix(NoPrefix::UnknownShape),
+        }
+    }
+
+    fn action_in_prompt(&mut self, kind: ValueKind) -> Action {
+        if self.facts.rest_ignored {
+            return Action::Skip;
+        }
+        let takes = |takes: fn(PromptField) -> bool| self.facts.prompt_field.is_some_and(takes);
+        match kind {
+            ValueKind::Object if takes(PromptField::takes_messages) => {
+                self.facts.templated = true;
+                self.started(Unit::Text, Action::Enter(Scope::Message))
+            }
+            ValueKind::String if takes(PromptField::takes_text) => {
+                let used = self.action_as_text();
+                self.separate();
+                used
+            }
+            ValueKind::Number if takes(PromptField::takes_tokens) => {
+                self.started(Unit::Tokens, Action::Token)
+            }
+            ValueKind::Array if takes(PromptField::takes_tokens) => {
+                self.started(Unit::Tokens, Action::Enter(Scope::Tokens))
+            }
+            _ => self.no_prefix(NoPrefix::UnknownShape),
+        }
+    }
+
+    fn action_in_message(&mut self, kind: ValueKind) -> Action {
+        match (self.field, kind) {
+            (Field::Ignored, _) | (_, ValueKind::Null) => Action::Skip,
+            (Field::Content, ValueKind::String | ValueKind::Array) if self.content_seen => {
+                self.no_prefix(NoPrefix::SeveralPrompts)
+            }
+            (Field::Content, ValueKind::String) => {
+                self.content_seen = true;
+                self.action_as_text()
+            }
+            (Field::Content, ValueKind::Array) => {
+                self.content_seen = true;
+                Action::Enter(Scope::Parts)
+            }
+            _ => Action::Digest,
+        }
+    }
+
+    fn action_in_parts(&mut self, kind: ValueKind) -> Action {
+        if self.parts > 0 {
+            self.prompt.separator(PART_SEPARATOR);
+        }
+        self.parts += 1;
+        (self.weight, self.strings) = (0, 0);
+        match kind {
+            ValueKind::Object => Action::Enter(Scope::Part),
+            ValueKind::String => self.action_as_text(),
+            _ => Action::Digest,
+        }
+    }
+
+    fn action_in_part(&mut self, kind: ValueKind) -> Action {
+        match (self.field, kind) {
+            (Field::Ignored, _) | (_, ValueKind::Null) => Action::Skip,
+            (Field::Text, ValueKind::String) if self.part.text_seen => {
+                self.no_prefix(NoPrefix::SeveralPrompts)
+            }
+            (Field::Text, ValueKind::String) => {
+                self.part.text_seen = true;
+                self.action_as_text()
+            }
+            (Field::Media(media), _) => {
+                self.part.media |= 1 << media as u8;
+                Action::Digest
+            }
+            _ => Action::Digest,
+        }
+    }
+
+    fn action_as_text(&mut self) -> Action {
+        self.started(Unit::Text, Action::Prompt)
+    }
+
+    /// `then`, if the prompt is of this unit so far.
+    fn started(&mut self, unit: Unit, then: Action) -> Action {
+        if self.prompt.start(unit) { then } else { self.no_prefix(NoPrefix::MixedPrompt) }
+    }
+
+    pub(super) fn no_prefix(&mut self, reason: NoPrefix) -> Action {
+        self.facts.no_prefix(reason);
+        Action::Skip
+    }
+}
