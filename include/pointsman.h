@@ -91,7 +91,7 @@ uint32_t pointsman_abi_version(void);
 #define POINTSMAN_UNKNOWN UINT32_MAX
 
 /** A number of 64 bits that is not known. */
-#define POINTSMAN_UNKNOWN64 UINT64_MAXull
+#define POINTSMAN_UNKNOWN64 UINT64_MAX
 
 /** No index. */
 #define POINTSMAN_NONE UINT32_MAX

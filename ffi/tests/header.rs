@@ -17,7 +17,7 @@ fn the_committed_header_is_the_generated_one() {
     let path = cc::root().join("include/pointsman.h");
     let generated = header::generate();
     if std::env::var_os("POINTSMAN_BLESS").is_some() {
-        std::fs::write(&path, &generated).unwrap();
+        std::fs::write(&path, generated).unwrap();
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(

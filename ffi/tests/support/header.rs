@@ -7,6 +7,7 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use quote::{ToTokens, quote};
 use syn::parse::{Parse, ParseStream};
@@ -247,8 +248,13 @@ const LIBRARY_ONLY: [&str; 6] = [
     "pointsman_health_change",
 ];
 
-/// The whole header.
-pub fn generate() -> String {
+/// The whole header. Made once: cbindgen reads it from a file, which tests must not write at once.
+pub fn generate() -> &'static str {
+    static HEADER: OnceLock<String> = OnceLock::new();
+    HEADER.get_or_init(whole)
+}
+
+fn whole() -> String {
     let version = env!("CARGO_PKG_VERSION");
     let numbers: Vec<u32> = version.split('.').map(|part| part.parse().unwrap()).collect();
     let mut header = include_str!("preamble.h")
