@@ -33,6 +33,7 @@ pub(crate) enum Failure {
 
 impl Failure {
     #[cold]
+    #[inline(never)]
     pub(crate) fn argument(name: &'static str, problem: &'static str) -> Self {
         Failure::Argument(name, problem)
     }

@@ -166,7 +166,7 @@ fn fingerprint_request(
     hashes: &mut [u64],
     output: Output<pointsman_fingerprint>,
 ) -> Result<(), Failure> {
-    output.write(raw_of(&router.router.fingerprint(&asked.request, hashes)?));
+    output.write(raw_of(&router.router.fingerprint(asked.request, hashes)?));
     Ok(())
 }
 

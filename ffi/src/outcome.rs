@@ -8,7 +8,7 @@ use pointsman_core::{Outcome, Usage};
 use crate::argument::{Output, output};
 use crate::failure::Failure;
 use crate::role::pointsman_role;
-use crate::special::known;
+use crate::special::{POINTSMAN_UNKNOWN, known};
 use crate::status::pointsman_status;
 
 /// How a request ended: one of the POINTSMAN_OUTCOME_ constants.
@@ -120,6 +120,14 @@ fn of_http_status(
 }
 
 impl pointsman_completion {
+    /// Whether it says more than success and when.
+    #[inline(always)]
+    pub(crate) fn says_more(&self) -> bool {
+        const { assert!(POINTSMAN_OUTCOME_SUCCESS == 0 && POINTSMAN_UNKNOWN == !0) };
+        let known = !(self.prompt_tokens & self.cached_tokens & self.completion_tokens);
+        self.outcome | self.blamed_role | known != 0
+    }
+
     /// The outcome that a host may report.
     #[inline]
     pub(crate) fn outcome(&self) -> Result<Outcome, Failure> {

@@ -8,7 +8,7 @@ use pointsman_core::{Request, WorkerId};
 use crate::argument::{self, input};
 use crate::failure::Failure;
 use crate::fingerprint::borrowed;
-use crate::special::known;
+use crate::special::{POINTSMAN_UNKNOWN, known};
 use crate::worker::{each_label, pointsman_label};
 
 /// What a request's prompt points to: one of the POINTSMAN_PROMPT_ constants.
@@ -87,15 +87,16 @@ sized!(pointsman_request.reserved);
 
 const MAX_LABELS: usize = POINTSMAN_MAX_REQUEST_LABELS as usize;
 
-/// Room for what cannot be borrowed from the caller as it lies.
+/// Room for what is made of the caller's struct, where it stays: moving it would cost every request.
 pub(crate) struct Room<'a> {
     raw: MaybeUninit<pointsman_request>,
+    request: MaybeUninit<Request<'a>>,
     labels: MaybeUninit<[(&'a str, &'a str); MAX_LABELS]>,
 }
 
 /// A request, and its time as the caller says it.
 pub(crate) struct Asked<'a> {
-    pub(crate) request: Request<'a>,
+    pub(crate) request: &'a Request<'a>,
     pub(crate) now: u64,
 }
 
@@ -109,34 +110,13 @@ pub(crate) unsafe fn asked<'a>(
     name: &'static str,
     room: &'a mut MaybeUninit<Room<'a>>,
 ) -> Result<Asked<'a>, Failure> {
-    // SAFETY: every bit pattern is a room, whose fields are uninitialised themselves.
+    // SAFETY: any memory is a room, whose fields say themselves that they are uninitialised.
     let room = unsafe { room.assume_init_mut() };
     // SAFETY: the caller's promise.
     unsafe {
         let raw = input(pointer, name, &mut room.raw)?;
-        let mut request = prompt(raw)?;
-        if let Some(tokens) = known(raw.expected_output_tokens) {
-            request = request.expected_output_tokens(tokens);
-        }
-        if names_more(raw) {
-            request = read_more(request, raw, &mut room.labels)?;
-        }
-        Ok(Asked { request, now: raw.now })
-    }
-}
-
-const PROMPT: &str = "request.prompt";
-
-/// Reads the prompt.
-///
-/// # Safety
-/// The prompt is as the struct says and outlives `'a`.
-#[inline(always)]
-unsafe fn prompt<'a>(raw: &'a pointsman_request) -> Result<Request<'a>, Failure> {
-    let (prompt, length) = (raw.prompt, raw.prompt_length);
-    // SAFETY: the caller's promise.
-    unsafe {
-        Ok(match raw.prompt_kind {
+        let (prompt, length) = (raw.prompt, raw.prompt_length);
+        let request = room.request.write(match raw.prompt_kind {
             POINTSMAN_PROMPT_NONE => Request::none(),
             POINTSMAN_PROMPT_TEXT => {
                 Request::bytes(argument::bytes(prompt.cast(), length, PROMPT)?)
@@ -144,23 +124,30 @@ unsafe fn prompt<'a>(raw: &'a pointsman_request) -> Result<Request<'a>, Failure>
             POINTSMAN_PROMPT_TOKENS => {
                 Request::tokens(argument::slice(prompt.cast(), length, PROMPT)?)
             }
+            POINTSMAN_PROMPT_JSON => Request::json(argument::bytes(prompt.cast(), length, PROMPT)?),
             POINTSMAN_PROMPT_FINGERPRINT => {
                 let mut room = MaybeUninit::uninit();
                 Request::fingerprint(borrowed(prompt.cast(), PROMPT, &mut room)?)
             }
-            POINTSMAN_PROMPT_JSON => Request::json(argument::bytes(prompt.cast(), length, PROMPT)?),
             _ => {
                 let problem = "is none of the POINTSMAN_PROMPT_ constants";
                 return Err(Failure::argument("request.prompt_kind", problem));
             }
-        })
+        });
+        if says_more(raw) {
+            *request = read_more(*request, raw, &mut room.labels)?;
+        }
+        Ok(Asked { request, now: raw.now })
     }
 }
 
-/// Whether a request says more than its prompt. Pointers and counts are looked at together: most
-/// requests have none of them.
+const PROMPT: &str = "request.prompt";
+
+/// Whether a request says more than its prompt. All fields are looked at together, as most requests
+/// have none of them.
 #[inline(always)]
-fn names_more(raw: &pointsman_request) -> bool {
+fn says_more(raw: &pointsman_request) -> bool {
+    const { assert!(POINTSMAN_UNKNOWN == !0) };
     let all = raw.cache_namespace as usize
         | raw.routing_key as usize
         | raw.allowed as usize
@@ -168,7 +155,8 @@ fn names_more(raw: &pointsman_request) -> bool {
         | raw.allowed_count
         | raw.allowed_words_count
         | raw.excluded_count
-        | raw.label_count;
+        | raw.label_count
+        | !raw.expected_output_tokens as usize;
     all != 0
 }
 
@@ -182,6 +170,9 @@ unsafe fn read_more<'a>(
     raw: &'a pointsman_request,
     labels: &'a mut MaybeUninit<[(&'a str, &'a str); MAX_LABELS]>,
 ) -> Result<Request<'a>, Failure> {
+    if let Some(tokens) = known(raw.expected_output_tokens) {
+        request = request.expected_output_tokens(tokens);
+    }
     // SAFETY: the caller's promise.
     unsafe {
         if !raw.cache_namespace.is_null() {

@@ -8,10 +8,10 @@ use crate::handle::handle;
 use crate::log;
 use crate::outcome::pointsman_completion;
 use crate::request::{Asked, asked, pointsman_request};
-use crate::role::role_of;
+use crate::role::{POINTSMAN_ROLE_REGULAR, role_of};
 use crate::router::pointsman_router;
 use crate::selection::{line_of, pointsman_selection};
-use crate::special::known;
+use crate::special::{POINTSMAN_NOW, known};
 use crate::status::pointsman_status;
 
 export! {
@@ -80,11 +80,12 @@ fn select(
     selection: Output<pointsman_selection>,
 ) -> Result<(), Failure> {
     let now = router.time(asked.now);
-    match router.router.select_bare_at(&asked.request, now) {
+    match router.router.select_bare_at(asked.request, now) {
         Ok(selected) => {
-            let chosen = pointsman_selection::of(&selected);
-            selection.write(chosen);
-            note(router, "selected", &chosen);
+            if router.log.wants(log::level::DEBUG) {
+                note(router, "selected", &pointsman_selection::of(&selected));
+            }
+            selection.write_with(|| pointsman_selection::of(&selected));
             Ok(())
         }
         Err(error) => Err(refused(router, error)),
@@ -100,7 +101,7 @@ fn select_pair(
     if prefill.is_same(&decode) {
         return Err(Failure::argument("decode", "is the same selection as prefill"));
     }
-    let selected = router.router.select_pair_at(&asked.request, router.time(asked.now));
+    let selected = router.router.select_pair_at(asked.request, router.time(asked.now));
     let pair = selected.map_err(|error| refused(router, error))?;
     let ticket = pair.ticket().to_raw();
     let first = pointsman_selection::of_one(&pair.prefill(), ticket);
@@ -108,8 +109,10 @@ fn select_pair(
     let _ = pair.into_ticket();
     prefill.write(first);
     decode.write(second);
-    note(router, "prefill", &first);
-    note(router, "decode", &second);
+    if router.log.wants(log::level::DEBUG) {
+        note(router, "prefill", &first);
+        note(router, "decode", &second);
+    }
     Ok(())
 }
 
@@ -123,13 +126,11 @@ fn refused(router: &pointsman_router, error: RoutingError) -> Failure {
     error.into()
 }
 
-/// Tells a selection to a log that wants to know.
-#[inline(always)]
+#[cold]
+#[inline(never)]
 fn note(router: &pointsman_router, what: &str, chosen: &pointsman_selection) {
-    if router.log.wants(log::level::DEBUG) {
-        let line = line_of(Some(router), chosen);
-        log::write!(router.log, DEBUG, "{what} {line}");
-    }
+    let line = line_of(Some(router), chosen);
+    log::write!(router.log, DEBUG, "{what} {line}");
 }
 
 fn first_token(
@@ -146,19 +147,32 @@ fn progress(router: &pointsman_router, ticket: u64, now: u64) -> Result<(), Fail
     Ok(router.router.progress_at(Ticket::from_raw(ticket), router.time(now))?)
 }
 
+/// The usual end is a success of which nothing else is known.
 #[inline(always)]
 fn complete(
     router: &pointsman_router,
     ticket: u64,
     completion: Option<&pointsman_completion>,
 ) -> Result<(), Failure> {
-    let ticket = Ticket::from_raw(ticket);
-    let Some(end) = completion else {
-        return Ok(router.router.complete(ticket, Outcome::Success, Usage::default())?);
+    let now = match completion {
+        Some(end) if end.says_more() => return complete_with(router, ticket, end),
+        Some(end) => end.now,
+        None => POINTSMAN_NOW,
     };
-    let (outcome, usage, now) = (end.outcome()?, end.usage(), router.time(end.now));
+    let (ticket, now) = (Ticket::from_raw(ticket), router.time(now));
+    Ok(router.router.complete_at(ticket, Outcome::Success, Usage::default(), now)?)
+}
+
+#[inline(never)]
+fn complete_with(
+    router: &pointsman_router,
+    ticket: u64,
+    end: &pointsman_completion,
+) -> Result<(), Failure> {
+    let (ticket, now) = (Ticket::from_raw(ticket), router.time(end.now));
+    let (outcome, usage) = (end.outcome()?, end.usage());
     let ended = match end.blamed_role {
-        0 => router.router.complete_at(ticket, outcome, usage, now),
+        POINTSMAN_ROLE_REGULAR => router.router.complete_at(ticket, outcome, usage, now),
         role => {
             let blamed = role_of(role, "completion.blamed_role")?;
             router.router.complete_blaming_at(ticket, blamed, outcome, usage, now)

@@ -142,20 +142,20 @@ pub(crate) unsafe fn output<T: Sized32>(
 }
 
 impl<T: Sized32> Output<T> {
-    /// Writes as much of the value as the caller's struct has room for. The caller's size stays.
+    /// Writes what `value` makes, straight to where it belongs if the caller's struct is of this
+    /// version.
     #[inline(always)]
-    pub(crate) fn write(self, value: T) {
+    pub(crate) fn write_with(self, value: impl Fn() -> T) {
         if self.size == size_of::<T>() {
-            // SAFETY: checked in `output`; the size that `value` begins with is the same.
-            unsafe { self.pointer.write(value) };
+            // SAFETY: checked in `output`; the size that the value begins with is the same.
+            unsafe { self.pointer.write(value()) };
         } else {
-            self.write_other_size(value);
+            self.write(value());
         }
     }
 
-    #[cold]
-    #[inline(never)]
-    fn write_other_size(self, value: T) {
+    /// Writes as much of the value as the caller's struct has room for. The caller's size stays.
+    pub(crate) fn write(self, value: T) {
         let known = self.size.min(size_of::<T>());
         let skip = size_of::<u32>();
         let from = std::ptr::from_ref(&value).cast::<u8>();
