@@ -3,7 +3,7 @@
 use std::ffi::{c_char, c_void};
 use std::mem::MaybeUninit;
 
-use pointsman_core::{Request, WorkerId};
+use pointsman_core::{Prompt, Request, WorkerId};
 
 use crate::argument::{self, input};
 use crate::failure::Failure;
@@ -113,41 +113,22 @@ pub(crate) unsafe fn asked<'a>(
     // SAFETY: any memory is a room, whose fields say themselves that they are uninitialised.
     let room = unsafe { room.assume_init_mut() };
     // SAFETY: the caller's promise.
-    unsafe {
-        let raw = input(pointer, name, &mut room.raw)?;
-        let (prompt, length) = (raw.prompt, raw.prompt_length);
-        let request = room.request.write(match raw.prompt_kind {
-            POINTSMAN_PROMPT_NONE => Request::none(),
-            POINTSMAN_PROMPT_TEXT => {
-                Request::bytes(argument::bytes(prompt.cast(), length, PROMPT)?)
-            }
-            POINTSMAN_PROMPT_TOKENS => {
-                Request::tokens(argument::slice(prompt.cast(), length, PROMPT)?)
-            }
-            POINTSMAN_PROMPT_JSON => Request::json(argument::bytes(prompt.cast(), length, PROMPT)?),
-            POINTSMAN_PROMPT_FINGERPRINT => {
-                let mut room = MaybeUninit::uninit();
-                Request::fingerprint(borrowed(prompt.cast(), PROMPT, &mut room)?)
-            }
-            _ => {
-                let problem = "is none of the POINTSMAN_PROMPT_ constants";
-                return Err(Failure::argument("request.prompt_kind", problem));
-            }
-        });
-        if says_more(raw) {
-            *request = read_more(*request, raw, &mut room.labels)?;
-        }
-        Ok(Asked { request, now: raw.now })
-    }
+    let raw = unsafe { input(pointer, name, &mut room.raw) }?;
+    let request = if says_something(raw) {
+        // SAFETY: the caller's promise.
+        room.request.write(unsafe { read(raw, &mut room.labels) }?)
+    } else {
+        // Not made anew for each of the requests that say nothing.
+        static NOTHING: Request<'static> = Request::none();
+        &NOTHING
+    };
+    Ok(Asked { request, now: raw.now })
 }
 
-const PROMPT: &str = "request.prompt";
-
-/// Whether a request says more than its prompt. All fields are looked at together, as most requests
-/// have none of them.
+/// Whether a request says anything. All fields are looked at together, as that costs least.
 #[inline(always)]
-fn says_more(raw: &pointsman_request) -> bool {
-    const { assert!(POINTSMAN_UNKNOWN == !0) };
+fn says_something(raw: &pointsman_request) -> bool {
+    const { assert!(POINTSMAN_PROMPT_NONE == 0 && POINTSMAN_UNKNOWN == !0) };
     let all = raw.cache_namespace as usize
         | raw.routing_key as usize
         | raw.allowed as usize
@@ -156,25 +137,27 @@ fn says_more(raw: &pointsman_request) -> bool {
         | raw.allowed_words_count
         | raw.excluded_count
         | raw.label_count
-        | !raw.expected_output_tokens as usize;
+        | (raw.prompt_kind | !raw.expected_output_tokens) as usize;
     all != 0
 }
 
-/// Reads what a request says beside its prompt.
+const PROMPT: &str = "request.prompt";
+
+/// Reads all that a request says.
 ///
 /// # Safety
 /// All pointers are as the struct says and outlive `'a`.
 #[inline(never)]
-unsafe fn read_more<'a>(
-    mut request: Request<'a>,
+unsafe fn read<'a>(
     raw: &'a pointsman_request,
     labels: &'a mut MaybeUninit<[(&'a str, &'a str); MAX_LABELS]>,
 ) -> Result<Request<'a>, Failure> {
-    if let Some(tokens) = known(raw.expected_output_tokens) {
-        request = request.expected_output_tokens(tokens);
-    }
     // SAFETY: the caller's promise.
     unsafe {
+        let mut request = Request::new(prompt(raw)?);
+        if let Some(tokens) = known(raw.expected_output_tokens) {
+            request = request.expected_output_tokens(tokens);
+        }
         if !raw.cache_namespace.is_null() {
             let (text, length) = (raw.cache_namespace, raw.cache_namespace_length);
             request = request.namespace(argument::text(text, length, "request.cache_namespace")?);
@@ -205,6 +188,31 @@ unsafe fn read_more<'a>(
             kept += 1;
         })?;
         Ok(request.labels(&labels[..kept]))
+    }
+}
+
+/// # Safety
+/// The prompt is as the struct says and outlives `'a`.
+unsafe fn prompt<'a>(raw: &'a pointsman_request) -> Result<Prompt<'a>, Failure> {
+    let (prompt, length) = (raw.prompt, raw.prompt_length);
+    // SAFETY: the caller's promise.
+    unsafe {
+        Ok(match raw.prompt_kind {
+            POINTSMAN_PROMPT_NONE => Prompt::None,
+            POINTSMAN_PROMPT_TEXT => Prompt::Text(argument::bytes(prompt.cast(), length, PROMPT)?),
+            POINTSMAN_PROMPT_TOKENS => {
+                Prompt::Tokens(argument::slice(prompt.cast(), length, PROMPT)?)
+            }
+            POINTSMAN_PROMPT_JSON => Prompt::Json(argument::bytes(prompt.cast(), length, PROMPT)?),
+            POINTSMAN_PROMPT_FINGERPRINT => {
+                let mut room = MaybeUninit::uninit();
+                Prompt::Fingerprint(borrowed(prompt.cast(), PROMPT, &mut room)?)
+            }
+            _ => {
+                let problem = "is none of the POINTSMAN_PROMPT_ constants";
+                return Err(Failure::argument("request.prompt_kind", problem));
+            }
+        })
     }
 }
 

@@ -54,13 +54,19 @@ unsafe fn size_of_caller<T: Sized32>(
     super::check_pointer(pointer, name)?;
     // SAFETY: not NULL, aligned, and begins with its size by the caller's promise.
     let size = unsafe { pointer.cast::<u32>().read() } as usize;
-    if !(T::FIRST_SIZE..=LARGEST).contains(&size) {
-        return Err(Failure::argument(
-            name,
-            "has a size that no version of this struct has; set it up with its INIT macro",
-        ));
+    if size != size_of::<T>() {
+        check_other_size(size, T::FIRST_SIZE, name)?;
     }
     Ok(size)
+}
+
+#[cold]
+fn check_other_size(size: usize, first: usize, name: &'static str) -> Result<(), Failure> {
+    if (first..=LARGEST).contains(&size) {
+        return Ok(());
+    }
+    let problem = "has a size that no version of this struct has; set it up with its INIT macro";
+    Err(Failure::argument(name, problem))
 }
 
 /// Borrows a struct that the caller filled. An older caller's shorter one is completed in `room`; of a
