@@ -81,11 +81,13 @@ fn select(
 ) -> Result<(), Failure> {
     let now = router.time(asked.now);
     match router.router.select_bare_at(asked.request, now) {
-        Ok(selected) => {
+        // Read where it lies.
+        Ok(ref selected) => {
+            let chosen = || pointsman_selection::of(selected);
             if router.log.wants(log::level::DEBUG) {
-                note(router, "selected", &pointsman_selection::of(&selected));
+                note(router, "selected", chosen);
             }
-            selection.write_with(|| pointsman_selection::of(&selected));
+            selection.write_with(chosen);
             Ok(())
         }
         Err(error) => Err(refused(router, error)),
@@ -110,8 +112,8 @@ fn select_pair(
     prefill.write(first);
     decode.write(second);
     if router.log.wants(log::level::DEBUG) {
-        note(router, "prefill", &first);
-        note(router, "decode", &second);
+        note(router, "prefill", || first);
+        note(router, "decode", || second);
     }
     Ok(())
 }
@@ -128,8 +130,8 @@ fn refused(router: &pointsman_router, error: RoutingError) -> Failure {
 
 #[cold]
 #[inline(never)]
-fn note(router: &pointsman_router, what: &str, chosen: &pointsman_selection) {
-    let line = line_of(Some(router), chosen);
+fn note(router: &pointsman_router, what: &str, chosen: impl Fn() -> pointsman_selection) {
+    let line = line_of(Some(router), &chosen());
     log::write!(router.log, DEBUG, "{what} {line}");
 }
 

@@ -156,8 +156,14 @@ impl<T: Sized32> Output<T> {
             // SAFETY: checked in `output`; the size that the value begins with is the same.
             unsafe { self.pointer.write(value()) };
         } else {
-            self.write(value());
+            self.write_other_size(value);
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn write_other_size(self, value: impl Fn() -> T) {
+        self.write(value());
     }
 
     /// Writes as much of the value as the caller's struct has room for. The caller's size stays.
