@@ -32,7 +32,8 @@ fn nothing_needs_exceptions_or_type_information() {
 fn the_header_s_own_example_compiles() {
     let Some(cxx) = cc::cxx() else { return };
     let header = std::fs::read_to_string(cc::root().join("include/pointsman.hpp")).unwrap();
-    let opening = header.lines().map_while(|line| line.strip_prefix("//"));
+    let opening = header.split(" */").next().unwrap().lines();
+    let opening = opening.filter_map(|line| line.strip_prefix(" *"));
     let example: Vec<&str> = opening.filter_map(|line| line.strip_prefix("     ")).collect();
     assert!(example.len() >= 10, "{example:?}");
     let program = format!(
