@@ -381,8 +381,8 @@ typedef struct pointsman_load {
 /** Generates the answer of a prefill/decode pair. */
 #define POINTSMAN_ROLE_DECODE 2
 
-/** Health follows from the outcomes of requests. */
-#define POINTSMAN_HEALTH_PASSIVE 0
+/** Not known to the host: health follows from the outcomes of requests. */
+#define POINTSMAN_HEALTH_UNKNOWN 0
 
 /** Healthy by the host's word. */
 #define POINTSMAN_HEALTH_HEALTHY 1
@@ -413,13 +413,18 @@ pointsman_status pointsman_worker_remove(const pointsman_router *router,
                                          uint64_t now);
 
 /**
- * Stops sending new requests to a worker (draining not 0) or starts again (0).
+ * Stops sending new requests to a worker; those in flight go on.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
  */
-pointsman_status pointsman_worker_drain(const pointsman_router *router,
-                                        uint64_t worker,
-                                        uint32_t draining);
+pointsman_status pointsman_worker_drain(const pointsman_router *router, uint64_t worker);
+
+/**
+ * Sends new requests to a drained worker again.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
+ */
+pointsman_status pointsman_worker_resume(const pointsman_router *router, uint64_t worker);
 
 /**
  * Changes a worker's weight.
@@ -543,6 +548,16 @@ pointsman_status pointsman_worker_url(const pointsman_router *router,
                                       char *buffer,
                                       size_t capacity,
                                       size_t *length);
+
+/**
+ * Tells a worker's slot, below 1,024: what pointsman_request's allowed_words counts, until the
+ * worker is removed. O(1); neither locks nor allocates.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND.
+ */
+pointsman_status pointsman_worker_slot(const pointsman_router *router,
+                                       uint64_t worker,
+                                       uint32_t *slot);
 
 /**
  * Tells how a worker stands. O(workers): for listings, not for requests.

@@ -122,7 +122,7 @@ enum class role : pointsman_role {
 
 /** What the host says about a worker's health. */
 enum class health : pointsman_health {
-    passive = POINTSMAN_HEALTH_PASSIVE,
+    unknown = POINTSMAN_HEALTH_UNKNOWN,
     healthy = POINTSMAN_HEALTH_HEALTHY,
     unhealthy = POINTSMAN_HEALTH_UNHEALTHY,
 };
@@ -602,8 +602,11 @@ class router {
     result<void> remove_worker(worker_id id, time now = {}) {
         return of(pointsman_worker_remove(raw(), number(id), now.raw()));
     }
-    result<void> drain_worker(worker_id id, bool draining = true) {
-        return of(pointsman_worker_drain(raw(), number(id), draining ? 1 : 0));
+    result<void> drain_worker(worker_id id) {
+        return of(pointsman_worker_drain(raw(), number(id)));
+    }
+    result<void> resume_worker(worker_id id) {
+        return of(pointsman_worker_resume(raw(), number(id)));
     }
     result<void> set_weight(worker_id id, double weight) {
         return of(pointsman_worker_set_weight(raw(), number(id), weight));
@@ -628,6 +631,12 @@ class router {
         return text([&](char *buffer, std::size_t capacity, std::size_t *length) {
             return pointsman_worker_url(raw(), number(id), buffer, capacity, length);
         });
+    }
+    result<std::uint32_t> worker_slot(worker_id id) const {
+        std::uint32_t slot = 0;
+        const pointsman_status code = pointsman_worker_slot(raw(), number(id), &slot);
+        if (code != POINTSMAN_OK) return error::last(code);
+        return slot;
     }
     result<pointsman_worker_info> describe_worker(worker_id id,
                                                   time now = {}) const {

@@ -29,7 +29,7 @@ macro_rules! export {
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $name($($argument: $type),*) $(-> $result)? {
             $crate::boundary::guard(move || {
-                $body($($crate::boundary::take!($kind $(($($plain),+))? $([$($roomy),+])?)),*)
+                self::$body($($crate::boundary::take!($kind $(($($plain),+))? $([$($roomy),+])?)),*)
             })
         }
     )*};
@@ -40,13 +40,13 @@ macro_rules! take {
     ($value:ident) => { $value };
     ($kind:ident($first:ident $(, $more:ident)*)) => {
         // SAFETY: passes on the caller's promise, which is that of the export.
-        unsafe { $kind($first $(, $more)*, stringify!($first)) }?
+        unsafe { self::$kind($first $(, $more)*, stringify!($first)) }?
     };
     ($kind:ident[$first:ident]) => {
         // A temporary of the whole call lives as long as the call.
         match &mut std::mem::MaybeUninit::uninit() {
             // SAFETY: as above.
-            room => unsafe { $kind($first, stringify!($first), room) }?,
+            room => unsafe { self::$kind($first, stringify!($first), room) }?,
         }
     };
 }

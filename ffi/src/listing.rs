@@ -1,8 +1,9 @@
 //! Workers: looked up and listed.
 
 use std::ffi::c_char;
+use std::sync::Arc;
 
-use pointsman_core::PoolError;
+use pointsman_core::{PoolError, WorkerInfo};
 
 use crate::argument::{Output, Place, TextRoom, output, place, slice_mut, text, text_room};
 use crate::failure::Failure;
@@ -91,6 +92,16 @@ export! {
         length: *mut usize,
     ) -> pointsman_status => url(handle(router), worker, text_room(buffer, capacity, length));
 
+    /// Tells a worker's slot, below 1,024: what pointsman_request's allowed_words counts, until the
+    /// worker is removed. O(1); neither locks nor allocates.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND.
+    fn pointsman_worker_slot(
+        router: *const pointsman_router,
+        worker: u64,
+        slot: *mut u32,
+    ) -> pointsman_status => slot(handle(router), worker, place(slot));
+
     /// Tells how a worker stands. O(workers): for listings, not for requests.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
@@ -119,10 +130,19 @@ fn find(router: &pointsman_router, url: &str, place: Place<u64>) -> Result<(), F
     Ok(())
 }
 
-fn url(router: &pointsman_router, worker: u64, buffer: TextRoom) -> Result<(), Failure> {
+/// A registered worker.
+fn known(router: &pointsman_router, worker: u64) -> Result<Arc<WorkerInfo>, Failure> {
     let id = id(worker)?;
-    let info = router.router.worker(id).ok_or(PoolError::UnknownWorker(id))?;
-    buffer.write(&info.url)
+    Ok(router.router.worker(id).ok_or(PoolError::UnknownWorker(id))?)
+}
+
+fn url(router: &pointsman_router, worker: u64, buffer: TextRoom) -> Result<(), Failure> {
+    buffer.write(&known(router, worker)?.url)
+}
+
+fn slot(router: &pointsman_router, worker: u64, place: Place<u32>) -> Result<(), Failure> {
+    place.write(known(router, worker)?.id.slot() as u32);
+    Ok(())
 }
 
 fn describe(

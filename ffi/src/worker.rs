@@ -18,8 +18,8 @@ use crate::status::pointsman_status;
 #[allow(non_camel_case_types)]
 pub type pointsman_health = u32;
 
-/// Health follows from the outcomes of requests.
-pub const POINTSMAN_HEALTH_PASSIVE: pointsman_health = 0;
+/// Not known to the host: health follows from the outcomes of requests.
+pub const POINTSMAN_HEALTH_UNKNOWN: pointsman_health = 0;
 
 /// Healthy by the host's word.
 pub const POINTSMAN_HEALTH_HEALTHY: pointsman_health = 1;
@@ -126,14 +126,21 @@ export! {
         now: u64,
     ) -> pointsman_status => remove(outside(router), worker, now);
 
-    /// Stops sending new requests to a worker (draining not 0) or starts again (0).
+    /// Stops sending new requests to a worker; those in flight go on.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
     fn pointsman_worker_drain(
         router: *const pointsman_router,
         worker: u64,
-        draining: u32,
-    ) -> pointsman_status => drain(outside(router), worker, draining);
+    ) -> pointsman_status => drain(outside(router), worker);
+
+    /// Sends new requests to a drained worker again.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
+    fn pointsman_worker_resume(
+        router: *const pointsman_router,
+        worker: u64,
+    ) -> pointsman_status => resume(outside(router), worker);
 
     /// Changes a worker's weight.
     ///
@@ -274,9 +281,15 @@ fn remove(router: &pointsman_router, worker: u64, now: u64) -> Result<(), Failur
     Ok(())
 }
 
-fn drain(router: &pointsman_router, worker: u64, draining: u32) -> Result<(), Failure> {
-    router.router.drain_worker(id(worker)?, draining != 0)?;
-    log::write!(router.log, INFO, "worker {worker} draining: {}", draining != 0);
+fn drain(router: &pointsman_router, worker: u64) -> Result<(), Failure> {
+    router.router.drain_worker(id(worker)?, true)?;
+    log::write!(router.log, INFO, "worker {worker} draining: true");
+    Ok(())
+}
+
+fn resume(router: &pointsman_router, worker: u64) -> Result<(), Failure> {
+    router.router.drain_worker(id(worker)?, false)?;
+    log::write!(router.log, INFO, "worker {worker} draining: false");
     Ok(())
 }
 
@@ -297,7 +310,7 @@ fn set_health(
     health: pointsman_health,
 ) -> Result<(), Failure> {
     let (health, name) = match health {
-        POINTSMAN_HEALTH_PASSIVE => (None, "passive"),
+        POINTSMAN_HEALTH_UNKNOWN => (None, "unknown"),
         POINTSMAN_HEALTH_HEALTHY => (Some(true), "healthy"),
         POINTSMAN_HEALTH_UNHEALTHY => (Some(false), "unhealthy"),
         _ => {

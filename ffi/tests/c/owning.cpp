@@ -77,7 +77,7 @@ static void everything_else() {
     CHECK(!router->worker_url(pointsman::worker_id{1}));
     CHECK(router->set_weight(*id, 3) && router->set_max_in_flight(*id, 100));
     CHECK(router->set_health(*id, pointsman::health::healthy));
-    CHECK(router->drain_worker(*id) && router->drain_worker(*id, false));
+    CHECK(router->drain_worker(*id) && router->resume_worker(*id));
     CHECK(router->report_load(*id, pointsman::load().running(3).waiting(1).kv_used_tokens(5)));
     {
         auto chosen = router->select(pointsman::request::json(R"({"prompt": "x"})").label("zone", "b"));
@@ -174,7 +174,7 @@ static void settings() {
         CHECK(chosen && chosen->complete(pointsman::outcome::worker_error));
     }
     CHECK(decisions == 3 && ejections == 1 && lines == 1);
-    const std::vector<std::uint64_t> slots = {std::uint64_t{1} << router->describe_worker(*a)->slot}, none;
+    const std::vector<std::uint64_t> slots = {std::uint64_t{1} << *router->worker_slot(*a)}, none;
     CHECK(!router->select(pointsman::request().allow_slots(slots)));
     CHECK(router->set_health(*a, pointsman::health::healthy));
     CHECK(!router->select(pointsman::request().allow_slots(none)));
