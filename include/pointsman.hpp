@@ -247,8 +247,8 @@ class completion {
     completion &completion_tokens(std::uint32_t tokens) {
         return raw_.completion_tokens = tokens, *this;
     }
-    completion &blame(role which) {
-        return raw_.blamed_role = detail::number(which), *this;
+    completion &failed_role(role which) {
+        return raw_.failed_role = detail::number(which), *this;
     }
     completion &at(time now) { return raw_.now = now.raw(), *this; }
 

@@ -102,7 +102,7 @@ export! {
         slot: *mut u32,
     ) -> pointsman_status => slot(handle(router), worker, place(slot));
 
-    /// Tells how a worker stands. O(workers): for listings, not for requests.
+    /// Tells how a worker stands. O(workers): for listings, not for requests. Allocates.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
     fn pointsman_worker_describe(
@@ -152,12 +152,10 @@ fn describe(
     output: Output<pointsman_worker_info>,
 ) -> Result<(), Failure> {
     let (router, id, now) = (&router.router, id(worker)?, router.time(now));
-    let unknown = PoolError::UnknownWorker(id);
     let status = router.workers_at(now).into_iter().find(|status| status.info.id == id);
-    let counts = router.metrics_at(now).workers.into_iter().find(|counts| counts.info.id == id);
-    let (status, counts) = status.zip(counts).ok_or(unknown)?;
+    let status = status.ok_or(PoolError::UnknownWorker(id))?;
     let [_, client_cancelled, client_error, worker_error, timeout, overloaded, expired] =
-        counts.outcomes;
+        status.outcomes;
     output.write(pointsman_worker_info {
         size: size_of::<pointsman_worker_info>() as u32,
         role: status.info.role.index() as u32,
@@ -171,9 +169,9 @@ fn describe(
         slot: id.slot() as u32,
         in_flight: status.in_flight as u64,
         selections: status.selections,
-        resident_tokens: counts.resident_tokens,
-        predicted_cached_tokens: counts.predicted_cached_tokens,
-        reported_cached_tokens: counts.reported_cached_tokens,
+        resident_tokens: status.resident_tokens,
+        predicted_cached_tokens: status.predicted_cached_tokens,
+        reported_cached_tokens: status.reported_cached_tokens,
         client_cancelled,
         client_error,
         worker_error,

@@ -55,7 +55,7 @@ pub struct pointsman_completion {
     pub completion_tokens: u32,
     /// Whose outcome it is, in a pair: POINTSMAN_ROLE_PREFILL or POINTSMAN_ROLE_DECODE; by default
     /// (POINTSMAN_ROLE_REGULAR) the prefill worker's until the first token, then the decode worker's.
-    pub blamed_role: pointsman_role,
+    pub failed_role: pointsman_role,
     /// When it ended; POINTSMAN_NOW by default.
     pub now: u64,
 }
@@ -125,7 +125,7 @@ impl pointsman_completion {
     pub(crate) fn says_more(&self) -> bool {
         const { assert!(POINTSMAN_OUTCOME_SUCCESS == 0 && POINTSMAN_UNKNOWN == !0) };
         let known = !(self.prompt_tokens & self.cached_tokens & self.completion_tokens);
-        self.outcome | self.blamed_role | known != 0
+        self.outcome | self.failed_role | known != 0
     }
 
     /// The outcome that a host may report.

@@ -173,11 +173,11 @@ fn complete_with(
 ) -> Result<(), Failure> {
     let (ticket, now) = (Ticket::from_raw(ticket), router.time(end.now));
     let (outcome, usage) = (end.outcome()?, end.usage());
-    let ended = match end.blamed_role {
+    let ended = match end.failed_role {
         POINTSMAN_ROLE_REGULAR => router.router.complete_at(ticket, outcome, usage, now),
         role => {
-            let blamed = role_of(role, "completion.blamed_role")?;
-            router.router.complete_blaming_at(ticket, blamed, outcome, usage, now)
+            let failed = role_of(role, "completion.failed_role")?;
+            router.router.complete_blaming_at(ticket, failed, outcome, usage, now)
         }
     };
     Ok(ended?)

@@ -346,8 +346,8 @@ static void tickets(void) {
     end.outcome = 7;
     FAILS(INVALID, "outcome", pointsman_complete(router, chosen.ticket, &end));
     end.outcome = POINTSMAN_OUTCOME_SUCCESS;
-    end.blamed_role = 3;
-    FAILS(INVALID, "blamed_role", pointsman_complete(router, chosen.ticket, &end));
+    end.failed_role = 3;
+    FAILS(INVALID, "failed_role", pointsman_complete(router, chosen.ticket, &end));
     CHECK(describe(router, worker).in_flight + describe(router, other).in_flight == 1);
     OK(pointsman_first_token(router, chosen.ticket, 5, POINTSMAN_NOW));
     FAILS(POINTSMAN_ALREADY_REPORTED, "reported before",

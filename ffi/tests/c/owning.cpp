@@ -118,7 +118,7 @@ static void everything_else() {
     auto pair = router->select_pair(pointsman::request::text("Hello"));
     CHECK(pair && pair->prefill().worker() != pair->decode().worker());
     CHECK(pair->first_token());
-    CHECK(pair->complete(pointsman::completion(pointsman::outcome::overloaded).retry_after(5s).blame(
+    CHECK(pair->complete(pointsman::completion(pointsman::outcome::overloaded).retry_after(5s).failed_role(
         pointsman::role::decode)));
     CHECK(router->remove_worker(*id));
 }

@@ -191,7 +191,7 @@ static void pairs(void) {
     CHECK(describe(router, prefill).in_flight == 0 && describe(router, decode).in_flight == 1);
     pointsman_completion end = POINTSMAN_COMPLETION_INIT;
     end.outcome = POINTSMAN_OUTCOME_WORKER_ERROR;
-    end.blamed_role = POINTSMAN_ROLE_PREFILL;
+    end.failed_role = POINTSMAN_ROLE_PREFILL;
     OK(pointsman_complete(router, p.ticket, &end));
     CHECK(describe(router, prefill).worker_error == 1 && describe(router, decode).worker_error == 0);
     CHECK(describe(router, decode).in_flight == 0);
