@@ -226,7 +226,7 @@ void pointsman_router_free(pointsman_router *router);
 pointsman_status pointsman_router_after_fork(pointsman_router *router);
 
 /**
- * Does at once the housekeeping that calls otherwise do in small pieces: closes expired tickets,
+ * Does at once the maintenance that calls otherwise do in small pieces: closes expired tickets,
  * ends ejections and pauses. Never needed; helpful where requests are rare.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
@@ -288,8 +288,8 @@ pointsman_status pointsman_router_set_split(const pointsman_router *router,
                                             double share);
 
 /**
- * Lets a second policy decide beside the real one without being followed; NULL stops it. The
- * Prometheus text says how the two differ.
+ * Runs a second policy beside the real one: its decisions are compared and counted, not followed.
+ * NULL stops it. The Prometheus text says how the two differ.
  *
  * Errors: as pointsman_router_set_policy.
  */
@@ -354,7 +354,7 @@ typedef struct pointsman_worker_spec {
 /** What the host says about a worker's health: one of the POINTSMAN_HEALTH_ constants. */
 typedef uint32_t pointsman_health;
 
-/** What a worker says about its own load. */
+/** A worker's report of its own load. */
 typedef struct pointsman_load {
     /** Set by POINTSMAN_LOAD_INIT. */
     uint32_t size;
@@ -446,7 +446,7 @@ pointsman_status pointsman_worker_set_max_in_flight(const pointsman_router *rout
                                                     uint32_t max_in_flight);
 
 /**
- * Tells a worker's health.
+ * Sets a worker's health, as the host knows it.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
  */
@@ -455,7 +455,7 @@ pointsman_status pointsman_worker_set_health(const pointsman_router *router,
                                              pointsman_health health);
 
 /**
- * Stores what a worker says about its load, for policies that use it.
+ * Stores a worker's report of its load, for policies that use it.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
  */
@@ -476,7 +476,7 @@ pointsman_status pointsman_worker_report_load(const pointsman_router *router,
 
 /* ---- Workers, looked up ---------------------------------------------------------------------- */
 
-/** How a worker stands. */
+/** A worker's state and counters. */
 typedef struct pointsman_worker_info {
     /** Set by POINTSMAN_WORKER_INFO_INIT. */
     uint32_t size;
@@ -550,7 +550,7 @@ pointsman_status pointsman_worker_url(const pointsman_router *router,
                                       size_t *length);
 
 /**
- * Tells a worker's slot, below 1,024: what pointsman_request's allowed_words counts, until the
+ * Reads a worker's slot, below 1,024: what pointsman_request's allowed_words counts, until the
  * worker is removed. O(1); neither locks nor allocates.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND.
@@ -560,7 +560,7 @@ pointsman_status pointsman_worker_slot(const pointsman_router *router,
                                        uint32_t *slot);
 
 /**
- * Tells how a worker stands. O(workers): for listings, not for requests.
+ * Describes a worker. O(workers), allocates: for listings, not for requests.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
  */
@@ -785,7 +785,7 @@ typedef struct pointsman_completion {
      * Whose outcome it is, in a pair: POINTSMAN_ROLE_PREFILL or POINTSMAN_ROLE_DECODE; by default
      * (POINTSMAN_ROLE_REGULAR) the prefill worker's until the first token, then the decode worker's.
      */
-    pointsman_role blamed_role;
+    pointsman_role failed_role;
     /** When it ended; POINTSMAN_NOW by default. */
     uint64_t now;
 } pointsman_completion;
@@ -876,7 +876,7 @@ pointsman_status pointsman_first_token(const pointsman_router *router,
                                        uint64_t now);
 
 /**
- * The request is alive: its deadline starts afresh. Only needed by requests that may run longer
+ * The request is alive: its deadline starts anew. Only needed by requests that may run longer
  * than the deadline, one hour by default.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_ALREADY_CLOSED.
@@ -974,7 +974,7 @@ typedef struct pointsman_fingerprinter pointsman_fingerprinter;
  */
 typedef uint32_t pointsman_body_kind;
 
-/** What a JSON body says beside its prompt. */
+/** What a JSON body says besides its prompt. */
 typedef struct pointsman_body {
     /** Set by POINTSMAN_BODY_INIT. */
     uint32_t size;
@@ -1065,7 +1065,7 @@ pointsman_status pointsman_fingerprinter_finish(pointsman_fingerprinter *fingerp
                                                 pointsman_fingerprint *fingerprint);
 
 /**
- * Tells what the JSON body that was finished last says beside its prompt.
+ * Reads what the JSON body that was finished last says besides its prompt.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_NOT_FOUND if the last prompt was no JSON body or
  * is not finished.
@@ -1078,7 +1078,7 @@ pointsman_status pointsman_fingerprinter_body(const pointsman_fingerprinter *fin
 
 /* ---- Metrics --------------------------------------------------------------------------------- */
 
-/** What a router has counted since it was made. */
+/** A router's counters since it was made. */
 typedef struct pointsman_metrics {
     /** Set by POINTSMAN_METRICS_INIT. */
     uint32_t size;
@@ -1115,7 +1115,7 @@ typedef struct pointsman_metrics {
 } pointsman_metrics;
 
 /**
- * Tells what was counted so far; workers have counters of their own, see
+ * Reads the counters; workers have counters of their own, see
  * pointsman_worker_describe. O(workers); allocates.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
@@ -1412,7 +1412,7 @@ typedef struct pointsman_policy {
                                const pointsman_candidates *candidates,
                                const pointsman_request_view *request,
                                pointsman_decision *decision);
-    /** Learns what became of it. May be NULL. */
+    /** Called with what happens to requests and workers. May be NULL. */
     void (*on_event)(void *instance, const pointsman_event *event);
     /**
      * Makes an instance each time that configuration calls for the policy, with the options given
@@ -1466,7 +1466,7 @@ typedef struct pointsman_policy {
 /* ---- Builder --------------------------------------------------------------------------------- */
 
 /**
- * Collects what a router shall be. Used by one thread at a time; makes any number of routers.
+ * The settings of routers to be built. Used by one thread at a time; makes any number of routers.
  *
  * Lifetime: from pointsman_builder_new to pointsman_builder_free, which may come before the routers
  * are freed.
@@ -1521,7 +1521,7 @@ pointsman_status pointsman_builder_set_limits(pointsman_builder *builder,
                                               uint32_t max_tickets);
 
 /**
- * Sets the 32-byte key of the router's hashes. Only routers that exchange fingerprints, or must
+ * Sets the 32-byte key of the router's hashes. Only routers that share fingerprints, or must
  * agree with each other, need the same key; by default each draws its own. Keep it secret.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT.
@@ -1562,7 +1562,7 @@ pointsman_status pointsman_builder_set_log(pointsman_builder *builder,
                                            void *user_data);
 
 /**
- * Hands one in every decisions, chosen at random, to a callback; a NULL callback stops it. What
+ * Passes one in every decisions, chosen at random, to a callback; a NULL callback stops it. What
  * user_data points to must outlive the routers built.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT, also if every is 0.
@@ -1573,8 +1573,8 @@ pointsman_status pointsman_builder_set_decision_log(pointsman_builder *builder,
                                                     void *user_data);
 
 /**
- * Tells a callback when outcomes or time have ejected a worker, let it in on probation, or made
- * it healthy again; a NULL callback stops it. What user_data points to must outlive the routers
+ * Calls back when outcomes or time have ejected a worker, let it in on probation, or made it
+ * healthy again; a NULL callback stops it. What user_data points to must outlive the routers
  * built.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT.

@@ -331,7 +331,7 @@ class worker_spec {
     std::vector<std::pair<std::string, std::string>> labels_;
 };
 
-/** What a worker says about its own load; pointsman_load with names. */
+/** A worker's report of its own load; pointsman_load with names. */
 class load {
   public:
     load &running(std::uint32_t requests) { return raw_.running = requests, *this; }
@@ -879,7 +879,7 @@ struct health_change {
           until(detail::time_of(raw.until)) {}
 };
 
-/** Collects what a router shall be. */
+/** The settings of routers to be built. */
 class builder {
   public:
     static result<builder> make() {

@@ -18,7 +18,7 @@ use crate::policy::pointsman_policy;
 use crate::router::{pointsman_router, read_config, read_policy};
 use crate::status::pointsman_status;
 
-/// Collects what a router shall be. Used by one thread at a time; makes any number of routers.
+/// The settings of routers to be built. Used by one thread at a time; makes any number of routers.
 ///
 /// Lifetime: from pointsman_builder_new to pointsman_builder_free, which may come before the routers
 /// are freed.
@@ -80,7 +80,7 @@ export! {
         max_tickets: u32,
     ) -> pointsman_status => set_limits(exclusive(builder), max_workers, max_tickets);
 
-    /// Sets the 32-byte key of the router's hashes. Only routers that exchange fingerprints, or must
+    /// Sets the 32-byte key of the router's hashes. Only routers that share fingerprints, or must
     /// agree with each other, need the same key; by default each draws its own. Keep it secret.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT.
@@ -122,7 +122,7 @@ export! {
         user_data: *mut c_void,
     ) -> pointsman_status => set_log(exclusive(builder), level, callback, user_data);
 
-    /// Hands one in every decisions, chosen at random, to a callback; a NULL callback stops it. What
+    /// Passes one in every decisions, chosen at random, to a callback; a NULL callback stops it. What
     /// user_data points to must outlive the routers built.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT, also if every is 0.
@@ -133,8 +133,8 @@ export! {
         user_data: *mut c_void,
     ) -> pointsman_status => set_decision_log(exclusive(builder), every, callback, user_data);
 
-    /// Tells a callback when outcomes or time have ejected a worker, let it in on probation, or made
-    /// it healthy again; a NULL callback stops it. What user_data points to must outlive the routers
+    /// Calls back when outcomes or time have ejected a worker, let it in on probation, or made it
+    /// healthy again; a NULL callback stops it. What user_data points to must outlive the routers
     /// built.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT.

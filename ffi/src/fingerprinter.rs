@@ -35,7 +35,7 @@ pub const POINTSMAN_BODY_RESPONSES: pointsman_body_kind = 3;
 /// `text` or `input_ids`.
 pub const POINTSMAN_BODY_GENERATE: pointsman_body_kind = 4;
 
-/// What a JSON body says beside its prompt.
+/// What a JSON body says besides its prompt.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -150,7 +150,7 @@ export! {
         fingerprint: *mut pointsman_fingerprint,
     ) -> pointsman_status => finish(exclusive(fingerprinter), output(fingerprint));
 
-    /// Tells what the JSON body that was finished last says beside its prompt.
+    /// Reads what the JSON body that was finished last says besides its prompt.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_NOT_FOUND if the last prompt was no JSON body or
     /// is not finished.
@@ -206,7 +206,7 @@ fn begin(
     };
     (this.prompt, this.body) = (None, None);
     // SAFETY: what is borrowed here stays where it is while `prompt` lives, which is dropped or taken
-    // before either changes: the router's clone holds the key behind an `Arc`, the hashes are boxed.
+    // before either changes: the router's clone holds the key in an `Arc`, the hashes are boxed.
     let (router, hashes) = unsafe {
         (
             &*std::ptr::from_ref(&this.router),

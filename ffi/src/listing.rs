@@ -13,7 +13,7 @@ use crate::router::pointsman_router;
 use crate::status::pointsman_status;
 use crate::worker::id;
 
-/// How a worker stands.
+/// A worker's state and counters.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -92,7 +92,7 @@ export! {
         length: *mut usize,
     ) -> pointsman_status => url(handle(router), worker, text_room(buffer, capacity, length));
 
-    /// Tells a worker's slot, below 1,024: what pointsman_request's allowed_words counts, until the
+    /// Reads a worker's slot, below 1,024: what pointsman_request's allowed_words counts, until the
     /// worker is removed. O(1); neither locks nor allocates.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND.
@@ -102,7 +102,7 @@ export! {
         slot: *mut u32,
     ) -> pointsman_status => slot(handle(router), worker, place(slot));
 
-    /// Tells how a worker stands. O(workers): for listings, not for requests. Allocates.
+    /// Describes a worker. O(workers), allocates: for listings, not for requests.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
     fn pointsman_worker_describe(

@@ -8,7 +8,7 @@ use crate::handle::outside;
 use crate::router::pointsman_router;
 use crate::status::pointsman_status;
 
-/// What a router has counted since it was made.
+/// A router's counters since it was made.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -50,7 +50,7 @@ pub struct pointsman_metrics {
 sized!(pointsman_metrics.reserved);
 
 export! {
-    /// Tells what was counted so far; workers have counters of their own, see
+    /// Reads the counters; workers have counters of their own, see
     /// pointsman_worker_describe. O(workers); allocates.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.

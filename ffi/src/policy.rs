@@ -165,7 +165,7 @@ pub struct pointsman_policy {
             decision: *mut pointsman_decision,
         ) -> pointsman_status,
     >,
-    /// Learns what became of it. May be NULL.
+    /// Called with what happens to requests and workers. May be NULL.
     pub on_event:
         Option<unsafe extern "C" fn(instance: *mut c_void, event: *const pointsman_event)>,
     /// Makes an instance each time that configuration calls for the policy, with the options given

@@ -51,7 +51,7 @@ export! {
         now: u64,
     ) -> pointsman_status => first_token(handle(router), ticket, cached_tokens, now);
 
-    /// The request is alive: its deadline starts afresh. Only needed by requests that may run longer
+    /// The request is alive: its deadline starts anew. Only needed by requests that may run longer
     /// than the deadline, one hour by default.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_ALREADY_CLOSED.

@@ -57,7 +57,7 @@ export! {
     /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
     fn pointsman_router_after_fork(router: *mut pointsman_router) -> pointsman_status => after_fork(outside(router));
 
-    /// Does at once the housekeeping that calls otherwise do in small pieces: closes expired tickets,
+    /// Does at once the maintenance that calls otherwise do in small pieces: closes expired tickets,
     /// ends ejections and pauses. Never needed; helpful where requests are rare.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
@@ -122,8 +122,8 @@ export! {
         share: f64,
     ) -> pointsman_status => set_split(outside(router), text(policy, policy_length), share);
 
-    /// Lets a second policy decide beside the real one without being followed; NULL stops it. The
-    /// Prometheus text says how the two differ.
+    /// Runs a second policy beside the real one: its decisions are compared and counted, not followed.
+    /// NULL stops it. The Prometheus text says how the two differ.
     ///
     /// Errors: as pointsman_router_set_policy.
     fn pointsman_router_set_shadow(

@@ -80,7 +80,7 @@ pub struct pointsman_worker_spec {
     pub max_in_flight: u32,
 }
 
-/// What a worker says about its own load.
+/// A worker's report of its own load.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -161,7 +161,7 @@ export! {
         max_in_flight: u32,
     ) -> pointsman_status => set_max_in_flight(outside(router), worker, max_in_flight);
 
-    /// Tells a worker's health.
+    /// Sets a worker's health, as the host knows it.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
     fn pointsman_worker_set_health(
@@ -170,7 +170,7 @@ export! {
         health: pointsman_health,
     ) -> pointsman_status => set_health(outside(router), worker, health);
 
-    /// Stores what a worker says about its load, for policies that use it.
+    /// Stores a worker's report of its load, for policies that use it.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
     fn pointsman_worker_report_load(

@@ -86,7 +86,7 @@ fn every_function_bears_nothing_but_zeros() {
     std::fs::remove_file(program).unwrap();
 }
 
-/// What no program tries may be broken without anybody noticing.
+/// What no program tries may break unnoticed.
 #[test]
 fn the_programs_in_c_try_every_function_and_meet_every_status() {
     let programs = std::fs::read_dir(cc::tests().join("c")).unwrap();

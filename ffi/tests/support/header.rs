@@ -238,7 +238,7 @@ fn init_macro(it: &syn::ItemStruct) -> String {
     text
 }
 
-/// Structs that only the library fills, so that nobody sets them up.
+/// Structs that only the library fills, which need no INIT macro.
 const LIBRARY_ONLY: [&str; 6] = [
     "pointsman_candidates",
     "pointsman_request_view",
