@@ -302,6 +302,15 @@ pointsman_status pointsman_router_set_shadow(const pointsman_router *router,
 /** What a worker does: one of the POINTSMAN_ROLE_ constants. */
 typedef uint32_t pointsman_role;
 
+/** Serves whole requests. */
+#define POINTSMAN_ROLE_REGULAR 0
+
+/** Computes the prompt of a prefill/decode pair. */
+#define POINTSMAN_ROLE_PREFILL 1
+
+/** Generates the answer of a prefill/decode pair. */
+#define POINTSMAN_ROLE_DECODE 2
+
 /**
  * One label of a worker: what a request can ask for with labels of its own, a model's name, a zone or a
  * customer's tier for instance. Any number to a worker, POINTSMAN_MAX_REQUEST_LABELS to a request, which
@@ -354,6 +363,15 @@ typedef struct pointsman_worker_spec {
 /** What the host says about a worker's health: one of the POINTSMAN_HEALTH_ constants. */
 typedef uint32_t pointsman_health;
 
+/** Not known to the host: health follows from the outcomes of requests. */
+#define POINTSMAN_HEALTH_UNKNOWN 0
+
+/** Healthy by the host's word. */
+#define POINTSMAN_HEALTH_HEALTHY 1
+
+/** Unhealthy by the host's word. */
+#define POINTSMAN_HEALTH_UNHEALTHY 2
+
 /** A worker's report of its own load. */
 typedef struct pointsman_load {
     /** Set by POINTSMAN_LOAD_INIT. */
@@ -371,24 +389,6 @@ typedef struct pointsman_load {
     /** When this was so; POINTSMAN_NOW by default. */
     uint64_t at;
 } pointsman_load;
-
-/** Serves whole requests. */
-#define POINTSMAN_ROLE_REGULAR 0
-
-/** Computes the prompt of a prefill/decode pair. */
-#define POINTSMAN_ROLE_PREFILL 1
-
-/** Generates the answer of a prefill/decode pair. */
-#define POINTSMAN_ROLE_DECODE 2
-
-/** Not known to the host: health follows from the outcomes of requests. */
-#define POINTSMAN_HEALTH_UNKNOWN 0
-
-/** Healthy by the host's word. */
-#define POINTSMAN_HEALTH_HEALTHY 1
-
-/** Unhealthy by the host's word. */
-#define POINTSMAN_HEALTH_UNHEALTHY 2
 
 /**
  * Registers a worker, which takes requests from here on. worker may be NULL; it gets the
@@ -592,6 +592,29 @@ pointsman_status pointsman_workers(const pointsman_router *router,
 /** What a request's prompt points to: one of the POINTSMAN_PROMPT_ constants. */
 typedef uint32_t pointsman_prompt_kind;
 
+/** There is no prompt, or none that can be read. */
+#define POINTSMAN_PROMPT_NONE 0
+
+/** prompt points to text, or any bytes: all of the prompt, as the engine will see it. */
+#define POINTSMAN_PROMPT_TEXT 1
+
+/** prompt points to token ids, uint32_t; prompt_length counts tokens. */
+#define POINTSMAN_PROMPT_TOKENS 2
+
+/**
+ * prompt points to a pointsman_fingerprint of this router or one with the same key; prompt_length
+ * is ignored.
+ */
+#define POINTSMAN_PROMPT_FINGERPRINT 3
+
+/**
+ * prompt points to a JSON request body as it came from the client: OpenAI chat, completions and
+ * responses, SGLang generate. Its model, lora_path, cache_salt and extra_key form the namespace
+ * unless cache_namespace is set; its token limit counts as expected_output_tokens unless that is set.
+ * Read only by policies that want prefixes.
+ */
+#define POINTSMAN_PROMPT_JSON 4
+
 /**
  * One request to be routed: lives on the caller's stack and borrows all that it points to until the
  * call returns. Nothing is copied.
@@ -646,29 +669,6 @@ typedef struct pointsman_request {
     uint64_t now;
 } pointsman_request;
 
-/** There is no prompt, or none that can be read. */
-#define POINTSMAN_PROMPT_NONE 0
-
-/** prompt points to text, or any bytes: all of the prompt, as the engine will see it. */
-#define POINTSMAN_PROMPT_TEXT 1
-
-/** prompt points to token ids, uint32_t; prompt_length counts tokens. */
-#define POINTSMAN_PROMPT_TOKENS 2
-
-/**
- * prompt points to a pointsman_fingerprint of this router or one with the same key; prompt_length
- * is ignored.
- */
-#define POINTSMAN_PROMPT_FINGERPRINT 3
-
-/**
- * prompt points to a JSON request body as it came from the client: OpenAI chat, completions and
- * responses, SGLang generate. Its model, lora_path, cache_salt and extra_key form the namespace
- * unless cache_namespace is set; its token limit counts as expected_output_tokens unless that is set.
- * Read only by policies that want prefixes.
- */
-#define POINTSMAN_PROMPT_JSON 4
-
 #define POINTSMAN_REQUEST_INIT \
     {sizeof(pointsman_request), 0, NULL, 0, NULL, POINTSMAN_NUL_TERMINATED, NULL, \
      POINTSMAN_NUL_TERMINATED, NULL, 0, NULL, 0, NULL, 0, NULL, 0, POINTSMAN_UNKNOWN, 0, 0}
@@ -677,37 +677,6 @@ typedef struct pointsman_request {
 
 /** Why a worker was chosen: one of the POINTSMAN_REASON_ constants. */
 typedef uint32_t pointsman_reason;
-
-/**
- * The chosen worker, why it was chosen, and the ticket: the duty to call pointsman_complete once.
- */
-typedef struct pointsman_selection {
-    /** Set by POINTSMAN_SELECTION_INIT. */
-    uint32_t size;
-    /** Why it was chosen. */
-    pointsman_reason reason;
-    /**
-     * The ticket; 0 if the table was full: the request is not tracked, and completing it is
-     * harmless.
-     */
-    uint64_t ticket;
-    /** The worker's id. */
-    uint64_t worker;
-    /** The host's own number, given at registration. */
-    uint64_t user_data;
-    /** The best of those not chosen, where the policy compared; else 0. */
-    uint64_t runner_up;
-    /** What the policy minimised, in its own unit; 0 where it compared nothing. */
-    double score;
-    /** The same for the runner-up. */
-    double runner_up_score;
-    /** Leading tokens of the prompt that the worker is believed to hold. */
-    uint32_t matched_tokens;
-    /**
-     * Tokens of the prompt, estimated where only bytes are known; 0 where the prompt was not read.
-     */
-    uint32_t total_tokens;
-} pointsman_selection;
 
 /** A random draw. */
 #define POINTSMAN_REASON_RANDOM 0
@@ -742,6 +711,37 @@ typedef struct pointsman_selection {
 /** A reason of the host's own policy. */
 #define POINTSMAN_REASON_CUSTOM 10
 
+/**
+ * The chosen worker, why it was chosen, and the ticket: the duty to call pointsman_complete once.
+ */
+typedef struct pointsman_selection {
+    /** Set by POINTSMAN_SELECTION_INIT. */
+    uint32_t size;
+    /** Why it was chosen. */
+    pointsman_reason reason;
+    /**
+     * The ticket; 0 if the table was full: the request is not tracked, and completing it is
+     * harmless.
+     */
+    uint64_t ticket;
+    /** The worker's id. */
+    uint64_t worker;
+    /** The host's own number, given at registration. */
+    uint64_t user_data;
+    /** The best of those not chosen, where the policy compared; else 0. */
+    uint64_t runner_up;
+    /** What the policy minimised, in its own unit; 0 where it compared nothing. */
+    double score;
+    /** The same for the runner-up. */
+    double runner_up_score;
+    /** Leading tokens of the prompt that the worker is believed to hold. */
+    uint32_t matched_tokens;
+    /**
+     * Tokens of the prompt, estimated where only bytes are known; 0 where the prompt was not read.
+     */
+    uint32_t total_tokens;
+} pointsman_selection;
+
 /** A reason's name, as in metrics; "unknown" for a number that is none. Never NULL; static. */
 const char *pointsman_reason_string(pointsman_reason reason);
 
@@ -767,29 +767,6 @@ pointsman_status pointsman_selection_print(const pointsman_router *router,
 /** How a request ended: one of the POINTSMAN_OUTCOME_ constants. */
 typedef uint32_t pointsman_outcome;
 
-/** How a request ended. */
-typedef struct pointsman_completion {
-    /** Set by POINTSMAN_COMPLETION_INIT. */
-    uint32_t size;
-    /** How; POINTSMAN_OUTCOME_SUCCESS by default. */
-    pointsman_outcome outcome;
-    /** Nanoseconds until an overloaded worker takes its full share again. */
-    uint64_t retry_after;
-    /** Tokens of the prompt as the worker reports them; POINTSMAN_UNKNOWN by default. */
-    uint32_t prompt_tokens;
-    /** Of these, found in its cache; POINTSMAN_UNKNOWN by default. */
-    uint32_t cached_tokens;
-    /** Tokens generated; POINTSMAN_UNKNOWN by default. */
-    uint32_t completion_tokens;
-    /**
-     * Whose outcome it is, in a pair: POINTSMAN_ROLE_PREFILL or POINTSMAN_ROLE_DECODE; by default
-     * (POINTSMAN_ROLE_REGULAR) the prefill worker's until the first token, then the decode worker's.
-     */
-    pointsman_role failed_role;
-    /** When it ended; POINTSMAN_NOW by default. */
-    uint64_t now;
-} pointsman_completion;
-
 /** The worker answered in full. */
 #define POINTSMAN_OUTCOME_SUCCESS 0
 
@@ -812,6 +789,29 @@ typedef struct pointsman_completion {
 
 /** The ticket was not completed in time. Reported only by the library. */
 #define POINTSMAN_OUTCOME_EXPIRED 6
+
+/** How a request ended. */
+typedef struct pointsman_completion {
+    /** Set by POINTSMAN_COMPLETION_INIT. */
+    uint32_t size;
+    /** How; POINTSMAN_OUTCOME_SUCCESS by default. */
+    pointsman_outcome outcome;
+    /** Nanoseconds until an overloaded worker takes its full share again. */
+    uint64_t retry_after;
+    /** Tokens of the prompt as the worker reports them; POINTSMAN_UNKNOWN by default. */
+    uint32_t prompt_tokens;
+    /** Of these, found in its cache; POINTSMAN_UNKNOWN by default. */
+    uint32_t cached_tokens;
+    /** Tokens generated; POINTSMAN_UNKNOWN by default. */
+    uint32_t completion_tokens;
+    /**
+     * Whose outcome it is, in a pair: POINTSMAN_ROLE_PREFILL or POINTSMAN_ROLE_DECODE; by default
+     * (POINTSMAN_ROLE_REGULAR) the prefill worker's until the first token, then the decode worker's.
+     */
+    pointsman_role failed_role;
+    /** When it ended; POINTSMAN_NOW by default. */
+    uint64_t now;
+} pointsman_completion;
 
 /** An outcome's name, as in metrics; "unknown" for a number that is none. Never NULL; static. */
 const char *pointsman_outcome_string(pointsman_outcome outcome);
@@ -899,6 +899,12 @@ pointsman_status pointsman_complete(const pointsman_router *router,
 /** What a prompt's length is counted in: one of the POINTSMAN_UNIT_ constants. */
 typedef uint32_t pointsman_unit;
 
+/** Lengths are counted in bytes of text. */
+#define POINTSMAN_UNIT_TEXT 0
+
+/** Lengths are counted in tokens. */
+#define POINTSMAN_UNIT_TOKENS 1
+
 /**
  * A prompt's fingerprint: a small header, and the hashes of its leading blocks, which it borrows.
  * Copy it freely while the hashes are alive; pointsman_fingerprint_encode makes bytes of it that can
@@ -924,12 +930,6 @@ typedef struct pointsman_fingerprint {
     /** The hashes. */
     const uint64_t *hashes;
 } pointsman_fingerprint;
-
-/** Lengths are counted in bytes of text. */
-#define POINTSMAN_UNIT_TEXT 0
-
-/** Lengths are counted in tokens. */
-#define POINTSMAN_UNIT_TOKENS 1
 
 /**
  * Writes a fingerprint as bytes: 32 of header and 8 for each hash, the same on every machine.
@@ -974,6 +974,21 @@ typedef struct pointsman_fingerprinter pointsman_fingerprinter;
  */
 typedef uint32_t pointsman_body_kind;
 
+/** No field holds a prompt, or several do. */
+#define POINTSMAN_BODY_NONE 0
+
+/** `messages`. */
+#define POINTSMAN_BODY_CHAT 1
+
+/** `prompt`. */
+#define POINTSMAN_BODY_COMPLETION 2
+
+/** `input`. */
+#define POINTSMAN_BODY_RESPONSES 3
+
+/** `text` or `input_ids`. */
+#define POINTSMAN_BODY_GENERATE 4
+
 /** What a JSON body says besides its prompt. */
 typedef struct pointsman_body {
     /** Set by POINTSMAN_BODY_INIT. */
@@ -989,21 +1004,6 @@ typedef struct pointsman_body {
     /** 0. */
     uint32_t reserved;
 } pointsman_body;
-
-/** No field holds a prompt, or several do. */
-#define POINTSMAN_BODY_NONE 0
-
-/** `messages`. */
-#define POINTSMAN_BODY_CHAT 1
-
-/** `prompt`. */
-#define POINTSMAN_BODY_COMPLETION 2
-
-/** `input`. */
-#define POINTSMAN_BODY_RESPONSES 3
-
-/** `text` or `input_ids`. */
-#define POINTSMAN_BODY_GENERATE 4
 
 /**
  * Fingerprints a request's prompt into hashes, as many blocks as capacity has room for: 4,096
@@ -1158,10 +1158,34 @@ pointsman_status pointsman_router_prometheus_families(const pointsman_router *ro
  */
 typedef int32_t pointsman_log_level;
 
+/** Nothing. */
+#define POINTSMAN_LOG_NONE 0
+
+/** A policy of the host's own failed, or chose what it may not choose. */
+#define POINTSMAN_LOG_ERROR 1
+
+/** A request found no worker or could not be read; a worker was ejected. */
+#define POINTSMAN_LOG_WARNING 2
+
+/** Workers came, went, were changed or recovered; a policy was switched. */
+#define POINTSMAN_LOG_INFO 3
+
+/** Every decision, as the line of pointsman_selection_print. */
+#define POINTSMAN_LOG_DEBUG 4
+
 /**
  * How a worker's health stands, as outcomes and time have it: one of the POINTSMAN_STATE_ constants.
  */
 typedef uint32_t pointsman_state;
+
+/** A worker takes its share again. */
+#define POINTSMAN_STATE_HEALTHY 0
+
+/** A worker gets nothing: it failed too often in a row, or on probation. */
+#define POINTSMAN_STATE_EJECTED 1
+
+/** A worker is let in one request at a time, to see if it has recovered. */
+#define POINTSMAN_STATE_PROBATION 2
 
 /**
  * Receives messages. Called on the thread that caused the message, before the call that caused it
@@ -1243,40 +1267,45 @@ typedef struct pointsman_health_change {
 typedef void (*pointsman_health_callback)(void *user_data,
                                           const pointsman_health_change *change);
 
-/** Nothing. */
-#define POINTSMAN_LOG_NONE 0
-
-/** A policy of the host's own failed, or chose what it may not choose. */
-#define POINTSMAN_LOG_ERROR 1
-
-/** A request found no worker or could not be read; a worker was ejected. */
-#define POINTSMAN_LOG_WARNING 2
-
-/** Workers came, went, were changed or recovered; a policy was switched. */
-#define POINTSMAN_LOG_INFO 3
-
-/** Every decision, as the line of pointsman_selection_print. */
-#define POINTSMAN_LOG_DEBUG 4
-
-/** A worker takes its share again. */
-#define POINTSMAN_STATE_HEALTHY 0
-
-/** A worker gets nothing: it failed too often in a row, or on probation. */
-#define POINTSMAN_STATE_EJECTED 1
-
-/** A worker is let in one request at a time, to see if it has recovered. */
-#define POINTSMAN_STATE_PROBATION 2
-
 /* ---- Policies of the host's own -------------------------------------------------------------- */
 
 /** What a policy of the host's own wants: POINTSMAN_POLICY_WANTS_ bits. */
 typedef uint32_t pointsman_policy_flags;
 
 /**
+ * The policy reads prefixes: prompts are fingerprinted, candidates show how much each holds, and
+ * what is dispatched is remembered.
+ */
+#define POINTSMAN_POLICY_WANTS_PREFIX 1
+
+/** The policy wants the events of requests; it gets those of workers in any case. */
+#define POINTSMAN_POLICY_WANTS_REQUEST_EVENTS 2
+
+/**
  * What a policy of the host's own is told: one of the POINTSMAN_EVENT_ constants. Later versions may
  * add some.
  */
 typedef uint32_t pointsman_event_kind;
+
+/**
+ * A decision was charged: the request is about to be sent. For a pair there are two such events.
+ */
+#define POINTSMAN_EVENT_DISPATCH 1
+
+/** The prompt is computed. */
+#define POINTSMAN_EVENT_FIRST_TOKEN 2
+
+/** The request is over; exactly once per request. */
+#define POINTSMAN_EVENT_COMPLETE 3
+
+/** A worker was registered. Also told for every worker when the policy takes over. */
+#define POINTSMAN_EVENT_WORKER_ADDED 4
+
+/** A worker was removed; what is known about its slot is to be forgotten. */
+#define POINTSMAN_EVENT_WORKER_REMOVED 5
+
+/** This process is a fork's child: draw new random seeds, forget requests in flight. */
+#define POINTSMAN_EVENT_FORKED 6
 
 /**
  * The workers that a policy may choose from: arrays of count elements each, one element per worker.
@@ -1430,35 +1459,6 @@ typedef struct pointsman_policy {
      */
     void (*release)(void *user_data);
 } pointsman_policy;
-
-/**
- * The policy reads prefixes: prompts are fingerprinted, candidates show how much each holds, and
- * what is dispatched is remembered.
- */
-#define POINTSMAN_POLICY_WANTS_PREFIX 1
-
-/** The policy wants the events of requests; it gets those of workers in any case. */
-#define POINTSMAN_POLICY_WANTS_REQUEST_EVENTS 2
-
-/**
- * A decision was charged: the request is about to be sent. For a pair there are two such events.
- */
-#define POINTSMAN_EVENT_DISPATCH 1
-
-/** The prompt is computed. */
-#define POINTSMAN_EVENT_FIRST_TOKEN 2
-
-/** The request is over; exactly once per request. */
-#define POINTSMAN_EVENT_COMPLETE 3
-
-/** A worker was registered. Also told for every worker when the policy takes over. */
-#define POINTSMAN_EVENT_WORKER_ADDED 4
-
-/** A worker was removed; what is known about its slot is to be forgotten. */
-#define POINTSMAN_EVENT_WORKER_REMOVED 5
-
-/** This process is a fork's child: draw new random seeds, forget requests in flight. */
-#define POINTSMAN_EVENT_FORKED 6
 
 #define POINTSMAN_POLICY_INIT \
     {sizeof(pointsman_policy), 0, NULL, NULL, NULL, NULL, NULL, NULL}

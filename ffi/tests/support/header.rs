@@ -5,6 +5,7 @@
 
 #![allow(dead_code, reason = "each test uses a part")]
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::OnceLock;
@@ -265,7 +266,7 @@ fn whole() -> String {
     for (modules, title) in SECTIONS {
         let section = read(modules);
         let _ = write!(header, "\n/* ---- {title} {}*/\n\n", "-".repeat(88 - title.len()) + " ");
-        header.push_str(tidy(&bindings(&section)).trim());
+        header.push_str(&constants_after_types(tidy(&bindings(&section)).trim(), &section));
         header.push('\n');
         for it in &section.structs {
             if !LIBRARY_ONLY.contains(&it.ident.to_string().as_str()) {
@@ -301,6 +302,37 @@ fn tidy(text: &str) -> String {
         });
     }
     lines.join("\n") + "\n"
+}
+
+/// Puts constants after the type that they are of; cbindgen puts them after all types.
+fn constants_after_types(text: &str, section: &Section) -> String {
+    let of = |item: &syn::Item| match item {
+        syn::Item::Const(it) => Some((it.ident.to_string(), it.ty.to_token_stream().to_string())),
+        _ => None,
+    };
+    let types: BTreeMap<String, String> = section.items.iter().filter_map(of).collect();
+    // Items are apart by an empty line, which none has inside.
+    let type_of = |item: &str| {
+        let line = item.lines().find_map(|line| line.strip_prefix("#define "))?;
+        types.get(line.split(' ').next()?)
+    };
+    let is_of = |item: &str, name: &str| type_of(item).is_some_and(|of| of == name);
+    let mut items = Vec::new();
+    for item in text.split("\n\n") {
+        let defined = item
+            .lines()
+            .last()
+            .and_then(|line| line.strip_prefix("typedef ")?.strip_suffix(';')?.split(' ').nth(1));
+        match (defined, type_of(item)) {
+            (Some(name), _) => {
+                items.push(item);
+                items.extend(text.split("\n\n").filter(|constant| is_of(constant, name)));
+            }
+            (None, Some(of)) if of.starts_with("pointsman_") => {}
+            _ => items.push(item),
+        }
+    }
+    items.join("\n\n")
 }
 
 /// Puts a comment whose end is missing on one line, if it has but one line and fits.
