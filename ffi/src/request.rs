@@ -91,8 +91,10 @@ const MAX_LABELS: usize = POINTSMAN_MAX_REQUEST_LABELS as usize;
 pub(crate) struct Room<'a> {
     raw: MaybeUninit<pointsman_request>,
     request: MaybeUninit<Request<'a>>,
-    labels: MaybeUninit<[(&'a str, &'a str); MAX_LABELS]>,
+    labels: MaybeUninit<Labels<'a>>,
 }
+
+type Labels<'a> = [(&'a str, &'a str); MAX_LABELS];
 
 /// A request, and its time as the caller says it.
 pub(crate) struct Asked<'a> {
@@ -114,21 +116,27 @@ pub(crate) unsafe fn asked<'a>(
     let room = unsafe { room.assume_init_mut() };
     // SAFETY: the caller's promise.
     let raw = unsafe { input(pointer, name, &mut room.raw) }?;
-    let request = if says_something(raw) {
-        // SAFETY: the caller's promise.
-        room.request.write(unsafe { read(raw, &mut room.labels) }?)
-    } else {
+    if says_no_more(raw) && raw.prompt_kind == POINTSMAN_PROMPT_NONE {
         // Not made anew for each of the requests that say nothing.
         static NOTHING: Request<'static> = Request::none();
-        &NOTHING
+        return Ok(Asked { request: &NOTHING, now: raw.now });
+    }
+    // SAFETY: the caller's promise.
+    let request = unsafe {
+        let request = room.request.write(Request::new(prompt(raw)?));
+        if !says_no_more(raw) {
+            read_more(raw, request, &mut room.labels)?;
+        }
+        request
     };
     Ok(Asked { request, now: raw.now })
 }
 
-/// Whether a request says anything. All fields are looked at together, as that costs least.
+/// Whether a request says no more than its prompt. All fields are looked at together, as that costs
+/// least.
 #[inline(always)]
-fn says_something(raw: &pointsman_request) -> bool {
-    const { assert!(POINTSMAN_PROMPT_NONE == 0 && POINTSMAN_UNKNOWN == !0) };
+fn says_no_more(raw: &pointsman_request) -> bool {
+    const { assert!(POINTSMAN_UNKNOWN == !0) };
     let all = raw.cache_namespace as usize
         | raw.routing_key as usize
         | raw.allowed as usize
@@ -137,62 +145,82 @@ fn says_something(raw: &pointsman_request) -> bool {
         | raw.allowed_words_count
         | raw.excluded_count
         | raw.label_count
-        | (raw.prompt_kind | !raw.expected_output_tokens) as usize;
-    all != 0
+        | !raw.expected_output_tokens as usize;
+    all == 0
 }
 
 const PROMPT: &str = "request.prompt";
 
-/// Reads all that a request says.
+/// Reads what a request says beside its prompt.
 ///
 /// # Safety
 /// All pointers are as the struct says and outlive `'a`.
 #[inline(never)]
-unsafe fn read<'a>(
+unsafe fn read_more<'a>(
     raw: &'a pointsman_request,
-    labels: &'a mut MaybeUninit<[(&'a str, &'a str); MAX_LABELS]>,
-) -> Result<Request<'a>, Failure> {
+    request: &mut Request<'a>,
+    labels: &'a mut MaybeUninit<Labels<'a>>,
+) -> Result<(), Failure> {
     // SAFETY: the caller's promise.
     unsafe {
-        let mut request = Request::new(prompt(raw)?);
         if let Some(tokens) = known(raw.expected_output_tokens) {
-            request = request.expected_output_tokens(tokens);
+            *request = request.expected_output_tokens(tokens);
         }
         if !raw.cache_namespace.is_null() {
             let (text, length) = (raw.cache_namespace, raw.cache_namespace_length);
-            request = request.namespace(argument::text(text, length, "request.cache_namespace")?);
+            *request = request.namespace(argument::text(text, length, "request.cache_namespace")?);
         }
         if !raw.routing_key.is_null() {
             let (key, length) = (raw.routing_key.cast(), raw.routing_key_length);
-            request = request.routing_key(argument::bytes(key, length, "request.routing_key")?);
+            *request = request.routing_key(argument::bytes(key, length, "request.routing_key")?);
         }
-        request = request.exclude(ids(raw.excluded, raw.excluded_count, "request.excluded")?);
+        if raw.excluded_count != 0 {
+            let (excluded, count) = (raw.excluded, raw.excluded_count);
+            *request = request.exclude(ids(excluded, count, "request.excluded")?);
+        }
         // NULL allows all, but not with a count: then the list was lost.
         if !raw.allowed.is_null() || raw.allowed_count != 0 {
-            request = request.allow(ids(raw.allowed, raw.allowed_count, "request.allowed")?);
+            *request = request.allow(ids(raw.allowed, raw.allowed_count, "request.allowed")?);
         }
         if !raw.allowed_words.is_null() || raw.allowed_words_count != 0 {
             let (words, count) = (raw.allowed_words, raw.allowed_words_count);
-            request = request.allow_slots(argument::slice(words, count, "request.allowed_words")?);
+            *request = request.allow_slots(argument::slice(words, count, "request.allowed_words")?);
         }
-        if raw.label_count > MAX_LABELS {
-            return Err(Failure::argument(
-                "request.labels",
-                "are more than POINTSMAN_MAX_REQUEST_LABELS, 16",
-            ));
+        if raw.label_count != 0 {
+            *request = request.labels(read_labels(raw, labels)?);
         }
-        let mut kept = 0;
-        let labels = labels.write([("", ""); MAX_LABELS]);
-        each_label(raw.labels, raw.label_count, |key, value| {
-            labels[kept] = (key, value);
-            kept += 1;
-        })?;
-        Ok(request.labels(&labels[..kept]))
+        Ok(())
     }
 }
 
 /// # Safety
+/// The labels are as the struct says and outlive `'a`.
+#[inline(never)]
+unsafe fn read_labels<'a>(
+    raw: &'a pointsman_request,
+    place: &'a mut MaybeUninit<Labels<'a>>,
+) -> Result<&'a [(&'a str, &'a str)], Failure> {
+    if raw.label_count > MAX_LABELS {
+        return Err(Failure::argument(
+            "request.labels",
+            "are more than POINTSMAN_MAX_REQUEST_LABELS, 16",
+        ));
+    }
+    let mut kept = 0;
+    let labels = place.write([("", ""); MAX_LABELS]);
+    // SAFETY: the caller's promise.
+    unsafe {
+        each_label(raw.labels, raw.label_count, |key, value| {
+            labels[kept] = (key, value);
+            kept += 1;
+        })?;
+    }
+    Ok(&labels[..kept])
+}
+
+/// # Safety
 /// The prompt is as the struct says and outlives `'a`.
+#[inline(always)]
 unsafe fn prompt<'a>(raw: &'a pointsman_request) -> Result<Prompt<'a>, Failure> {
     let (prompt, length) = (raw.prompt, raw.prompt_length);
     // SAFETY: the caller's promise.
