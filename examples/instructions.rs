@@ -46,14 +46,14 @@ fn route<'p>(policy: &str, count: usize, prompt: impl Fn(usize) -> &'p str) -> R
     config.max_tickets = 1024;
     let router = Router::new(config)?;
     for i in 0..16 {
-        router.add_worker_at(WorkerSpec::new(format!("w{i}")), 0)?;
+        router.at(0).add_worker(WorkerSpec::new(format!("w{i}")))?;
     }
     let mut sum = 0;
     for i in 0..count {
         let now = 1_000_000 + 1000 * i as u64;
-        let selection = router.select_at(&Request::text(prompt(i)), now)?;
+        let selection = router.at(now).select(&Request::text(prompt(i)))?;
         sum += selection.worker().to_raw();
-        selection.complete_at(Outcome::Success, Usage::default(), now + 500)?;
+        router.at(now + 500).complete(selection, Outcome::Success, Usage::default())?;
     }
     black_box(sum);
     Ok(())

@@ -22,16 +22,18 @@ pub struct Readme;
 #[cfg(any(feature = "async", feature = "tower"))]
 pub mod adapter;
 mod error;
-mod exclusive;
+mod fleet;
 pub mod metrics;
 pub mod policy;
 mod pool;
 pub mod prefix;
+mod prompt;
 mod random;
 pub mod request;
 mod router;
-mod stripe;
 mod sync;
+mod ticket;
+mod time;
 mod worker;
 
 pub use crate::error::{
@@ -60,15 +62,17 @@ pub use crate::random::Random;
 pub use crate::request::{Prompt, Request};
 pub use crate::router::{
     Router,
+    at::At,
     builder::RouterBuilder,
     config::{BodyConfig, RouterConfig, SplitConfig, TreeConfig},
-    explain::DecisionRecord,
-    selection::{BareSelection, Chosen, PairSelection, Selection},
-    ticket::Ticket,
+    decision_log::DecisionRecord,
+    selection::{Chosen, DetachedSelection, PairSelection, Selection},
 };
+pub use crate::ticket::number::Ticket;
+pub use crate::time::Time;
 pub use crate::worker::{
     Role, WorkerId,
-    health::{HealthChange, HealthConfig, HealthState, Outcome},
+    health::{HealthChange, HealthConfig, HealthState, HostHealth, Outcome},
     proposal::Worker,
     spec::{WorkerInfo, WorkerSpec},
     state::{LoadReport, WorkerState},

@@ -11,8 +11,8 @@
 
 use rand::TryRng;
 
-use crate::stripe::{self, Striped};
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::stripe::{self, Striped};
 
 const GAMMA: u64 = 0x9e37_79b9_7f4a_7c15;
 const WYRAND_STEP: u64 = 0x2d35_8dcc_aa6c_78a5;

@@ -19,9 +19,9 @@ fn customer() -> String {
 }
 
 fn matched(router: &Router, request: &Request<'_>) -> u32 {
-    let selection = router.select_at(request, SECOND).unwrap();
+    let selection = router.at(SECOND).select(request).unwrap();
     let matched = selection.matched_tokens();
-    selection.complete_at(Outcome::Success, Usage::default(), SECOND).unwrap();
+    router.at(SECOND).complete(selection, Outcome::Success, Usage::default()).unwrap();
     matched
 }
 
@@ -168,13 +168,13 @@ fn pin(router: &Router, prompt: &str, open: usize, total: usize) -> (usize, Vec<
     let mut counts = std::collections::HashMap::new();
     for step in 0..total {
         let now = SECOND + step as u64 * SECOND / 1_000;
-        let selection = router.select_at(&Request::text(prompt), now).unwrap();
+        let selection = router.at(now).select(&Request::text(prompt)).unwrap();
         *counts.entry(selection.worker()).or_insert(0) += 1;
         held.push_back(selection);
         if held.len() > open {
             let oldest = held.pop_front().unwrap();
-            oldest.first_token_at(None, now).unwrap();
-            oldest.complete_at(Outcome::Success, Usage::default(), now).unwrap();
+            router.at(now).first_token(&oldest, None).unwrap();
+            router.at(now).complete(oldest, Outcome::Success, Usage::default()).unwrap();
         }
     }
     (counts.into_values().max().unwrap(), held.into())
@@ -205,14 +205,14 @@ fn others_are_not_sent_where_a_flood_waits() {
     let long = "a long prompt ".repeat(2_000);
     let held: Vec<Selection> = (0..50)
         .map(|i| format!("{i} {long}"))
-        .map(|prompt| router.select_at(&Request::text(&prompt).allow(&only), SECOND).unwrap())
+        .map(|prompt| router.at(SECOND).select(&Request::text(&prompt).allow(&only)).unwrap())
         .collect();
     for i in 0..500 {
         let (prompt, key) = (format!("customer {i}: a question"), i.to_string());
         let request = Request::text(&prompt).routing_key(&key);
-        let selection = router.select_at(&request, SECOND).unwrap();
+        let selection = router.at(SECOND).select(&request).unwrap();
         assert_ne!(selection.worker(), flooded);
-        selection.complete_at(Outcome::Success, Usage::default(), SECOND).unwrap();
+        router.at(SECOND).complete(selection, Outcome::Success, Usage::default()).unwrap();
     }
     drop(held);
     assert_idle(&router);

@@ -307,10 +307,10 @@ fn a_worker_cannot_ask_for_a_pause_without_end() {
     let mut setup = Setup::new(Script { retry_after: Some("31536000"), ..script });
     drop(ready(setup.call()).unwrap());
     let router = setup.service.router();
-    let weight = |now| router.workers_at(now)[0].effective_weight;
+    let weight = |now: pointsman::Time| router.at(now).workers()[0].effective_weight;
     assert!(weight(router.now()) < 1.0);
     let longest = 300 * 1_000_000_000;
-    assert_eq!(weight(router.now() + longest), 1.0);
+    assert_eq!(weight((router.now().as_nanos() + longest).into()), 1.0);
 }
 
 #[test]

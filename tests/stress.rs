@@ -155,7 +155,7 @@ impl Scene {
         // These stay, healthy and without a limit, so that no request need ever be refused.
         Role::ALL.iter().for_each(|&role| drop(add_many(&router, role, 4)));
         for status in router.workers() {
-            router.set_health(status.info.id, Some(true)).unwrap();
+            router.set_health(status.info.id, pointsman::HostHealth::Healthy).unwrap();
         }
         Scene {
             router,
@@ -263,10 +263,13 @@ impl Scene {
         while self.is_on() {
             let worker = workers[random.below(workers.len())];
             match random.below(6) {
-                0 => self.router.drain_worker(worker, random.below(2) == 0),
+                0 if random.below(2) == 0 => self.router.drain_worker(worker),
+                0 => self.router.resume_worker(worker),
                 1 => self.router.set_weight(worker, 1.0 + random.below(4) as f64),
-                2 => self.router.set_health(worker, Some(random.below(2) == 0)),
-                3 => self.router.set_health(worker, None),
+                2 => self
+                    .router
+                    .set_health(worker, crate::support::host_health(random.below(2) == 0)),
+                3 => self.router.set_health(worker, pointsman::HostHealth::Unknown),
                 4 => self.router.set_max_in_flight(worker, Some(1 + random.below(3) as u32)),
                 _ => self.router.report_load(worker, LoadReport::default()),
             }
@@ -291,7 +294,7 @@ impl Scene {
 
     fn look(&self) {
         while self.is_on() {
-            self.router.tick(SECOND);
+            self.router.at(SECOND).tick();
             let metrics = self.router.metrics();
             assert!(metrics.tree.held_bytes <= metrics.tree.budget_bytes);
             assert!(metrics.tickets.open <= metrics.tickets.capacity);
@@ -389,7 +392,7 @@ fn memory_is_bounded_whatever_sixteen_threads_do() {
     let before = counting::live_bytes();
     let scene = Scene::new(1024);
     scene.run();
-    scene.router.tick(SECOND);
+    scene.router.at(SECOND).tick();
     let first = counting::live_bytes();
     for _ in 0..3 {
         scene.selecting.store(SELECTING, Relaxed);
@@ -402,7 +405,7 @@ fn memory_is_bounded_whatever_sixteen_threads_do() {
         }
         scene.run();
     }
-    scene.router.tick(SECOND);
+    scene.router.at(SECOND).tick();
     let growth = counting::live_bytes() - first;
     assert!(growth < 200_000, "{growth} bytes more after three more rounds");
     assert_idle(&scene.router);

@@ -130,7 +130,7 @@ fn router(workers: usize, policy: &str) -> Router {
     let router = Router::new(settings).expect("the configuration is valid");
     for i in 0..workers {
         let url = format!("http://10.0.{}.{}:8000", i / 256, i % 256);
-        router.add_worker_at(WorkerSpec::new(url), 0).expect("there is room");
+        router.at(0).add_worker(WorkerSpec::new(url)).expect("there is room");
     }
     router
 }
@@ -138,7 +138,7 @@ fn router(workers: usize, policy: &str) -> Router {
 fn select<P: RoutingPolicy + 'static>(workers: usize, policy: P) -> Run<'static> {
     let router = router(workers, "random");
     Box::new(move |operations| {
-        router.with_candidates_at(Role::Regular, &Request::none(), 1, |candidates, request| {
+        router.at(1).with_candidates(Role::Regular, &Request::none(), |candidates, request| {
             for _ in 0..operations {
                 let decision = policy.select_single(black_box(candidates), black_box(request));
                 black_box(&decision);
@@ -152,7 +152,7 @@ fn select_dyn(workers: usize, policy: &str) -> Run<'static> {
     let policy = pointsman::PolicyFactory::create(&config(policy)).expect("a built-in policy");
     Box::new(move |operations| {
         let policy: &dyn RoutingPolicy = black_box(&*policy);
-        router.with_candidates_at(Role::Regular, &Request::none(), 1, |candidates, request| {
+        router.at(1).with_candidates(Role::Regular, &Request::none(), |candidates, request| {
             for _ in 0..operations {
                 let decision = policy.select_single(black_box(candidates), black_box(request));
                 black_box(&decision);
@@ -168,9 +168,9 @@ pub fn select_and_complete(workers: usize, policy: &str) -> Run<'static> {
         let request = Request::none();
         let now = clock.load(Relaxed);
         for _ in 0..operations {
-            let selection = router.select_at(black_box(&request), now).expect("all are healthy");
+            let selection = router.at(now).select(black_box(&request)).expect("all are healthy");
             black_box(&selection);
-            let ended = selection.complete_at(Outcome::Success, Usage::default(), now);
+            let ended = router.at(now).complete(selection, Outcome::Success, Usage::default());
             ended.expect("the ticket is open");
         }
     })
@@ -182,9 +182,10 @@ fn select_bare(workers: usize, policy: &str) -> Run<'static> {
     Box::new(move |operations| {
         let request = Request::none();
         for _ in 0..operations {
-            let selection = router.select_bare_at(black_box(&request), 1).expect("all are healthy");
+            let selection =
+                router.at(1).select_detached(black_box(&request)).expect("all are healthy");
             black_box(&selection);
-            let ended = router.complete_at(selection.ticket, Outcome::Success, Usage::default(), 1);
+            let ended = router.at(1).complete(selection.ticket, Outcome::Success, Usage::default());
             ended.expect("the ticket is open");
         }
     })

@@ -126,18 +126,18 @@ impl<'a> Library<'a> {
             .weight(model.prefill_rate / fastest)
             .kv_capacity_tokens(model.capacity as u64 * u64::from(self.trace.block))
             .user_data(worker as u64);
-        self.ids[worker] = Some(self.router.add_worker_at(spec, now)?);
+        self.ids[worker] = Some(self.router.at(now).add_worker(spec)?);
         Ok(())
     }
 
     fn select(&self, request: &Request<'_>, now: u64) -> Option<(Route, Ticket)> {
         if self.fleet.disaggregated() {
-            let pair = self.router.select_pair_at(request, now).ok()?;
+            let pair = self.router.at(now).select_pair(request).ok()?;
             let worker = pair.prefill().user_data()? as usize;
             let decode = Some(pair.decode().user_data()? as usize);
             Some((Route { worker, decode }, pair.into_ticket()))
         } else {
-            let selection = self.router.select_at(request, now).ok()?;
+            let selection = self.router.at(now).select(request).ok()?;
             let worker = selection.user_data() as usize;
             Some((Route { worker, decode: None }, selection.into_ticket()))
         }
@@ -161,7 +161,7 @@ impl Gateway for Library<'_> {
 
     fn first_token(&mut self, now: f64, id: usize, cached: u32) {
         // A ticket of a worker that has been removed is closed already.
-        let _ = self.router.first_token_at(self.tickets[id], Some(cached), nanoseconds(now));
+        let _ = self.router.at(nanoseconds(now)).first_token(self.tickets[id], Some(cached));
     }
 
     fn ended(&mut self, now: f64, id: usize, ending: Ending, cached: u32) {
@@ -175,22 +175,16 @@ impl Gateway for Library<'_> {
                     cached_tokens: Some(cached),
                     completion_tokens: Some(request.output),
                 };
-                self.router.complete_at(ticket, Outcome::Success, usage, now)
+                self.router.at(now).complete(ticket, Outcome::Success, usage)
             }
             Ending::WorkerError { worker } => {
                 let outcome = Outcome::WorkerError;
                 match self.fleet.workers[worker].stage {
-                    Stage::Both => self.router.complete_at(ticket, outcome, Usage::default(), now),
+                    Stage::Both => self.router.at(now).complete(ticket, outcome, Usage::default()),
                     stage => {
                         let prefill = stage == Stage::Prefill;
                         let blamed = if prefill { Role::Prefill } else { Role::Decode };
-                        self.router.complete_blaming_at(
-                            ticket,
-                            blamed,
-                            outcome,
-                            Usage::default(),
-                            now,
-                        )
+                        self.router.at(now).complete_by(ticket, blamed, outcome, Usage::default())
                     }
                 }
             }
@@ -201,7 +195,7 @@ impl Gateway for Library<'_> {
     fn probed(&mut self, now: f64, worker: usize, up: bool) {
         let now = nanoseconds(now);
         if let Some(id) = self.ids[worker].take() {
-            let _ = self.router.remove_worker_at(id, now);
+            let _ = self.router.at(now).remove_worker(id);
         }
         if up {
             // The specification was accepted before.

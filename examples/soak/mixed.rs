@@ -47,7 +47,7 @@ pub(crate) fn run(plan: &Plan) -> Result<Vec<Sample>> {
         for i in 0..WORKERS {
             let id = router.add_worker(WorkerSpec::new(format!("{role}-{i}")).role(role))?;
             // Always there, so that no request need ever be refused.
-            router.set_health(id, Some(true))?;
+            router.set_health(id, pointsman::HostHealth::Healthy)?;
         }
     }
     let scene = Scene { router, window: Window::new(), stop: AtomicBool::new(false) };
@@ -138,7 +138,11 @@ impl Scene {
                 guests.pop_front().into_iter().try_for_each(|id| self.router.remove_worker(id))?;
             }
             if let Some(&guest) = guests.get(random.below(12)) {
-                self.router.drain_worker(guest, random.below(3) == 0)?;
+                if random.below(3) == 0 {
+                    self.router.drain_worker(guest)
+                } else {
+                    self.router.resume_worker(guest)
+                }?;
                 self.router.set_weight(guest, 0.5 + random.below(4) as f64)?;
                 self.router.report_load(guest, LoadReport::default())?;
             }

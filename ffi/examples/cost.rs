@@ -30,9 +30,9 @@ fn routed(policy: &str, requests: u64) -> Result<Duration, Box<dyn std::error::E
     let mut sum = 0;
     for i in 0..requests {
         let now = 1_000_000 + i;
-        let chosen = router.select_at(&Request::none(), now)?;
+        let chosen = router.at(now).select(&Request::none())?;
         sum += chosen.worker().to_raw();
-        chosen.complete_at(Outcome::Success, Usage::default(), now)?;
+        router.at(now).complete(chosen, Outcome::Success, Usage::default())?;
     }
     let spent = start.elapsed();
     assert_ne!(sum, 0);

@@ -151,8 +151,8 @@ fn describe(
     now: u64,
     output: Output<pointsman_worker_info>,
 ) -> Result<(), Failure> {
-    let (router, id, now) = (&router.router, id(worker)?, router.time(now));
-    let status = router.workers_at(now).into_iter().find(|status| status.info.id == id);
+    let id = id(worker)?;
+    let status = router.at(now).workers().into_iter().find(|status| status.info.id == id);
     let status = status.ok_or(PoolError::UnknownWorker(id))?;
     let [_, client_cancelled, client_error, worker_error, timeout, overloaded, expired] =
         status.outcomes;

@@ -90,7 +90,7 @@ fn snapshot(
     now: u64,
     output: Output<pointsman_metrics>,
 ) -> Result<(), Failure> {
-    let counted = router.router.metrics_at(router.time(now));
+    let counted = router.at(now).metrics();
     let eligible = counted.workers.iter().filter(|worker| worker.healthy && !worker.draining);
     let (tickets, tree) = (&counted.tickets, &counted.tree);
     output.write(pointsman_metrics {
@@ -117,13 +117,13 @@ fn snapshot(
 fn prometheus(router: &pointsman_router, now: u64, buffer: TextRoom) -> Result<(), Failure> {
     let mut text = String::new();
     // Writing to a string does not fail.
-    let _ = router.router.metrics_at(router.time(now)).write_prometheus(&mut text);
+    let _ = router.at(now).metrics().write_prometheus(&mut text);
     buffer.write(&text)
 }
 
 fn families(router: &pointsman_router, now: u64, buffer: TextRoom) -> Result<(), Failure> {
     let mut text = String::new();
     // Writing to a string does not fail.
-    let _ = router.router.metrics_at(router.time(now)).write_families(&mut text);
+    let _ = router.at(now).metrics().write_families(&mut text);
     buffer.write(&text)
 }

@@ -79,8 +79,7 @@ fn select(
     asked: Asked<'_>,
     selection: Output<pointsman_selection>,
 ) -> Result<(), Failure> {
-    let now = router.time(asked.now);
-    match router.router.select_bare_at(asked.request, now) {
+    match router.at(asked.now).select_detached(asked.request) {
         // Read where it lies.
         Ok(ref selected) => {
             let chosen = || pointsman_selection::of(selected);
@@ -103,7 +102,7 @@ fn select_pair(
     if prefill.is_same(&decode) {
         return Err(Failure::argument("decode", "is the same selection as prefill"));
     }
-    let selected = router.router.select_pair_at(asked.request, router.time(asked.now));
+    let selected = router.at(asked.now).select_pair(asked.request);
     let pair = selected.map_err(|error| refused(router, error))?;
     let ticket = pair.ticket().to_raw();
     let first = pointsman_selection::of_one(&pair.prefill(), ticket);
@@ -141,12 +140,11 @@ fn first_token(
     cached_tokens: u32,
     now: u64,
 ) -> Result<(), Failure> {
-    let (ticket, now) = (Ticket::from_raw(ticket), router.time(now));
-    Ok(router.router.first_token_at(ticket, known(cached_tokens), now)?)
+    Ok(router.at(now).first_token(Ticket::from_raw(ticket), known(cached_tokens))?)
 }
 
 fn progress(router: &pointsman_router, ticket: u64, now: u64) -> Result<(), Failure> {
-    Ok(router.router.progress_at(Ticket::from_raw(ticket), router.time(now))?)
+    Ok(router.at(now).progress(Ticket::from_raw(ticket))?)
 }
 
 /// The usual end is a success of which nothing else is known.
@@ -161,8 +159,8 @@ fn complete(
         Some(end) => end.now,
         None => POINTSMAN_NOW,
     };
-    let (ticket, now) = (Ticket::from_raw(ticket), router.time(now));
-    Ok(router.router.complete_at(ticket, Outcome::Success, Usage::default(), now)?)
+    let ticket = Ticket::from_raw(ticket);
+    Ok(router.at(now).complete(ticket, Outcome::Success, Usage::default())?)
 }
 
 #[inline(never)]
@@ -171,13 +169,13 @@ fn complete_with(
     ticket: u64,
     end: &pointsman_completion,
 ) -> Result<(), Failure> {
-    let (ticket, now) = (Ticket::from_raw(ticket), router.time(end.now));
+    let (ticket, router) = (Ticket::from_raw(ticket), router.at(end.now));
     let (outcome, usage) = (end.outcome()?, end.usage());
     let ended = match end.failed_role {
-        POINTSMAN_ROLE_REGULAR => router.router.complete_at(ticket, outcome, usage, now),
+        POINTSMAN_ROLE_REGULAR => router.complete(ticket, outcome, usage),
         role => {
             let failed = role_of(role, "completion.failed_role")?;
-            router.router.complete_blaming_at(ticket, failed, outcome, usage, now)
+            router.complete_by(ticket, failed, outcome, usage)
         }
     };
     Ok(ended?)

@@ -2,7 +2,7 @@
 
 use std::ffi::c_char;
 
-use pointsman_core::{PolicyConfig, Router, RouterConfig, SplitConfig};
+use pointsman_core::{At, PolicyConfig, Router, RouterConfig, SplitConfig, Time};
 
 use crate::argument::{Place, TextRoom, optional_text, place, text, text_room};
 use crate::failure::Failure;
@@ -143,8 +143,14 @@ impl pointsman_router {
 
     /// The time that a caller means.
     #[inline(always)]
-    pub(crate) fn time(&self, now: u64) -> u64 {
-        if now == POINTSMAN_NOW { self.router.now() } else { now }
+    pub(crate) fn time(&self, now: u64) -> Time {
+        if now == POINTSMAN_NOW { self.router.now() } else { now.into() }
+    }
+
+    /// The router at the time that a caller means.
+    #[inline(always)]
+    pub(crate) fn at(&self, now: u64) -> At<'_> {
+        self.router.at(self.time(now))
     }
 }
 
@@ -175,12 +181,12 @@ fn after_fork(router: &pointsman_router) -> Result<(), Failure> {
 }
 
 fn tick(router: &pointsman_router, now: u64) -> Result<(), Failure> {
-    router.router.tick(router.time(now));
+    router.at(now).tick();
     Ok(())
 }
 
 fn now(router: &pointsman_router) -> Result<u64, Failure> {
-    Ok(router.router.now())
+    Ok(router.router.now().as_nanos())
 }
 
 fn policy(router: &pointsman_router, buffer: TextRoom) -> Result<(), Failure> {

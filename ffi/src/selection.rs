@@ -3,7 +3,7 @@
 use std::ffi::c_char;
 use std::fmt::Write as _;
 
-use pointsman_core::{BareSelection, Chosen, Reason, WorkerId};
+use pointsman_core::{Chosen, DetachedSelection, Reason, WorkerId};
 
 use crate::argument::{TextRoom, input, text_room};
 use crate::failure::Failure;
@@ -60,7 +60,7 @@ export! {
 
 impl pointsman_selection {
     #[inline(always)]
-    pub(crate) fn of(selected: &BareSelection) -> Self {
+    pub(crate) fn of(selected: &DetachedSelection) -> Self {
         let decision = &selected.decision;
         pointsman_selection {
             size: size_of::<pointsman_selection>() as u32,

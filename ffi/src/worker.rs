@@ -3,7 +3,7 @@
 use std::ffi::c_char;
 use std::mem::MaybeUninit;
 
-use pointsman_core::{LoadReport, WorkerId, WorkerSpec};
+use pointsman_core::{HostHealth, LoadReport, WorkerId, WorkerSpec};
 
 use crate::argument::{self, Place, input, optional_place};
 use crate::failure::Failure;
@@ -264,7 +264,7 @@ fn add(
     now: u64,
     place: Option<Place<u64>>,
 ) -> Result<(), Failure> {
-    let id = router.router.add_worker_at(spec, router.time(now))?;
+    let id = router.at(now).add_worker(spec)?;
     if let Some(place) = place {
         place.write(id.to_raw());
     }
@@ -276,19 +276,19 @@ fn add(
 }
 
 fn remove(router: &pointsman_router, worker: u64, now: u64) -> Result<(), Failure> {
-    router.router.remove_worker_at(id(worker)?, router.time(now))?;
+    router.at(now).remove_worker(id(worker)?)?;
     log::write!(router.log, INFO, "worker {worker} removed");
     Ok(())
 }
 
 fn drain(router: &pointsman_router, worker: u64) -> Result<(), Failure> {
-    router.router.drain_worker(id(worker)?, true)?;
+    router.router.drain_worker(id(worker)?)?;
     log::write!(router.log, INFO, "worker {worker} draining: true");
     Ok(())
 }
 
 fn resume(router: &pointsman_router, worker: u64) -> Result<(), Failure> {
-    router.router.drain_worker(id(worker)?, false)?;
+    router.router.resume_worker(id(worker)?)?;
     log::write!(router.log, INFO, "worker {worker} draining: false");
     Ok(())
 }
@@ -310,9 +310,9 @@ fn set_health(
     health: pointsman_health,
 ) -> Result<(), Failure> {
     let (health, name) = match health {
-        POINTSMAN_HEALTH_UNKNOWN => (None, "unknown"),
-        POINTSMAN_HEALTH_HEALTHY => (Some(true), "healthy"),
-        POINTSMAN_HEALTH_UNHEALTHY => (Some(false), "unhealthy"),
+        POINTSMAN_HEALTH_UNKNOWN => (HostHealth::Unknown, "unknown"),
+        POINTSMAN_HEALTH_HEALTHY => (HostHealth::Healthy, "healthy"),
+        POINTSMAN_HEALTH_UNHEALTHY => (HostHealth::Unhealthy, "unhealthy"),
         _ => {
             let problem = "is none of the POINTSMAN_HEALTH_ constants";
             return Err(Failure::argument("health", problem));
@@ -333,7 +333,7 @@ fn report_load(
         waiting: load.waiting,
         kv_used_tokens: known64(load.kv_used_tokens),
         kv_total_tokens: known64(load.kv_total_tokens),
-        at: router.time(load.at),
+        at: router.time(load.at).as_nanos(),
     };
     Ok(router.router.report_load(id(worker)?, report)?)
 }

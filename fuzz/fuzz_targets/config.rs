@@ -29,10 +29,10 @@ fuzz_target!(|input: &[u8]| {
 /// A router is made, or refused for what only its parts can tell; a made one serves.
 fn route(config: RouterConfig) {
     let Ok(router) = Router::new(config) else { return };
-    let worker = router.add_worker_at(WorkerSpec::new("w"), 1).expect("a first worker");
+    let worker = router.at(1).add_worker(WorkerSpec::new("w")).expect("a first worker");
     for text in ["", "a prompt", &"a long prompt ".repeat(40)] {
-        let selection = router.select_at(&Request::text(text), 2).expect("a healthy worker");
+        let selection = router.at(2).select(&Request::text(text)).expect("a healthy worker");
         assert_eq!(selection.worker(), worker);
     }
-    assert_eq!(router.metrics_at(3).tickets.open, 0);
+    assert_eq!(router.at(3).metrics().tickets.open, 0);
 }

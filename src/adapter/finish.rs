@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use super::ledger::{Open, Part};
+use super::open::{Open, Part};
 use super::options::LoadKeeping;
 use super::route::Adapter;
 use crate::policy::{Completion, FirstToken, Usage};
@@ -17,7 +17,7 @@ const LOOKS_PER_DEADLINE: u64 = 8;
 impl Adapter {
     pub(super) fn complete(&self, url: &str, outcome: Outcome) {
         let Some(id) = self.book.by_url(url) else { return };
-        if let Some(open) = self.ledger.complete(id) {
+        if let Some(open) = self.open.complete(id) {
             self.close(open, outcome, self.now());
         }
     }
@@ -29,7 +29,7 @@ impl Adapter {
         match open.part {
             Part::Whole => self.tell_end(&open, (open.id, open.id), outcome, false, now),
             Part::Prefill { decode, pair } => {
-                let is_over = outcome != Outcome::Success && self.ledger.mark_over(decode, pair);
+                let is_over = outcome != Outcome::Success && self.open.mark_over(decode, pair);
                 if is_over {
                     self.tell_end(&open, (decode, open.id), outcome, false, now);
                 } else {
@@ -37,7 +37,7 @@ impl Adapter {
                 }
             }
             Part::Decode { prefill, pair, over } => {
-                let settled = self.ledger.settle(prefill, pair);
+                let settled = self.open.settle(prefill, pair);
                 let _charge = settled.as_ref().map(|open| self.charge_of(open));
                 if !over {
                     self.tell_end(&open, (open.id, prefill), outcome, settled.is_none(), now);
@@ -77,7 +77,7 @@ impl Adapter {
 
     fn expire_oldest(&self, slot: usize, now: u64, age: u64) -> bool {
         let Some(before) = now.checked_sub(age) else { return false };
-        let oldest = self.ledger.oldest_until(slot, before);
+        let oldest = self.open.oldest_until(slot, before);
         let found = oldest.is_some();
         if let Some(open) = oldest {
             self.close(open, Outcome::Expired, now);

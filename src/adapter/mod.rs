@@ -8,9 +8,8 @@
 //! - `options`: what a host can set.
 //! - `route`: select: find the snapshot, ask the policy, commit.
 //! - `roster`: one snapshot per distinct slice of workers, and slots by URL.
-//! - `ledger`: each worker's open requests, the oldest first.
+//! - `open`: each worker's open requests, the oldest first.
 //! - `finish`: completion and expiry: give back what was charged.
-//! - `prompt`: from a request's `Value` to a fingerprint.
 //! - [`service`] (feature `tower`): a router in front of `tower` services.
 //!
 //! ```
@@ -41,11 +40,9 @@
 #[cfg(feature = "async")]
 mod finish;
 #[cfg(feature = "async")]
-mod ledger;
+mod open;
 #[cfg(feature = "async")]
 mod options;
-#[cfg(feature = "async")]
-mod prompt;
 #[cfg(feature = "async")]
 mod roster;
 #[cfg(feature = "async")]

@@ -20,10 +20,10 @@ use parking_lot::Mutex;
 
 use crate::pool::{
     MAX_WORKERS,
-    candidates::{Candidates, Rows},
+    candidates::{Candidates, LoadSource, Loads},
     registry::Registry,
     set::SlotSet,
-    snapshot::{PoolSnapshot, Standing},
+    snapshot::{Member, PoolSnapshot},
 };
 use crate::prefix::Registration;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
@@ -48,7 +48,7 @@ pub(super) struct Asked<'a> {
 
 /// Who was seen, and what was made of it.
 pub(super) struct Book {
-    view: ArcSwap<View>,
+    view: ArcSwap<Known>,
     pub(super) rows: Arc<[WorkerState]>,
     /// One more than the highest slot ever given out.
     slots: AtomicUsize,
@@ -57,7 +57,7 @@ pub(super) struct Book {
 
 /// What calls read.
 #[derive(Clone, Default)]
-pub(super) struct View {
+pub(super) struct Known {
     rosters: Vec<Arc<Roster>>,
     urls: Arc<HashMap<String, Arc<WorkerInfo>>>,
 }
@@ -72,9 +72,9 @@ struct Writer {
 }
 
 /// What the book asks of the policy and the prefix tree when a URL comes or goes.
-pub(super) trait Enrol {
+pub(super) trait Register {
     /// The digest of a URL and the registration of its slot with the prefix tree.
-    fn enrol(&self, slot: usize, url: &str) -> (u64, Option<Registration>);
+    fn register(&self, slot: usize, url: &str) -> (u64, Option<Registration>);
     fn added(&self, info: &WorkerInfo);
     fn removed(&self, info: &WorkerInfo);
 }
@@ -94,6 +94,8 @@ struct Side {
     /// Keeps the workers alive, so that an address belongs to one of them as long as this exists.
     seen: Vec<Seen>,
     by_slot: Vec<Option<Arc<dyn Worker>>>,
+    /// The adapter's.
+    rows: Arc<[WorkerState]>,
 }
 
 struct Seen {
@@ -141,23 +143,55 @@ impl Roster {
         self.is_of(asked, Seen::is)
     }
 
-    /// The candidates of one of the slices.
-    pub(super) fn candidates<'a>(&'a self, side: usize, rows: &'a [WorkerState]) -> Candidates<'a> {
-        let (role, workers) = match self.sides.get(side) {
-            Some(side) => (side.role, &*side.by_slot),
-            None => (Role::Regular, &[][..]),
-        };
-        Candidates::new(&self.pool, role, Rows::Foreign { workers, rows }, None)
+    /// The workers that were handed in for this role.
+    pub(super) fn candidates(&self, role: Role) -> Candidates<'_> {
+        let loads = self.side(role).map_or(Loads::Rows(&[]), |side| Loads::Told(side));
+        Candidates::new(&self.pool, role, loads, None)
     }
 
-    pub(super) fn worker(&self, side: usize, slot: usize) -> Option<&Arc<dyn Worker>> {
-        self.sides.get(side)?.by_slot.get(slot)?.as_ref()
+    pub(super) fn worker(&self, role: Role, slot: usize) -> Option<&Arc<dyn Worker>> {
+        self.side(role)?.worker(slot)
+    }
+
+    fn side(&self, role: Role) -> Option<&Side> {
+        self.sides.iter().find(|side| side.role == role)
+    }
+}
+
+impl Side {
+    fn worker(&self, slot: usize) -> Option<&Arc<dyn Worker>> {
+        self.by_slot.get(slot)?.as_ref()
+    }
+}
+
+/// Loads are the host's own; the adapter's rows have the KV tokens.
+impl LoadSource for Side {
+    fn has(&self, slot: usize) -> bool {
+        self.worker(slot).is_some()
+    }
+
+    fn in_flight(&self, slot: usize) -> usize {
+        self.worker(slot).map_or(0, |worker| worker.load().load(Relaxed))
+    }
+
+    fn resident_tokens(&self, slot: usize) -> u64 {
+        self.rows.get(slot).map_or(0, WorkerState::resident_tokens)
+    }
+
+    fn state(&self, slot: usize) -> Option<&WorkerState> {
+        self.worker(slot)?.state()
+    }
+}
+
+impl std::fmt::Debug for Side {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Side").field("role", &self.role).finish_non_exhaustive()
     }
 }
 
 /// A roster in use.
 pub(super) enum Lease {
-    Published(Guard<Arc<View>>, usize),
+    Published(Guard<Arc<Known>>, usize),
     Built(Arc<Roster>),
 }
 
@@ -187,6 +221,11 @@ impl Book {
         }
     }
 
+    /// The row of this worker's slot.
+    pub(super) fn row(&self, id: WorkerId) -> Option<&WorkerState> {
+        self.rows.get(id.slot())
+    }
+
     /// The worker that is known under this URL.
     pub(super) fn by_url(&self, url: &str) -> Option<WorkerId> {
         self.view.load().urls.get(url).map(|info| info.id)
@@ -198,10 +237,10 @@ impl Book {
     }
 
     /// The current snapshot of these slices. O(workers).
-    pub(super) fn roster(&self, asked: &[Asked<'_>], enrol: &impl Enrol) -> Lease {
+    pub(super) fn roster(&self, asked: &[Asked<'_>], register: &impl Register) -> Lease {
         let view = self.view.load();
         let Some(index) = view.rosters.iter().position(|roster| roster.is_current(asked)) else {
-            return self.renewed(asked, enrol);
+            return self.renewed(asked, register);
         };
         let used = &view.rosters[index].used;
         if !used.load(Relaxed) {
@@ -212,14 +251,14 @@ impl Book {
 
     /// The same, after whoever is changing the book has let it go.
     #[cold]
-    pub(super) fn renewed(&self, asked: &[Asked<'_>], enrol: &impl Enrol) -> Lease {
+    pub(super) fn renewed(&self, asked: &[Asked<'_>], register: &impl Register) -> Lease {
         let mut writer = self.writer.lock();
         let old = self.view.load_full();
         if let Some(roster) = old.rosters.iter().find(|roster| roster.is_current(asked)) {
             return Lease::Built(Arc::clone(roster));
         }
-        let mut view = View::clone(&old);
-        let roster = Arc::new(self.build(&mut writer, &mut view, asked, enrol));
+        let mut view = Known::clone(&old);
+        let roster = Arc::new(self.build(&mut writer, &mut view, asked, register));
         keep(&mut view.rosters, asked, &roster);
         self.view.store(Arc::new(view));
         Lease::Built(roster)
@@ -228,9 +267,9 @@ impl Book {
     fn build(
         &self,
         writer: &mut Writer,
-        view: &mut View,
+        view: &mut Known,
         asked: &[Asked<'_>],
-        enrol: &impl Enrol,
+        register: &impl Register,
     ) -> Roster {
         writer.clock += 1;
         let (mut members, mut slots) = (Vec::new(), SlotSet::EMPTY);
@@ -238,7 +277,9 @@ impl Book {
             let seen: Vec<Seen> = asked.workers.iter().map(Seen::new).collect();
             let mut by_slot: Vec<Option<Arc<dyn Worker>>> = Vec::new();
             for seen in &seen {
-                let Some(info) = self.info(writer, view, seen, asked.role, enrol) else { continue };
+                let Some(info) = self.info(writer, view, seen, asked.role, register) else {
+                    continue;
+                };
                 let slot = info.id.slot();
                 slots.insert(slot);
                 if by_slot.len() <= slot {
@@ -248,10 +289,10 @@ impl Book {
                 if by_slot[slot].is_none() {
                     by_slot[slot] = Some(Arc::clone(&seen.worker));
                     let residency = writer.registry.residency(slot);
-                    members.push(standing(info, residency, asked.role, seen));
+                    members.push(member(info, residency, asked.role, seen));
                 }
             }
-            Side { role: asked.role, seen, by_slot }
+            Side { role: asked.role, seen, by_slot, rows: Arc::clone(&self.rows) }
         };
         let sides = asked.iter().map(side).collect();
         let pool = PoolSnapshot::new(&members);
@@ -263,21 +304,21 @@ impl Book {
     fn info(
         &self,
         writer: &mut Writer,
-        view: &mut View,
+        view: &mut Known,
         seen: &Seen,
         role: Role,
-        enrol: &impl Enrol,
+        register: &impl Register,
     ) -> Option<Arc<WorkerInfo>> {
         let url = seen.worker.url();
         let info = match view.urls.get(url) {
             Some(info) => Arc::clone(info),
             None => {
                 if view.urls.len() >= MAX_WORKERS {
-                    self.make_room(writer, view, enrol);
+                    self.make_room(writer, view, register);
                 }
-                let of_slot = |slot, spec: &WorkerSpec| enrol.enrol(slot, &spec.url);
+                let of_slot = |slot, spec: &WorkerSpec| register.register(slot, &spec.url);
                 let info = writer.registry.add(WorkerSpec::new(url).role(role), 0, of_slot).ok()?;
-                enrol.added(&info);
+                register.added(&info);
                 self.slots.fetch_max(info.id.slot() + 1, Relaxed);
                 Arc::make_mut(&mut view.urls).insert(url.to_owned(), Arc::clone(&info));
                 info
@@ -289,17 +330,17 @@ impl Book {
 
     /// Forgets the URL that was not seen for longest among those that nobody uses; if there is none,
     /// after as many snapshots as need be.
-    fn make_room(&self, writer: &mut Writer, view: &mut View, enrol: &impl Enrol) {
+    fn make_room(&self, writer: &mut Writer, view: &mut Known, register: &impl Register) {
         loop {
             if let Some(info) = self.unused(writer, view) {
-                return self.forget(&info, writer, view, enrol);
+                return self.forget(&info, writer, view, register);
             }
             let Some(place) = least_used(&view.rosters) else { return };
             view.rosters.remove(place);
         }
     }
 
-    fn unused(&self, writer: &Writer, view: &View) -> Option<Arc<WorkerInfo>> {
+    fn unused(&self, writer: &Writer, view: &Known) -> Option<Arc<WorkerInfo>> {
         let kept = view.rosters.iter().fold(SlotSet::EMPTY, |kept, other| kept.or(&other.slots));
         let last_seen = |info: &&Arc<WorkerInfo>| writer.last_seen[info.id.slot()];
         let unused = |info: &&Arc<WorkerInfo>| {
@@ -310,7 +351,13 @@ impl Book {
         view.urls.values().filter(unused).min_by_key(last_seen).cloned()
     }
 
-    fn forget(&self, info: &WorkerInfo, writer: &mut Writer, view: &mut View, enrol: &impl Enrol) {
+    fn forget(
+        &self,
+        info: &WorkerInfo,
+        writer: &mut Writer,
+        view: &mut Known,
+        register: &impl Register,
+    ) {
         let row = &self.rows[info.id.slot()];
         row.vacate();
         if !row.is_idle() {
@@ -318,7 +365,7 @@ impl Book {
             row.occupy(info.id.generation(), None);
         } else if writer.registry.remove(info.id).is_ok() {
             Arc::make_mut(&mut view.urls).remove(&info.url);
-            enrol.removed(info);
+            register.removed(info);
         }
     }
 }
@@ -342,15 +389,15 @@ fn least_used(rosters: &[Arc<Roster>]) -> Option<usize> {
 }
 
 /// The worker in the role that it was handed in for, whatever it was registered as.
-fn standing(
+fn member(
     info: Arc<WorkerInfo>,
     residency: Option<Registration>,
     role: Role,
     seen: &Seen,
-) -> Standing {
+) -> Member {
     let info =
         if info.role == role { info } else { Arc::new(WorkerInfo { role, ..(*info).clone() }) };
-    Standing {
+    Member {
         info,
         residency,
         weight: if seen.has_weight() { seen.weight.min(MAX_WEIGHT) } else { 1.0 },

@@ -1,81 +1,40 @@
 //! Select: find the snapshot of the slices, ask the policy, commit.
 
-use std::array;
 use std::sync::{Arc, atomic::AtomicUsize};
 use std::time::Instant;
 
+use arrayvec::ArrayVec;
 use async_trait::async_trait;
 use serde_json::Value;
 
 use super::finish::Charge;
-use super::ledger::{Ledger, Open, Part};
+use super::open::{Open, OpenRequests, Part};
 use super::options::{AdapterOptions, LoadKeeping};
-use super::prompt::{Printed, Prompts};
 use super::proposed;
-use super::roster::{Asked, Book, Enrol, Roster};
+use super::roster::{Asked, Book, Register, Roster};
 use crate::error::{ConfigError, PolicyError, RoutingError};
 use crate::policy::{
-    self, Decision, Dispatch, RequestView, RoutingPolicy, config::PolicyConfig,
+    self, Decision, Dispatch, RequestView, RoutingPolicy,
+    config::PolicyConfig,
     factory::PolicyFactory,
+    mode::{Mode, Pair, Single},
+    prefix_query::PrefixQuery,
 };
-use crate::pool::candidates::Candidates;
-use crate::prefix::Registration;
+use crate::pool::MAX_WORKERS;
+use crate::prefix::{BlockSize, HashKey, Registration};
+use crate::prompt::{
+    PromptReader,
+    once::{PromptOnce, Window},
+};
 use crate::request::Request;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use crate::worker::{Role, health::Outcome, proposal::Worker, spec::WorkerInfo};
+use crate::sync::exclusive::Exclusive;
+use crate::worker::{Role, WorkerId, health::Outcome, proposal::Worker, spec::WorkerInfo};
 
-/// Whether a request goes to one worker or to a pair of them.
-trait Mode<const N: usize> {
-    /// What the host gets.
-    type Workers;
-
-    fn decide(
-        policy: &dyn RoutingPolicy,
-        candidates: &[Candidates<'_>; N],
-        request: &RequestView<'_>,
-    ) -> Result<[Decision; N], RoutingError>;
-
-    fn workers(chosen: [Option<&Arc<dyn Worker>>; N]) -> Option<Self::Workers>;
-}
-
-/// One worker does it all.
-enum Single {}
-
-/// A prefill and a decode worker, in this order.
-enum Pair {}
-
-impl Mode<1> for Single {
-    type Workers = Arc<dyn Worker>;
-
-    fn decide(
-        policy: &dyn RoutingPolicy,
-        [candidates]: &[Candidates<'_>; 1],
-        request: &RequestView<'_>,
-    ) -> Result<[Decision; 1], RoutingError> {
-        Ok([policy.select_single(candidates, request)?])
-    }
-
-    fn workers([worker]: [Option<&Arc<dyn Worker>>; 1]) -> Option<Self::Workers> {
-        worker.cloned()
-    }
-}
-
-impl Mode<2> for Pair {
-    type Workers = (Arc<dyn Worker>, Arc<dyn Worker>);
-
-    fn decide(
-        policy: &dyn RoutingPolicy,
-        [prefill, decode]: &[Candidates<'_>; 2],
-        request: &RequestView<'_>,
-    ) -> Result<[Decision; 2], RoutingError> {
-        let pair = policy.select_pair(prefill, decode, request)?;
-        Ok([pair.prefill, pair.decode])
-    }
-
-    fn workers([prefill, decode]: [Option<&Arc<dyn Worker>>; 2]) -> Option<Self::Workers> {
-        prefill.cloned().zip(decode.cloned())
-    }
-}
+/// The worker that computes the prompt and the one that answers: one and the same, or a pair.
+type Chosen = [Arc<dyn Worker>; 2];
+/// A decision, the worker that it chose, and the role that it plays.
+type Choice<'a> = (Role, &'a Decision, &'a Arc<dyn Worker>);
 
 /// Tries before a request is refused whose workers keep giving up their slots.
 const ATTEMPTS: usize = 8;
@@ -119,10 +78,11 @@ pub struct Adapter {
     pub(super) load: LoadKeeping,
     pub(super) deadline: Option<u64>,
     pub(super) book: Book,
-    pub(super) ledger: Ledger,
+    pub(super) open: OpenRequests,
     pub(super) sweep_at: AtomicU64,
     pub(super) sweep_slot: AtomicUsize,
-    prompts: Prompts,
+    prompts: PromptReader,
+    windows: Exclusive<Window>,
     pairs: AtomicU64,
     started: Instant,
 }
@@ -130,8 +90,13 @@ pub struct Adapter {
 impl Adapter {
     /// Adapts a policy.
     pub fn new(policy: Arc<dyn RoutingPolicy>) -> Self {
-        let prompts = Prompts::with_defaults(policy.wants_prefix());
-        Self::build(policy, &AdapterOptions::default(), prompts)
+        let options = AdapterOptions::default();
+        // The defaults are in range; where the memory for a tree is not to be had, the policy does
+        // without one.
+        let prompts = reader(&options, policy.wants_prefix()).unwrap_or_else(|_| {
+            PromptReader::new(HashKey::random(), options.body.options(BlockSize::DEFAULT))
+        });
+        Self::build(policy, &options, prompts)
     }
 
     /// Adapts a built-in policy.
@@ -151,21 +116,26 @@ impl Adapter {
         options: &AdapterOptions,
     ) -> Result<Self, ConfigError> {
         options.check()?;
-        let prompts = Prompts::new(options, policy.wants_prefix())?;
+        let prompts = reader(options, policy.wants_prefix())?;
         Ok(Self::build(policy, options, prompts))
     }
 
-    fn build(policy: Arc<dyn RoutingPolicy>, options: &AdapterOptions, prompts: Prompts) -> Self {
+    fn build(
+        policy: Arc<dyn RoutingPolicy>,
+        options: &AdapterOptions,
+        prompts: PromptReader,
+    ) -> Self {
         Adapter {
             wants_events: policy.wants_events(),
             policy,
             load: options.load,
             deadline: options.deadline(),
             book: Book::new(),
-            ledger: Ledger::new(),
+            open: OpenRequests::new(),
             sweep_at: AtomicU64::new(0),
             sweep_slot: AtomicUsize::new(0),
             prompts,
+            windows: Exclusive::new(|_| Window::default()),
             pairs: AtomicU64::new(0),
             started: Instant::now(),
         }
@@ -177,123 +147,140 @@ impl Adapter {
         self.started.elapsed().as_nanos() as u64
     }
 
-    fn route<M: Mode<N>, const N: usize>(
-        &self,
-        asked: [Asked<'_>; N],
-        body: &Value,
-    ) -> Result<M::Workers, RoutingError> {
+    fn route<M: Mode>(&self, asked: &[Asked<'_>], body: &Value) -> Result<Chosen, RoutingError> {
         let now = self.now();
         self.expire_some(now);
-        self.prompts.read(body, |printed| {
-            let mut roster = self.book.roster(&asked, self);
-            for _ in 0..ATTEMPTS {
-                if let Some(workers) = self.attempt::<M, N>(&roster, body, &printed, now)? {
-                    return Ok(workers);
-                }
-                roster = self.book.renewed(&asked, self);
+        let request = Request::value(body);
+        let mut window = self.windows.enter();
+        let mut prompt = PromptOnce::new(&mut window);
+        let mut roster = self.book.roster(asked, self);
+        for _ in 0..ATTEMPTS {
+            if let Some(workers) = self.attempt::<M>(&roster, &request, &mut prompt, now)? {
+                return Ok(workers);
             }
-            Err(roster.candidates(0, &self.book.rows).none())
-        })
+            roster = self.book.renewed(asked, self);
+        }
+        Err(roster.candidates(M::ROLE).none())
     }
 
     /// `None`: a chosen worker's slot is changing hands.
-    fn attempt<M: Mode<N>, const N: usize>(
+    fn attempt<'a, M: Mode>(
         &self,
         roster: &Roster,
-        body: &Value,
-        printed: &Printed<'_>,
+        request: &Request<'a>,
+        prompt: &mut PromptOnce<'a>,
         now: u64,
-    ) -> Result<Option<M::Workers>, RoutingError> {
-        let query = self.prompts.query(&roster.pool, printed);
-        let request = RequestView {
-            request: &Request::value(body),
-            now,
-            prompt_tokens: printed.prompt_tokens(),
-            output_tokens: printed.output_tokens,
-            routing_key: None,
-            prefix: query.as_ref(),
-        };
-        let candidates = array::from_fn(|side| roster.candidates(side, &self.book.rows));
-        let decisions = M::decide(&*self.policy, &candidates, &request)?;
-        for (candidates, decision) in candidates.iter().zip(&decisions) {
-            let worker = decision.worker;
-            if !candidates.includes(worker) {
-                return Err(policy::failed(
-                    self.policy.name(),
-                    PolicyError::NotACandidate { worker },
-                ));
-            }
+    ) -> Result<Option<Chosen>, RoutingError> {
+        let (mut prompt_tokens, mut output_tokens) = (0, self.prompts.estimates().answer_tokens());
+        let mut query = None;
+        if let Some(tree) = self.prompts.tree() {
+            let read = prompt.read(&self.prompts, request)?;
+            let per_block = self.prompts.tokens_per_block(read.fingerprint.header().unit);
+            prompt_tokens = self.prompts.tokens_of(&read.fingerprint);
+            output_tokens = read.max_tokens.map_or(output_tokens, |most| most.min(output_tokens));
+            query = Some(PrefixQuery::new(tree, &roster.pool, read.fingerprint, per_block));
         }
-        let chosen = array::from_fn(|side| roster.worker(side, decisions[side].worker.slot()));
-        let committed = self.commit(&decisions, &chosen, &request);
-        Ok(committed.and_then(|()| M::workers(chosen)))
+        let prefix = query.as_ref();
+        let routing_key = None;
+        let request =
+            RequestView { request, now, prompt_tokens, output_tokens, routing_key, prefix };
+        let candidates = |role| roster.candidates(role);
+        let decided = M::decide(&*self.policy, candidates, &request)?;
+        if let Some(worker) = M::non_candidate(&decided, candidates) {
+            return Err(policy::failed(self.policy.name(), PolicyError::NotACandidate { worker }));
+        }
+        let parts = [(Role::Prefill, M::prefill(&decided)), (M::ROLE, Some(M::main(&decided)))];
+        let mut choices = ArrayVec::<Choice<'_>, 2>::new();
+        for (role, decision) in parts {
+            let Some(decision) = decision else { continue };
+            let Some(worker) = roster.worker(role, decision.worker.slot()) else { return Ok(None) };
+            choices.push((role, decision, worker));
+        }
+        let [(_, _, prompt), ..] = choices[..] else { return Ok(None) };
+        let [.., (_, _, main)] = choices[..] else { return Ok(None) };
+        let committed = self.commit(&choices, &request);
+        Ok(committed.map(|()| [prompt, main].map(Arc::clone)))
     }
 
     /// Charges the workers, tells the policy, opens the request. `None`, and nothing has happened, if
     /// a worker's slot is changing hands.
-    fn commit<const N: usize>(
-        &self,
-        decisions: &[Decision; N],
-        workers: &[Option<&Arc<dyn Worker>>; N],
-        request: &RequestView<'_>,
-    ) -> Option<()> {
+    fn commit(&self, choices: &[Choice<'_>], request: &RequestView<'_>) -> Option<()> {
         // The prompt is computed by the first worker, which of a pair is the prefill worker.
-        let Decision { worker, work_tokens, matched_tokens, .. } = decisions[0];
+        let &(_, &Decision { worker, work_tokens, matched_tokens, .. }, _) = choices.first()?;
         let remember = || request.prefix.iter().for_each(|prefix| prefix.remember(worker.slot()));
         if !self.wants_events && self.load == LoadKeeping::Host {
-            // Nobody waits for the completion, so nothing is opened.
+            // Nothing waits for the completion, so nothing is opened.
             remember();
             return Some(());
         }
         let resident = u64::from(request.prompt_tokens) + u64::from(request.output_tokens);
-        let mut charges: [Option<Charge<'_>>; N] = [const { None }; N];
-        for side in 0..N {
-            let id = decisions[side].worker;
-            // The last one generates the answer, so the KV tokens are counted there.
-            let resident = if side + 1 == N { resident } else { 0 };
-            let mut charge = Charge::new(self.book.rows.get(id.slot())?, resident);
-            if !charge.is_of(id) {
+        let mut charges = ArrayVec::<Charge<'_>, 2>::new();
+        for &(role, decision, worker) in choices {
+            // KV tokens are counted where the answer is generated.
+            let resident = if role == Role::Prefill { 0 } else { resident };
+            let mut charge = Charge::new(self.book.row(decision.worker)?, resident);
+            if !charge.is_of(decision.worker) {
                 return None;
             }
             if self.load == LoadKeeping::Adapter {
-                charge.raise(&**workers[side]?);
+                charge.raise(&**worker);
             }
-            charges[side] = Some(charge);
+            charges.push(charge);
         }
         remember();
-        let parts = self.parts(decisions);
         if self.wants_events {
-            for (decision, part) in decisions.iter().zip(&parts) {
-                let role = part.role();
+            for &(role, decision, _) in choices {
                 self.policy.on_dispatch(&Dispatch { decision, role, request });
             }
         }
-        for side in 0..N {
+        let pair = self.pair_of(choices);
+        for (&(role, decision, worker), charge) in choices.iter().zip(charges) {
             let open = Open {
-                id: decisions[side].worker,
-                worker: Arc::clone(workers[side]?),
-                part: parts[side],
+                id: decision.worker,
+                worker: Arc::clone(worker),
+                part: pair.map_or(Part::Whole, |pair| pair.part(role)),
                 dispatched: request.now,
                 work_tokens,
                 matched_tokens,
-                resident_tokens: charges[side].take()?.keep(),
+                resident_tokens: charge.keep(),
             };
-            if let Some(lost) = self.ledger.push(open) {
+            if let Some(lost) = self.open.push(open) {
                 self.close(lost, Outcome::Expired, request.now);
             }
         }
         Some(())
     }
 
-    fn parts<const N: usize>(&self, decisions: &[Decision; N]) -> [Part; N] {
-        if N == 1 {
-            return [Part::Whole; N];
+    /// The pair that these choices form, if there are two.
+    fn pair_of(&self, choices: &[Choice<'_>]) -> Option<PairNumber> {
+        let &[(_, prefill, _), (_, decode, _)] = choices else { return None };
+        let number = self.pairs.fetch_add(1, Relaxed);
+        Some(PairNumber { prefill: prefill.worker, decode: decode.worker, number })
+    }
+}
+
+/// With a tree, if prefixes are wanted.
+fn reader(options: &AdapterOptions, prefixes: bool) -> Result<PromptReader, ConfigError> {
+    let tree = &options.tree;
+    let prompts = PromptReader::new(tree.key()?, options.body.options(tree.block()?));
+    if prefixes { prompts.with_tree(tree.budget_bytes, MAX_WORKERS) } else { Ok(prompts) }
+}
+
+/// Two workers that serve one request.
+#[derive(Clone, Copy)]
+struct PairNumber {
+    prefill: WorkerId,
+    decode: WorkerId,
+    number: u64,
+}
+
+impl PairNumber {
+    fn part(self, role: Role) -> Part {
+        let PairNumber { prefill, decode, number: pair } = self;
+        match role {
+            Role::Prefill => Part::Prefill { decode, pair },
+            _ => Part::Decode { prefill, pair, over: false },
         }
-        let pair = self.pairs.fetch_add(1, Relaxed);
-        let (prefill, decode) = (decisions[0].worker, decisions[N - 1].worker);
-        let mut parts = [Part::Decode { prefill, pair, over: false }; N];
-        parts[0] = Part::Prefill { decode, pair };
-        parts
     }
 }
 
@@ -304,7 +291,9 @@ impl proposed::RoutingPolicy for Adapter {
         workers: &[Arc<dyn Worker>],
         request: &Value,
     ) -> Result<Arc<dyn Worker>, RoutingError> {
-        self.route::<Single, 1>([Asked { role: Role::Regular, workers }], request)
+        let [.., worker] =
+            self.route::<Single>(&[Asked { role: Role::Regular, workers }], request)?;
+        Ok(worker)
     }
 
     async fn select_pair(
@@ -315,7 +304,8 @@ impl proposed::RoutingPolicy for Adapter {
     ) -> Result<(Arc<dyn Worker>, Arc<dyn Worker>), RoutingError> {
         let prefill = Asked { role: Role::Prefill, workers: prefill_workers };
         let decode = Asked { role: Role::Decode, workers: decode_workers };
-        self.route::<Pair, 2>([prefill, decode], request)
+        let [prefill, decode] = self.route::<Pair>(&[prefill, decode], request)?;
+        Ok((prefill, decode))
     }
 
     fn on_request_complete(&self, worker_url: &str, success: bool) {
@@ -327,9 +317,9 @@ impl proposed::RoutingPolicy for Adapter {
     }
 }
 
-impl Enrol for Adapter {
-    fn enrol(&self, slot: usize, url: &str) -> (u64, Option<Registration>) {
-        (self.prompts.url_digest(url), self.prompts.register(slot))
+impl Register for Adapter {
+    fn register(&self, slot: usize, url: &str) -> (u64, Option<Registration>) {
+        (self.prompts.url_digest(url), self.prompts.register(slot, None))
     }
 
     fn added(&self, info: &WorkerInfo) {

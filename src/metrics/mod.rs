@@ -11,8 +11,18 @@ use crate::prefix::TreeStats;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::worker::{Role, spec::WorkerInfo};
 
-/// What one policy decided, and what came of it: one copy per stripe. Decisions are counted by who has
-/// entered the stripe, and so without exchanges; first tokens by anybody.
+/// Adds to a counter that no other thread adds to at this moment.
+#[inline(always)]
+pub(crate) fn add_alone(counter: &AtomicU64, count: u32) {
+    counter.store(counter.load(Relaxed).wrapping_add(count.into()), Relaxed);
+}
+
+/// Adds to a counter that any thread adds to.
+pub(crate) fn add_shared(counter: &AtomicU64, count: u32) {
+    counter.fetch_add(count.into(), Relaxed);
+}
+
+/// What one policy decided, and what came of it.
 #[derive(Debug, Default)]
 pub(crate) struct Decisions {
     counts: [[AtomicU64; Reason::COUNT]; 3],
@@ -23,13 +33,14 @@ pub(crate) struct Decisions {
 }
 
 impl Decisions {
-    #[inline]
-    pub(crate) fn count(&self, role: Role, reason: Reason) {
+    /// Counts decisions by `add`: [`add_alone`] or [`add_shared`].
+    #[inline(always)]
+    pub(crate) fn count(&self, role: Role, reason: Reason, add: impl Fn(&AtomicU64, u32)) {
         add(&self.counts[role.index()][reason as usize], 1);
     }
 
-    #[inline]
-    pub(crate) fn count_tokens(&self, prompt: u32, matched: u32) {
+    #[inline(always)]
+    pub(crate) fn count_tokens(&self, prompt: u32, matched: u32, add: impl Fn(&AtomicU64, u32)) {
         add(&self.prompt_tokens, prompt);
         add(&self.matched_tokens, matched);
     }
@@ -50,12 +61,6 @@ impl Decisions {
         sums.first_tokens += self.first_tokens.load(Relaxed);
         sums.first_token_seconds += self.first_token_nanos.load(Relaxed) as f64 / 1e9;
     }
-}
-
-/// Adds to a counter that nobody else adds to at this moment.
-#[inline]
-fn add(counter: &AtomicU64, count: u32) {
-    counter.store(counter.load(Relaxed).wrapping_add(count.into()), Relaxed);
 }
 
 /// What a shadow has seen: one copy per stripe.

@@ -15,6 +15,7 @@ pub mod cache_aware;
 pub mod config;
 pub mod factory;
 pub mod load_balancing;
+pub(crate) mod mode;
 pub mod pair;
 pub mod power_of_two;
 pub mod prefix_query;

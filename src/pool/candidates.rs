@@ -6,9 +6,6 @@
 //! exact pass over the eligible bits decides, so a request that only one of a thousand workers may
 //! serve still finds it.
 
-#[cfg(feature = "async")]
-use std::sync::Arc;
-
 use super::{
     filter::Filter,
     set::SlotSet,
@@ -22,9 +19,6 @@ use crate::worker::{
     state::{LoadReport, WorkerState},
 };
 
-#[cfg(feature = "async")]
-use crate::worker::proposal::Worker;
-
 /// Probes before the exact pass. With half of the workers ruled out, one request in 65,536 gets there.
 const PROBES: usize = 16;
 
@@ -36,18 +30,32 @@ pub struct Candidates<'a> {
     role: Role,
     /// Whether every eligible worker is a candidate: the request rules nobody out, nobody has a limit.
     unrestricted: bool,
-    rows: Rows<'a>,
+    loads: Loads<'a>,
     filter: Option<&'a Filter>,
+    /// Workers without room, whatever their rows say: the request has lost the race for their last place.
+    full: Option<&'a SlotSet>,
 }
 
 /// Where the load of a slot is found.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Rows<'a> {
-    /// The router's own rows.
-    Own(&'a [WorkerState]),
-    /// A host's own workers by slot, and the adapter's rows for them.
-    #[cfg(feature = "async")]
-    Foreign { workers: &'a [Option<Arc<dyn Worker>>], rows: &'a [WorkerState] },
+pub(crate) enum Loads<'a> {
+    /// In the router's own rows.
+    Rows(&'a [WorkerState]),
+    /// Wherever a host keeps its workers: see [`crate::adapter`].
+    #[cfg_attr(not(feature = "async"), expect(dead_code))]
+    Told(&'a dyn LoadSource),
+}
+
+/// The load of workers that a host counts itself.
+pub(crate) trait LoadSource: std::fmt::Debug {
+    /// Whether there is a worker in this slot.
+    fn has(&self, slot: usize) -> bool;
+    /// Requests in flight.
+    fn in_flight(&self, slot: usize) -> usize;
+    /// As [`Candidate::resident_tokens`].
+    fn resident_tokens(&self, slot: usize) -> u64;
+    /// The row that has the worker's last report, if it embeds one.
+    fn state(&self, slot: usize) -> Option<&WorkerState>;
 }
 
 impl<'a> Candidates<'a> {
@@ -55,13 +63,20 @@ impl<'a> Candidates<'a> {
     pub(crate) fn new(
         pool: &'a PoolSnapshot,
         role: Role,
-        rows: Rows<'a>,
+        loads: Loads<'a>,
         filter: Option<&'a Filter>,
     ) -> Self {
         let view = pool.role(role);
         // A limit is looked up in the router's own rows only.
-        let unlimited = !view.limited || !matches!(rows, Rows::Own(_));
-        Candidates { pool, view, role, unrestricted: unlimited && filter.is_none(), rows, filter }
+        let unlimited = !view.limited || !matches!(loads, Loads::Rows(_));
+        let unrestricted = unlimited && filter.is_none();
+        Candidates { pool, view, role, unrestricted, loads, filter, full: None }
+    }
+
+    /// The same workers, of which these have no room.
+    #[inline(always)]
+    pub(crate) fn but_full(self, full: Option<&'a SlotSet>) -> Self {
+        Candidates { full, unrestricted: self.unrestricted && full.is_none(), ..self }
     }
 
     /// The same workers, further restricted.
@@ -219,25 +234,24 @@ impl<'a> Candidates<'a> {
 
     #[inline]
     fn has_room(&self, slot: usize) -> bool {
-        match self.rows {
-            Rows::Own(rows) if self.view.limited => {
+        let has_room = match self.loads {
+            Loads::Rows(rows) if self.view.limited => {
                 rows.get(slot).is_some_and(WorkerState::has_room)
             }
             _ => true,
-        }
+        };
+        has_room && self.full.is_none_or(|full| !full.contains(slot))
     }
 
     #[inline(always)]
     fn candidate(&self, slot: usize) -> Option<Candidate<'a>> {
         let seat = self.pool.seat(slot)?;
-        let row = match self.rows {
-            Rows::Own(rows) => Row::Own(rows.get(slot)?),
-            #[cfg(feature = "async")]
-            Rows::Foreign { workers, rows } => {
-                Row::Foreign { worker: workers.get(slot)?.as_deref()?, row: rows.get(slot)? }
-            }
+        let load = match self.loads {
+            Loads::Rows(rows) => Load::Row(rows.get(slot)?),
+            Loads::Told(source) if source.has(slot) => Load::Told(source),
+            Loads::Told(_) => return None,
         };
-        Some(Candidate { id: seat.id?, seat, row, pool: self.pool })
+        Some(Candidate { id: seat.id?, seat, load, pool: self.pool })
     }
 
     /// One weighted draw; `None` if it hits a worker that is not a candidate.
@@ -320,19 +334,15 @@ impl<'a> Candidates<'a> {
 pub struct Candidate<'a> {
     id: WorkerId,
     seat: &'a Seat,
-    row: Row<'a>,
+    load: Load<'a>,
     pool: &'a PoolSnapshot,
 }
 
 /// Where the load of one worker is found.
 #[derive(Clone, Copy, Debug)]
-enum Row<'a> {
-    Own(&'a WorkerState),
-    #[cfg(feature = "async")]
-    Foreign {
-        worker: &'a dyn Worker,
-        row: &'a WorkerState,
-    },
+enum Load<'a> {
+    Row(&'a WorkerState),
+    Told(&'a dyn LoadSource),
 }
 
 impl<'a> Candidate<'a> {
@@ -368,10 +378,9 @@ impl<'a> Candidate<'a> {
     /// Requests in flight, as this router counts them.
     #[inline]
     pub fn in_flight(&self) -> usize {
-        match self.row {
-            Row::Own(row) => row.in_flight(),
-            #[cfg(feature = "async")]
-            Row::Foreign { worker, .. } => foreign_load(worker),
+        match self.load {
+            Load::Row(row) => row.in_flight(),
+            Load::Told(source) => source.in_flight(self.slot()),
         }
     }
 
@@ -391,10 +400,9 @@ impl<'a> Candidate<'a> {
 
     /// KV tokens that the requests in flight are expected to hold at their end.
     pub fn resident_tokens(&self) -> u64 {
-        match self.row {
-            Row::Own(row) => row.resident_tokens(),
-            #[cfg(feature = "async")]
-            Row::Foreign { row, .. } => row.resident_tokens(),
+        match self.load {
+            Load::Row(row) => row.resident_tokens(),
+            Load::Told(source) => source.resident_tokens(self.slot()),
         }
     }
 
@@ -411,10 +419,9 @@ impl<'a> Candidate<'a> {
 
     #[inline]
     fn state(&self) -> Option<&'a WorkerState> {
-        match self.row {
-            Row::Own(row) => Some(row),
-            #[cfg(feature = "async")]
-            Row::Foreign { worker, .. } => worker.state(),
+        match self.load {
+            Load::Row(row) => Some(row),
+            Load::Told(source) => source.state(self.slot()),
         }
     }
 }
@@ -425,13 +432,6 @@ impl<'a> Candidate<'a> {
 #[inline(never)]
 fn divided(load: f64, weight: f64) -> f64 {
     load / weight
-}
-
-// Out of line, so that calls through a host's own type do not weigh on the router's path.
-#[cfg(feature = "async")]
-#[inline(never)]
-fn foreign_load(worker: &dyn Worker) -> usize {
-    worker.load().load(std::sync::atomic::Ordering::Relaxed)
 }
 
 /// Keeps the offers with the smallest and the second smallest score; among equals each has the same

@@ -9,7 +9,7 @@ use std::sync::Arc as Shared;
 use loom::sync::{Arc, Mutex};
 use loom::thread;
 
-use super::candidates::{Candidates, Rows};
+use super::candidates::{Candidates, Loads};
 use super::registry::Registry;
 use super::snapshot::PoolSnapshot;
 use crate::policy::round_robin::RoundRobinPolicy;
@@ -59,7 +59,7 @@ impl Model {
     /// As a request chooses: one snapshot, one claim.
     fn select(&self) -> WorkerId {
         let pool = Shared::clone(&self.published.lock().unwrap());
-        let candidates = Candidates::new(&pool, Role::Regular, Rows::Own(&self.rows), None);
+        let candidates = Candidates::new(&pool, Role::Regular, Loads::Rows(&self.rows), None);
         let decision = self.policy.select_single(&candidates, &view(&Request::none())).unwrap();
         assert!(candidates.get(decision.worker.slot()).is_some(), "not of the snapshot it read");
         decision.worker

@@ -8,13 +8,13 @@ use std::sync::Arc;
 
 use super::{
     MAX_WORKERS,
-    snapshot::{PoolSnapshot, Standing as Member},
+    snapshot::{Member, PoolSnapshot},
 };
 use crate::error::PoolError;
 use crate::prefix::Registration;
 use crate::worker::{
     Role, WorkerId,
-    health::{Health, HealthChange, HealthConfig, HealthState},
+    health::{Health, HealthChange, HealthConfig, HealthState, HostHealth},
     spec::{WorkerInfo, WorkerSpec, check_weight},
     state::{Standing, WorkerState},
 };
@@ -45,8 +45,8 @@ struct Entry {
     weight: f64,
     max_in_flight: Option<u32>,
     draining: bool,
-    /// The host's word; wins over outcomes.
-    host_health: Option<bool>,
+    /// What the host says; wins over outcomes.
+    host_health: HostHealth,
     health: Health,
     ramp_since: u64,
 }
@@ -103,13 +103,23 @@ impl Registry {
         }
     }
 
-    /// Registers a worker in an idle slot. `enrol` is told the slot and says under which digest of its
+    /// The rows of the slots.
+    pub(crate) fn rows(&self) -> Arc<[WorkerState]> {
+        Arc::clone(&self.rows)
+    }
+
+    /// How health follows from outcomes.
+    pub(crate) fn health(&self) -> &HealthConfig {
+        &self.health
+    }
+
+    /// Registers a worker in an idle slot. `register` is told the slot and says under which digest of its
     /// URL and which registration with the prefix tree the worker goes.
     pub(crate) fn add(
         &mut self,
         spec: WorkerSpec,
         now: u64,
-        enrol: impl FnOnce(usize, &WorkerSpec) -> (u64, Option<Registration>),
+        register: impl FnOnce(usize, &WorkerSpec) -> (u64, Option<Registration>),
     ) -> Result<Arc<WorkerInfo>, PoolError> {
         spec.check()?;
         if let Some(&id) = self.by_url.get(&spec.url) {
@@ -127,7 +137,7 @@ impl Registry {
         self.generations[slot] += 1;
         let id = WorkerId::new(slot, self.generations[slot]);
         self.by_url.insert(spec.url.clone(), id);
-        let (url_digest, residency) = enrol(slot, &spec);
+        let (url_digest, residency) = register(slot, &spec);
         let info = Arc::new(WorkerInfo {
             id,
             url: spec.url,
@@ -145,7 +155,7 @@ impl Registry {
             weight: spec.weight,
             max_in_flight: spec.max_in_flight,
             draining: false,
-            host_health: None,
+            host_health: HostHealth::Unknown,
             health: Health::default(),
             ramp_since: now,
         });
@@ -161,7 +171,7 @@ impl Registry {
         Ok(entry.info)
     }
 
-    pub(crate) fn drain(&mut self, id: WorkerId, draining: bool) -> Result<(), PoolError> {
+    pub(crate) fn set_draining(&mut self, id: WorkerId, draining: bool) -> Result<(), PoolError> {
         self.entry_mut(id)?.draining = draining;
         Ok(())
     }
@@ -188,11 +198,7 @@ impl Registry {
     }
 
     /// Sets or lifts the host's word. Lifting it starts the passive record afresh.
-    pub(crate) fn set_health(
-        &mut self,
-        id: WorkerId,
-        health: Option<bool>,
-    ) -> Result<(), PoolError> {
+    pub(crate) fn set_health(&mut self, id: WorkerId, health: HostHealth) -> Result<(), PoolError> {
         let entry = self.entry_mut(id)?;
         entry.host_health = health;
         entry.health.recover();
@@ -235,7 +241,7 @@ impl Registry {
         let may_eject = self.may_eject(role);
         let entry = self.entries.get_mut(slot)?.as_mut()?;
         let row = &self.rows[slot];
-        if entry.host_health.is_some() || self.health.failures == 0 {
+        if entry.host_health != HostHealth::Unknown || self.health.failures == 0 {
             return None;
         }
         let state = match row.standing() {
@@ -340,7 +346,7 @@ impl Registry {
                 weight: entry.weight,
                 effective_weight: self.effective_weight(entry, now),
                 healthy: entry.is_healthy(),
-                on_probation: entry.host_health.is_none() && entry.health.on_probation,
+                on_probation: entry.is_on_probation(),
                 draining: entry.draining,
                 max_in_flight: entry.max_in_flight,
                 in_flight: row.in_flight(),
@@ -378,12 +384,18 @@ impl Registry {
 
 impl Entry {
     fn is_healthy(&self) -> bool {
-        self.host_health.unwrap_or(self.health.ejected_until.is_none())
+        match self.host_health {
+            HostHealth::Unknown => self.health.ejected_until.is_none(),
+            word => word == HostHealth::Healthy,
+        }
+    }
+
+    fn is_on_probation(&self) -> bool {
+        self.host_health == HostHealth::Unknown && self.health.on_probation
     }
 
     /// The limit in force: on probation one request at a time.
     fn limit(&self) -> Option<u32> {
-        let on_probation = self.host_health.is_none() && self.health.on_probation;
-        if on_probation { Some(1) } else { self.max_in_flight }
+        if self.is_on_probation() { Some(1) } else { self.max_in_flight }
     }
 }

@@ -8,7 +8,7 @@ use crate::worker::{Role, WorkerId, spec::WorkerInfo};
 
 /// A member as the registry sees it at the moment of the snapshot.
 #[derive(Clone, Debug)]
-pub(crate) struct Standing {
+pub(crate) struct Member {
     pub(crate) info: Arc<WorkerInfo>,
     pub(crate) residency: Option<Registration>,
     /// Weight in force: configured, ramped, lowered.
@@ -69,7 +69,7 @@ pub(crate) struct RoleView {
 
 impl PoolSnapshot {
     /// Builds the snapshot of these members. O(n log n); allocates.
-    pub(crate) fn new(members: &[Standing]) -> Self {
+    pub(crate) fn new(members: &[Member]) -> Self {
         let slots = members.iter().map(|m| m.info.id.slot() + 1).max().unwrap_or(0);
         let mut snapshot = PoolSnapshot {
             infos: vec![None; slots],
@@ -95,7 +95,7 @@ impl PoolSnapshot {
         snapshot
     }
 
-    fn form_groups(&mut self, members: &[Standing]) {
+    fn form_groups(&mut self, members: &[Member]) {
         let mut names = std::collections::HashMap::new();
         let mut loners = SlotSet::EMPTY;
         for member in members {
@@ -164,7 +164,7 @@ impl PoolSnapshot {
 }
 
 impl RoleView {
-    fn new(role: Role, members: &[Standing]) -> Self {
+    fn new(role: Role, members: &[Member]) -> Self {
         let mine = || members.iter().filter(|member| member.info.role == role);
         let eligible = || mine().filter(|member| member.healthy && !member.draining);
         let weighted: Vec<(u16, f64)> =

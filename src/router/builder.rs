@@ -5,13 +5,12 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{
-    Router,
+    Inner, Router,
     config::RouterConfig,
-    core::Core,
-    explain::{DecisionLog, DecisionRecord, Hook},
-    watch::{self, HealthWatch},
+    decision_log::{DecisionLog, DecisionRecord, Hook},
 };
 use crate::error::{ConfigError, PolicyError};
+use crate::fleet::health_log::{self, HealthLog};
 use crate::policy::{RoutingPolicy, config::PolicyConfig, factory::PolicyFactory};
 use crate::random::Random;
 use crate::worker::health::HealthChange;
@@ -43,7 +42,7 @@ use crate::worker::health::HealthChange;
 /// // To add a policy makes its name known; to select it makes it decide.
 /// let router = Router::builder()
 ///     .add_policy("first", |_options| Ok(Arc::new(First)))?
-///     .select_policy(PolicyConfig::named("first"))
+///     .set_policy(PolicyConfig::named("first"))
 ///     .build()?;
 /// assert_eq!(router.policy(), "first");
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -72,7 +71,7 @@ pub struct RouterBuilder {
     policy: Option<PolicyConfig>,
     factory: PolicyFactory,
     log: Option<(u32, Hook)>,
-    watch: Option<watch::Hook>,
+    health_log: Option<health_log::Hook>,
 }
 
 impl RouterBuilder {
@@ -84,7 +83,7 @@ impl RouterBuilder {
 
     /// Makes this policy decide, whatever the configuration's `policy` says: a built-in one, or one that
     /// was added.
-    pub fn select_policy(mut self, policy: PolicyConfig) -> Self {
+    pub fn set_policy(mut self, policy: PolicyConfig) -> Self {
         self.policy = Some(policy);
         self
     }
@@ -97,7 +96,7 @@ impl RouterBuilder {
     }
 
     /// Makes a policy of the host's own known under this name. It decides once it is selected: by
-    /// [`RouterBuilder::select_policy`], by the configuration, or later by [`Router::set_policy`].
+    /// [`RouterBuilder::set_policy`], by the configuration, or later by [`Router::set_policy`].
     ///
     /// # Errors
     /// [`PolicyError::Duplicate`] if the name is taken.
@@ -128,7 +127,7 @@ impl RouterBuilder {
     /// call waits for it; up to 1,024 changes do, and what comes on top is dropped. It may use the
     /// router; one that holds the router keeps it alive until it lets go.
     pub fn health_log(mut self, hook: impl Fn(&HealthChange) + Send + Sync + 'static) -> Self {
-        self.watch = Some(Box::new(hook));
+        self.health_log = Some(Box::new(hook));
         self
     }
 
@@ -149,8 +148,8 @@ impl RouterBuilder {
             hook,
             random: Random::new(self.config.seed),
         });
-        let watch = self.watch.map(HealthWatch::new);
-        Ok(Router::from_core(Core::new(&self.config, factory, log, watch)?))
+        let health_log = self.health_log.map(HealthLog::new);
+        Ok(Router::from_inner(Inner::new(&self.config, factory, log, health_log)?))
     }
 }
 

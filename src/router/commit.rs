@@ -1,125 +1,96 @@
 //! Commit: charge what was decided, tell the policy, open the ticket.
 //!
-//! **Order.** The workers are charged, their slots' generations are looked at, a ticket's entry is
-//! reserved, the policy is told, the ticket is opened, and the generations are looked at once more (see
-//! "Removal" in `ticket`). The first look keeps a policy from hearing of a worker whose slot has changed
-//! hands: a slot does so only without load, so once it is charged and the generation stands, no callback
-//! about this worker can reach its successor. Undoing runs in the opposite order, and a worker's load is
-//! the last thing to be given back. A policy stays installed while a snapshot that lets it decide is
+//! **Order.** The workers are charged, their slots' generations are read, a ticket's entry is reserved,
+//! the policy is told, the ticket is opened, and the generations are read once more (see "Removal" in
+//! [`crate::ticket::table`]). The first look keeps a policy from hearing of a worker whose slot has
+//! changed hands: a slot does so only without load, so once it is charged and the generation stands, no
+//! callback about this worker can reach its successor. Undoing runs in the opposite order, and a worker's
+//! load is the last thing to be given back. A policy stays installed while a view that lets it decide is
 //! read, or a ticket of its is open, so every dispatch that it was told of ends at it.
 
-use super::core::Core;
-use super::finish::Ending;
-use super::local::Local;
-use super::mode::Mode;
-use super::policies::Installed;
-use super::route::Trip;
-use super::ticket::{Charge, Parties, Reserved, Ticket};
-use crate::policy::{Decision, Dispatch, RequestView, Usage};
+use super::Inner;
+use super::complete::Ending;
+use super::select::Attempt;
+use crate::policy::{Decision, Dispatch, RequestView, mode::Mode};
+use crate::ticket::{Charge, Participants, Reserved, Ticket};
 use crate::worker::{Role, health::Outcome, state::WorkerState};
 
-/// A committed decision.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Routed<'a, C> {
-    pub(super) choice: &'a C,
-    pub(super) ticket: Ticket,
-    pub(super) total_tokens: u32,
-    /// The host's own number of the worker that answers.
-    pub(super) user_data: u64,
-}
-
-impl<'a, M: Mode> Trip<'a, M> {
-    /// `None`: somebody else took the worker's last place, or the worker has just left.
+impl Attempt<'_, '_> {
+    /// The ticket, `None` where the table is full; the slot of a worker that is full or has just left.
     #[inline(always)]
-    pub(super) fn commit(
+    pub(super) fn commit<M: Mode>(
         self,
         choice: &M::Choice,
         request: &RequestView<'_>,
         prompt_bytes: u32,
-    ) -> Option<Ticket> {
-        let core = self.core;
-        let charge = self.charge(choice, request, prompt_bytes);
-        if !core.charge_workers(charge) {
-            return None;
-        }
-        let listens =
-            self.local.is_none() && (self.installed.wants_events || request.prefix.is_some());
-        if listens && self.is_stale(choice) {
-            core.release_workers(charge);
-            return None;
-        }
-        let Some(mut reserved) = self.reserve(choice, request) else {
-            core.release_workers(charge);
-            return Some(Ticket::UNTRACKED);
-        };
+    ) -> Result<Option<Ticket>, u16> {
+        let inner = self.call.inner;
+        let charge = self.charge::<M>(choice, request, prompt_bytes);
+        inner.charge_workers(charge)?;
+        let listens = self.installed.wants_events || request.prefix.is_some();
         if listens {
-            reserved = self.tell(choice, request, charge, reserved);
+            if let Some(slot) = self.left::<M>(choice) {
+                inner.release_workers(charge);
+                return Err(slot);
+            }
         }
-        let ticket = core.tickets.open(reserved, charge, self.now.saturating_add(core.deadline));
-        if self.is_stale(choice) {
-            // An error says that whoever removed the worker has closed it already.
-            let _ = core.complete(ticket, &Ending::of(Outcome::ClientCancelled), self.now);
-            return None;
+        let Some(mut reserved) = self.reserve() else {
+            inner.release_workers(charge);
+            return Ok(None);
+        };
+        self.count::<M>(choice, request);
+        if listens {
+            reserved = self.tell::<M>(choice, request, charge, reserved);
         }
-        Some(ticket)
+        let deadline = self.call.now.saturating_add(inner.deadline);
+        let ticket = inner.tickets.open(reserved, charge, deadline);
+        if let Some(slot) = self.left::<M>(choice) {
+            // An error says that the thread which removed the worker has closed it already.
+            let _ = inner.complete(ticket, &Ending::of(Outcome::ClientCancelled), self.call.now);
+            return Err(slot);
+        }
+        Ok(Some(ticket))
     }
 
-    /// Reserves a ticket's entry and counts the decision, in the stripe that the request is in, or in
-    /// one that it enters for the purpose.
+    /// Reserves a ticket's entry in the request's own stripe, or, if its share is full, in another one.
     #[inline(always)]
-    fn reserve(self, choice: &M::Choice, request: &RequestView<'_>) -> Option<Reserved> {
-        match self.local {
-            Some(local) => self.reserve_in(local, choice, request),
-            None => self.reserve_in(&*self.core.enter()?, choice, request),
+    fn reserve(self) -> Option<Reserved> {
+        match self.call.inner.tickets.reserve(self.call.stripe) {
+            Some(reserved) => Some(reserved),
+            None => self.call.inner.reserve_elsewhere(),
         }
     }
 
     #[inline(always)]
-    fn reserve_in(
+    pub(super) fn count<M: Mode>(self, choice: &M::Choice, request: &RequestView<'_>) {
+        let prefix = request.prefix.map(|_| request.prompt_tokens);
+        self.installed.counters.count::<M>(self.call.stripe, choice, prefix);
+    }
+
+    #[inline(always)]
+    fn charge<M: Mode>(
         self,
-        local: &Local,
         choice: &M::Choice,
         request: &RequestView<'_>,
-    ) -> Option<Reserved> {
-        let reserved = self.core.reserve(local)?;
-        self.count(local, choice, request);
-        Some(reserved)
-    }
-
-    #[inline(always)]
-    pub(super) fn count(self, local: &Local, choice: &M::Choice, request: &RequestView<'_>) {
-        let main = M::main(choice);
-        let decisions = self.installed.ledger.decisions.of(local.stripe);
-        decisions.count(M::ROLE, main.reason);
-        if request.prefix.is_some() {
-            let worked = M::prefill(choice).unwrap_or(main);
-            decisions.count_tokens(request.prompt_tokens, worked.matched_tokens);
-        }
-        if let Some(prefill) = M::prefill(choice) {
-            decisions.count(Role::Prefill, prefill.reason);
-        }
-    }
-
-    #[inline(always)]
-    fn charge(self, choice: &M::Choice, request: &RequestView<'_>, prompt_bytes: u32) -> Charge {
-        let (main, prefill) = (M::main(choice), M::prefill(choice));
-        // The prompt is computed by the prefill worker where there is one.
-        let worked = prefill.unwrap_or(main);
-        // KV tokens are counted where somebody compares them: for pairs, and for policies that listen.
-        let counted =
-            M::ROLE == Role::Decode || self.local.is_none() && self.installed.wants_events;
+        prompt_bytes: u32,
+    ) -> Charge {
+        let (main, prefill, prompt) = (M::main(choice), M::prefill(choice), M::prompt(choice));
+        let slot = |decision: &Decision| decision.worker.slot() as u16;
+        let listens = self.installed.wants_events;
+        // KV tokens are counted where a policy compares them: for pairs, and where it listens.
+        let counted = M::ROLE == Role::Decode || listens;
         let resident_tokens =
             if counted { request.prompt_tokens.saturating_add(request.output_tokens) } else { 0 };
         Charge {
-            parties: Parties::new(
-                main.worker.slot() as u16,
-                prefill.map(|decision| decision.worker.slot() as u16),
+            participants: Participants::new(
+                slot(main),
+                prefill.map(slot),
                 self.installed.index,
-                self.local.is_none() && self.installed.wants_events,
+                listens,
             ),
-            dispatched: self.now,
-            work_tokens: worked.work_tokens,
-            matched_tokens: worked.matched_tokens,
+            dispatched: self.call.now,
+            work_tokens: prompt.work_tokens,
+            matched_tokens: prompt.matched_tokens,
             prompt_tokens: request.prompt_tokens,
             resident_tokens,
             prompt_bytes,
@@ -127,118 +98,85 @@ impl<'a, M: Mode> Trip<'a, M> {
         }
     }
 
-    /// Lets the shadow decide and counts how its decision differs. Nothing of it is committed.
-    #[cold]
-    pub(super) fn compare(self, shadow: &Installed, choice: &M::Choice, request: &RequestView<'_>) {
-        let counts = shadow.ledger.shadow.mine();
-        let candidates = |role| self.candidates(role);
-        let Ok(other) = M::decide(&*shadow.policy, candidates, request) else {
-            return counts.count_failure();
-        };
-        if M::outsider(&other, candidates).is_some() {
-            return counts.count_failure();
-        }
-        let worked = |choice| M::prefill(choice).unwrap_or(M::main(choice)).worker;
-        let work = |choice| {
-            let held = request.prefix.map_or(0, |p| p.tokens(p.blocks_of(worked(choice).slot())));
-            request.prompt_tokens.saturating_sub(held)
-        };
-        let differs =
-            worked(choice) != worked(&other) || M::main(choice).worker != M::main(&other).worker;
-        counts.count(differs, work(choice), work(&other));
-    }
-
-    /// Notes the prefix and tells the policy. By value, so that where nobody listens neither charge
+    /// Notes the prefix and tells the policy. By value, so that where no policy listens neither charge
     /// nor reservation need an address.
     #[inline(never)]
-    fn tell(
+    fn tell<M: Mode>(
         self,
         choice: &M::Choice,
         request: &RequestView<'_>,
         charge: Charge,
         reserved: Reserved,
     ) -> Reserved {
-        let undo = Undo { core: self.core, charge: &charge, reserved: &reserved };
-        let (main, prefill) = (M::main(choice), M::prefill(choice));
+        let undo = Undo { inner: self.call.inner, charge: &charge, reserved: &reserved };
         if let Some(prefix) = request.prefix {
-            prefix.remember(prefill.unwrap_or(main).worker.slot());
+            prefix.remember(M::prompt(choice).worker.slot());
         }
         if self.installed.wants_events {
             let policy = &*self.installed.policy;
-            if let Some(decision) = prefill {
+            if let Some(decision) = M::prefill(choice) {
                 policy.on_dispatch(&Dispatch { decision, role: Role::Prefill, request });
             }
-            policy.on_dispatch(&Dispatch { decision: main, role: M::ROLE, request });
+            policy.on_dispatch(&Dispatch { decision: M::main(choice), role: M::ROLE, request });
         }
         undo.defuse();
         reserved
     }
 
-    /// Whether a chosen worker has left.
+    /// The slot of a chosen worker that has left.
     #[inline(always)]
-    fn is_stale(self, choice: &M::Choice) -> bool {
+    fn left<M: Mode>(self, choice: &M::Choice) -> Option<u16> {
         let left = |decision: &Decision| {
-            let row = self.core.rows.get(decision.worker.slot());
-            row.map(WorkerState::generation) != Some(decision.worker.generation())
+            let (slot, generation) = (decision.worker.slot(), decision.worker.generation());
+            let row = self.call.inner.fleet.rows().get(slot);
+            if row.map(WorkerState::generation) == Some(generation) {
+                None
+            } else {
+                Some(slot as u16)
+            }
         };
-        left(M::main(choice)) || M::prefill(choice).is_some_and(left)
-    }
-
-    #[inline(always)]
-    pub(super) fn routed<'c>(
-        self,
-        choice: &'c M::Choice,
-        request: &RequestView<'_>,
-        ticket: Ticket,
-    ) -> Routed<'c, M::Choice> {
-        Routed {
-            choice,
-            ticket,
-            total_tokens: request.prompt_tokens,
-            user_data: self
-                .view
-                .pool
-                .seat(M::main(choice).worker.slot())
-                .map_or(0, |seat| seat.user_data),
-        }
+        left(M::main(choice)).or_else(|| left(M::prefill(choice)?))
     }
 }
 
-impl Core {
-    /// Charges the workers; false, and nothing charged, if one of them is full.
+impl Inner {
+    /// Charges the workers; the slot of one that is full, and nothing charged.
     #[inline(always)]
-    fn charge_workers(&self, charge: Charge) -> bool {
-        let row = |slot: u16| self.rows.get(usize::from(slot));
-        let slot = charge.parties.slot();
-        if !row(slot).is_some_and(|row| row.charge(charge.resident_tokens.into())) {
-            return false;
+    fn charge_workers(&self, charge: Charge) -> Result<(), u16> {
+        let slot = charge.participants.slot();
+        let resident = charge.resident_tokens.into();
+        if !self.fleet.row(slot).is_some_and(|row| row.charge(resident)) {
+            return Err(slot);
         }
-        let Some(prefill) = charge.parties.prefill() else { return true };
-        if row(prefill).is_some_and(|row| row.charge(0)) {
-            return true;
+        let Some(prefill) = charge.participants.prefill() else { return Ok(()) };
+        if self.fleet.row(prefill).is_some_and(|row| row.charge(0)) {
+            return Ok(());
         }
-        if let Some(row) = row(slot) {
-            row.release(charge.resident_tokens.into());
+        if let Some(row) = self.fleet.row(slot) {
+            row.release(resident);
         }
-        false
+        Err(prefill)
     }
 
     #[cold]
     fn release_workers(&self, charge: Charge) {
-        if let Some(row) = self.rows.get(usize::from(charge.parties.slot())) {
-            row.release(charge.resident_tokens.into());
-        }
-        if let Some(row) =
-            charge.parties.prefill().and_then(|slot| self.rows.get(usize::from(slot)))
-        {
+        if let Some(row) = charge.participants.prefill().and_then(|slot| self.fleet.row(slot)) {
             row.release(0);
         }
+        if let Some(row) = self.fleet.row(charge.participants.slot()) {
+            row.release(charge.resident_tokens.into());
+        }
+    }
+
+    #[cold]
+    fn reserve_elsewhere(&self) -> Option<Reserved> {
+        self.fleet.enter_each().find_map(|other| self.tickets.reserve(other.stripe))
     }
 }
 
 /// Gives a charge and its entry back if a policy panics before its ticket is open.
 struct Undo<'a> {
-    core: &'a Core,
+    inner: &'a Inner,
     charge: &'a Charge,
     reserved: &'a Reserved,
 }
@@ -251,14 +189,7 @@ impl Undo<'_> {
 
 impl Drop for Undo<'_> {
     fn drop(&mut self) {
-        self.core.tickets.cancel(self.reserved);
-        self.core.release_workers(*self.charge);
-    }
-}
-
-/// What a host reports at the end of a request that it knows nothing about.
-impl Ending {
-    pub(super) fn of(outcome: Outcome) -> Self {
-        Ending { outcome, usage: Usage::default(), blamed: None }
+        self.inner.tickets.cancel(self.reserved);
+        self.inner.release_workers(*self.charge);
     }
 }

@@ -2,13 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ticket::MAX_TICKETS;
 use crate::error::ConfigError;
 use crate::policy::config::PolicyConfig;
 use crate::pool::MAX_WORKERS;
-use crate::prefix::BlockSize;
+use crate::prefix::{BlockSize, HashKey};
 use crate::request::body::{BodyOptions, MediaTokens, Messages};
+use crate::ticket::MAX_TICKETS;
 use crate::worker::health::HealthConfig;
+
+const SECOND: f64 = 1e9;
 
 /// How a router is set. Every field has a default, so `{}` is a whole document.
 ///
@@ -104,6 +106,16 @@ impl RouterConfig {
         ConfigError::range("ticket_deadline_secs", self.ticket_deadline_secs, 0.001, 604_800.0)?;
         ConfigError::range("slow_start_secs", self.slow_start_secs, 0.0, 86_400.0)
     }
+
+    /// In nanoseconds.
+    pub(super) fn ticket_deadline(&self) -> u64 {
+        (self.ticket_deadline_secs * SECOND) as u64
+    }
+
+    /// In nanoseconds.
+    pub(super) fn slow_start(&self) -> u64 {
+        (self.slow_start_secs * SECOND) as u64
+    }
 }
 
 /// A second policy for a share of the requests. Requests with a routing key go to the same policy as
@@ -156,17 +168,25 @@ impl TreeConfig {
         let (min, max) = (64.0 * 1024.0, (1u64 << 40) as f64);
         ConfigError::range("tree.budget_bytes", self.budget_bytes as f64, min, max)?;
         ConfigError::range("tree.block_bytes", f64::from(self.block_bytes), 64.0, 256.0)?;
-        if self.block_bytes % 16 != 0 {
-            let value = self.block_bytes.to_string();
-            return Err(ConfigError::Document(format!(
-                "tree.block_bytes = {value} must be a multiple of 16"
-            )));
-        }
+        self.block()?;
         self.key_bytes().map(|_| ())
     }
 
+    /// The block size.
+    pub(crate) fn block(&self) -> Result<BlockSize, ConfigError> {
+        let value = self.block_bytes;
+        BlockSize::new(value.into()).map_err(|_| {
+            ConfigError::Document(format!("tree.block_bytes = {value} must be a multiple of 16"))
+        })
+    }
+
+    /// The hash key, drawn anew where none is set.
+    pub(crate) fn key(&self) -> Result<HashKey, ConfigError> {
+        Ok(self.key_bytes()?.map_or_else(HashKey::random, HashKey::from_bytes))
+    }
+
     /// The key's 32 bytes, if one is set.
-    pub(crate) fn key_bytes(&self) -> Result<Option<[u8; 32]>, ConfigError> {
+    fn key_bytes(&self) -> Result<Option<[u8; 32]>, ConfigError> {
         let Some(digits) = &self.hash_key else { return Ok(None) };
         let bad =
             || ConfigError::Document("tree.hash_key must be 64 hexadecimal digits".to_owned());

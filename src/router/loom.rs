@@ -4,7 +4,7 @@
 //! The model takes sequentially consistent accesses for acquire and release only. Where the protocol
 //! rests on their total order, the fences below stand for it.
 //!
-//! Each thread reserves in a stripe of its own, as if it had entered it; [`crate::exclusive`] has a model
+//! Each thread reserves in a stripe of its own, as if it had entered it; [`crate::sync::exclusive`] has a model
 //! of that.
 
 use loom::sync::Arc;

@@ -1,19 +1,21 @@
 //! Reads the counters into a snapshot.
 
-use super::core::Core;
-use super::policies::Ledger;
+use super::Inner;
+use crate::fleet::policies::Counters;
 use crate::metrics::{
     DecisionCount, MetricsSnapshot, PolicyMetrics, ShadowMetrics, TicketMetrics, WorkerMetrics,
 };
 use crate::policy::Reason;
+use crate::prefix::PrefixTree;
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::worker::{Role, spec::WorkerInfo};
 
-impl Core {
+impl Inner {
     /// O(workers + policies); allocates. Counters are read one after the other, so a snapshot taken
     /// under load may show a selection whose decision it does not count yet.
     pub(super) fn metrics(&self, now: u64) -> MetricsSnapshot {
         let workers: Vec<WorkerMetrics> = self
+            .fleet
             .statuses(now)
             .into_iter()
             .map(|status| WorkerMetrics {
@@ -30,18 +32,17 @@ impl Core {
                 info: status.info,
             })
             .collect();
-        let view = self.view();
+        let view = self.fleet.view();
         MetricsSnapshot {
-            decisions: view
+            decisions: view.policies.counters().flat_map(decisions_of).collect(),
+            policies: view.policies.counters().map(sums_of).collect(),
+            // One shadow for both modes.
+            shadow: view
                 .policies
-                .ledgers
-                .iter()
-                .flat_map(|ledger| decisions_of(ledger))
-                .collect(),
-            policies: view.policies.ledgers.iter().map(|ledger| sums_of(ledger)).collect(),
-            // The same one watches both modes.
-            shadow: view.policies.shadow(Role::Regular).map(|watching| shadow_of(&watching.ledger)),
-            tree: self.tree.stats(),
+                .plan(Role::Regular)
+                .shadow()
+                .map(|shadow| shadow_of(&shadow.counters)),
+            tree: self.prompts.tree().map(PrefixTree::stats).unwrap_or_default(),
             tickets: TicketMetrics {
                 open: self.tickets.open_count(),
                 capacity: self.tickets.capacity(),
@@ -54,40 +55,40 @@ impl Core {
     }
 }
 
-impl Core {
+impl Inner {
     fn policy_gauges(&self, info: &WorkerInfo, now: u64) -> Vec<(&'static str, f64)> {
         let mut gauges = Vec::new();
-        if let Some(installed) = self.view().policies.main_of(info.role) {
+        if let Some(installed) = self.fleet.view().policies.main_of(info.role) {
             installed.policy.gauges(info.id, now, &mut |name, value| gauges.push((name, value)));
         }
         gauges
     }
 }
 
-fn decisions_of(ledger: &Ledger) -> Vec<DecisionCount> {
+fn decisions_of(counters: &Counters) -> Vec<DecisionCount> {
     let count = |role, reason| DecisionCount {
-        policy: ledger.name.clone(),
-        arm: ledger.arm.as_str(),
+        policy: counters.name.clone(),
+        arm: counters.arm.as_str(),
         role,
         reason,
-        count: ledger.decisions.iter().map(|stripe| stripe.get(role, reason)).sum(),
+        count: counters.iter().map(|stripe| stripe.get(role, reason)).sum(),
     };
     let pairs = Role::ALL.into_iter().flat_map(|role| Reason::ALL.map(|reason| (role, reason)));
     pairs.map(|(role, reason)| count(role, reason)).filter(|row| row.count > 0).collect()
 }
 
-fn sums_of(ledger: &Ledger) -> PolicyMetrics {
+fn sums_of(counters: &Counters) -> PolicyMetrics {
     let mut sums = PolicyMetrics {
-        policy: ledger.name.clone(),
-        arm: ledger.arm.as_str(),
+        policy: counters.name.clone(),
+        arm: counters.arm.as_str(),
         ..Default::default()
     };
-    ledger.decisions.iter().for_each(|stripe| stripe.add_to(&mut sums));
+    counters.iter().for_each(|stripe| stripe.add_to(&mut sums));
     sums
 }
 
-fn shadow_of(ledger: &Ledger) -> ShadowMetrics {
-    let mut sums = ShadowMetrics { policy: ledger.name.clone(), ..Default::default() };
-    ledger.shadow.iter().for_each(|stripe| stripe.add_to(&mut sums));
+fn shadow_of(counters: &Counters) -> ShadowMetrics {
+    let mut sums = ShadowMetrics { policy: counters.name.clone(), ..Default::default() };
+    counters.shadow.iter().for_each(|stripe| stripe.add_to(&mut sums));
     sums
 }

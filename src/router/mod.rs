@@ -1,68 +1,58 @@
-//! The router: the door that most users use.
+//! The router: fleet, prompts and tickets, joined.
 //!
-//! Pool, policies, one prefix tree, tickets and counters, joined:
-//!
-//! - [`config`]: all of it as configuration.
-//! - [`builder`]: a router with custom policies.
-//! - [`core`]: the shared state, its snapshot, and the writer's side.
-//! - [`handle`]: what keeps a router alive as long as there are selections of its.
-//! - [`local`]: what a request has to itself while it is routed.
-//! - [`policies`]: which policy decides, and how they are switched.
-//! - [`route`]: select: read the snapshot, ask the policy, commit.
-//! - [`mode`]: one worker or a pair.
-//! - [`print`]: from a request to a fingerprint.
-//! - [`commit`]: charge what was decided, open the ticket.
-//! - [`finish`]: first token, completion, expiry: give back what was charged.
-//! - [`explain`]: the decision log.
+//! - [`select`]: how a request is routed: the one loop.
+//! - `commit`: charges what was decided, opens the ticket.
+//! - `complete`: first token, completion, expiry: gives back what was charged.
+//! - [`at`]: the methods of a router that depend on time.
 //! - [`selection`]: what a host gets, and the load coming back when it is dropped.
-//! - [`ticket`]: the fixed table of open requests.
-//! - [`watch`]: the health log.
+//! - [`builder`], [`config`]: how a router is made.
+//! - [`decision_log`], `metrics`: what a host can read back.
 
+pub(crate) mod at;
 pub(crate) mod builder;
 mod commit;
+mod complete;
 pub(crate) mod config;
-mod core;
-pub(crate) mod explain;
-mod finish;
-mod handle;
-mod local;
+pub(crate) mod decision_log;
 #[cfg(all(test, pointsman_loom))]
 mod loom;
-mod marks;
 mod metrics;
-mod mode;
-mod policies;
-mod print;
-mod route;
+mod select;
 pub(crate) mod selection;
-pub(crate) mod ticket;
-mod watch;
-
-#[cfg(feature = "async")]
-pub(crate) use self::core::{DEFAULT_OUTPUT_TOKENS, URL};
 
 use std::sync::Arc;
+use std::time::Instant;
 
+use self::at::At;
 use self::builder::RouterBuilder;
 use self::config::{RouterConfig, SplitConfig};
-use self::core::Core;
-use self::explain::DecisionLog;
-use self::finish::Ending;
-use self::handle::Handles;
-use self::mode::{Bare, Pair, Single};
-use self::selection::{BareSelection, PairSelection, Selection};
-use self::ticket::Ticket;
+use self::decision_log::DecisionLog;
+use self::selection::{PairSelection, Selection};
 use crate::error::{ConfigError, PoolError, RoutingError, TicketError};
+use crate::fleet::{Fleet, due::Due, health_log::HealthLog};
 use crate::metrics::MetricsSnapshot;
-use crate::policy::{RequestView, Usage, config::PolicyConfig};
-use crate::pool::{candidates::Candidates, registry::WorkerStatus};
+use crate::policy::{
+    RequestView, RoutingPolicy as _, Usage, config::PolicyConfig, factory::PolicyFactory,
+    random::RandomPolicy,
+};
+use crate::pool::{
+    MAX_WORKERS,
+    candidates::Candidates,
+    registry::{Registry, WorkerStatus},
+};
 use crate::prefix::{BlockSize, Fingerprint, HashKey};
+use crate::prompt::PromptReader;
+use crate::random::Random;
 use crate::request::{Request, body::BodyReader};
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::stripe::{Place, Striped};
+use crate::ticket::{Ticket, Tickets};
+use crate::time::Time;
 use crate::worker::{
     Role, WorkerId,
-    health::Outcome,
+    health::{HostHealth, Outcome},
     spec::{WorkerInfo, WorkerSpec},
-    state::LoadReport,
+    state::{LoadReport, WorkerState},
 };
 
 /// Names the worker for each request. Cheap to clone; all clones are the same router.
@@ -72,9 +62,9 @@ use crate::worker::{
 /// another thread could hold while it works, and allocate nothing; changes of the membership build a
 /// new snapshot under a lock of their own.
 ///
-/// **Time.** Every method that depends on time has a form that takes `now`, in nanoseconds of any
-/// monotonic clock; the plain form reads the clock. Use one or the other for a router, not both.
-/// Where the clock jumps back, nothing is undone and no interval is negative.
+/// **Time.** Methods that depend on time read the clock; [`Router::at`] has the same ones for a host that
+/// tells the time itself. Use one or the other for a router, not both. Where the clock jumps back,
+/// nothing is undone and no interval is negative.
 ///
 /// ```
 /// use pointsman::{Outcome, Request, Router, RouterConfig, Usage, WorkerSpec};
@@ -98,8 +88,139 @@ pub struct Router {
 }
 
 struct Shared {
-    core: Arc<Core>,
-    handles: Handles,
+    inner: Arc<Inner>,
+    /// References for selections, counted per stripe.
+    handles: Striped<Handle>,
+}
+
+/// What keeps a router alive as long as there are selections of its.
+type Handle = Arc<Arc<Inner>>;
+
+/// All of one router.
+struct Inner {
+    fleet: Fleet,
+    prompts: Arc<PromptReader>,
+    tickets: Tickets,
+    /// Nanoseconds that an open ticket lives without a sign of life.
+    deadline: u64,
+    /// When the next part of the ticket table is to be swept, and which.
+    sweep_due: Due,
+    sweep_part: AtomicU64,
+    /// Requests answered without a ticket because the table was full.
+    untracked: Striped<AtomicU64>,
+    /// Tickets closed because no host completed them.
+    expired: AtomicU64,
+    /// Decides for requests that cannot be tracked.
+    fallback: RandomPolicy,
+    random: Random,
+    log: Option<DecisionLog>,
+    started: Instant,
+}
+
+impl Inner {
+    fn new(
+        config: &RouterConfig,
+        factory: PolicyFactory,
+        log: Option<DecisionLog>,
+        health_log: Option<HealthLog>,
+    ) -> Result<Self, ConfigError> {
+        config.check()?;
+        let slots = slots_for(config.max_workers);
+        let rows: Arc<[WorkerState]> = (0..slots).map(|_| WorkerState::new()).collect();
+        let health = config.health.clone();
+        let registry = Registry::new(rows, config.max_workers, health, config.slow_start());
+        let body = config.body.options(config.tree.block()?);
+        let prompts = PromptReader::new(config.tree.key()?, body);
+        let prompts = Arc::new(prompts.with_tree(config.tree.budget_bytes, slots)?);
+        let tickets = Tickets::new(config.max_tickets);
+        let deadline = config.ticket_deadline();
+        // The whole table is swept eight times within one deadline.
+        let every = (deadline / 8 / tickets.parts() as u64).max(1);
+        let fleet = Fleet::new(registry, factory, Arc::clone(&prompts), health_log, every);
+        let inner = Inner {
+            fleet,
+            prompts,
+            tickets,
+            deadline,
+            sweep_due: Due::new(every),
+            sweep_part: AtomicU64::new(0),
+            untracked: Striped::new(|_| AtomicU64::new(0)),
+            expired: AtomicU64::new(0),
+            fallback: RandomPolicy::new(config.seed),
+            random: Random::new(config.seed),
+            log,
+            started: Instant::now(),
+        };
+        let (prefill, decode) = (config.prefill_policy.as_ref(), config.decode_policy.as_ref());
+        inner.set_policies(&config.policy, prefill, decode)?;
+        inner.set_split(config.split.as_ref())?;
+        inner.set_shadow(config.shadow.as_ref())?;
+        Ok(inner)
+    }
+
+    /// Nanoseconds since the router was made.
+    #[inline]
+    fn clock(&self) -> u64 {
+        self.started.elapsed().as_nanos() as u64
+    }
+
+    /// One bounded step of maintenance: a part of the ticket table, and what outcomes and time have
+    /// changed.
+    #[cold]
+    fn maintain(&self, now: u64) {
+        if self.sweep_due.claim(now) {
+            let part = self.sweep_part.fetch_add(1, Relaxed) % self.tickets.parts() as u64;
+            self.sweep(part as usize, now);
+        }
+        self.fleet.maintain(now);
+    }
+
+    /// All of it at once.
+    fn tick(&self, now: u64) {
+        self.sweep_all(now);
+        self.fleet.maintain(now);
+        self.fleet.renew(|policy| self.tickets.in_use(policy));
+    }
+
+    fn remove_worker(&self, id: WorkerId, now: u64) -> Result<(), PoolError> {
+        self.fleet.remove(id, now, || self.sweep_all(now))
+    }
+
+    fn set_policies(
+        &self,
+        policy: &PolicyConfig,
+        prefill: Option<&PolicyConfig>,
+        decode: Option<&PolicyConfig>,
+    ) -> Result<(), ConfigError> {
+        self.fleet.set_policies(policy, prefill, decode, |policy| self.tickets.in_use(policy))
+    }
+
+    fn set_split(&self, split: Option<&SplitConfig>) -> Result<(), ConfigError> {
+        split.map_or(Ok(()), SplitConfig::check)?;
+        let split = split.map(|split| (&split.policy, split.share));
+        self.fleet.set_split(split, |policy| self.tickets.in_use(policy))
+    }
+
+    fn set_shadow(&self, shadow: Option<&PolicyConfig>) -> Result<(), ConfigError> {
+        self.fleet.set_shadow(shadow, |policy| self.tickets.in_use(policy))
+    }
+
+    fn count_untracked(&self) {
+        self.untracked.mine().fetch_add(1, Relaxed);
+    }
+
+    fn after_fork(&self) {
+        self.random.reseed();
+        self.fallback.after_fork();
+        self.tickets.clear();
+        self.fleet.after_fork();
+    }
+}
+
+/// A removed worker's slot rests until its last request is undone, so there are a few more slots
+/// than workers; never more than a slot set can hold.
+fn slots_for(max_workers: usize) -> usize {
+    (max_workers + max_workers / 8 + 8).min(MAX_WORKERS)
 }
 
 impl Router {
@@ -113,131 +234,103 @@ impl Router {
         RouterBuilder::default()
     }
 
-    fn from_core(core: Core) -> Self {
-        let core = Arc::new(core);
-        let handles = Handles::new(&core);
-        Router { shared: Arc::new(Shared { core, handles }) }
+    fn from_inner(inner: Inner) -> Self {
+        let inner = Arc::new(inner);
+        let handles = Striped::new(|_| Arc::new(Arc::clone(&inner)));
+        Router { shared: Arc::new(Shared { inner, handles }) }
     }
 
-    fn core(&self) -> &Core {
-        &self.shared.core
+    fn inner(&self) -> &Inner {
+        &self.shared.inner
+    }
+
+    #[inline]
+    fn handle(&self, stripe: Place) -> Handle {
+        Arc::clone(self.shared.handles.of(stripe.any()))
+    }
+
+    /// The same router, as of a time that the host tells.
+    #[inline]
+    pub fn at(&self, now: impl Into<Time>) -> At<'_> {
+        At::new(self, now.into())
+    }
+
+    /// What the plain methods take for the time: the time since the router was made.
+    #[inline]
+    pub fn now(&self) -> Time {
+        self.inner().clock().into()
     }
 
     /// Registers a worker. It takes requests from here on.
     pub fn add_worker(&self, spec: WorkerSpec) -> Result<WorkerId, PoolError> {
-        self.add_worker_at(spec, self.core().clock())
-    }
-
-    /// As [`Router::add_worker`], at this time.
-    pub fn add_worker_at(&self, spec: WorkerSpec, now: u64) -> Result<WorkerId, PoolError> {
-        self.core().add_worker(spec, now)
+        self.at(self.now()).add_worker(spec)
     }
 
     /// Removes a worker: nothing goes there any more, its open tickets are closed, the prefix tree
     /// and the policies forget it. To let its requests end first, drain it.
     pub fn remove_worker(&self, id: WorkerId) -> Result<(), PoolError> {
-        self.remove_worker_at(id, self.core().clock())
+        self.at(self.now()).remove_worker(id)
     }
 
-    /// As [`Router::remove_worker`], at this time.
-    pub fn remove_worker_at(&self, id: WorkerId, now: u64) -> Result<(), PoolError> {
-        self.core().remove_worker(id, now)
+    /// Stops sending new requests to a worker. Requests in flight go on.
+    pub fn drain_worker(&self, id: WorkerId) -> Result<(), PoolError> {
+        self.inner().fleet.change(|pool| pool.set_draining(id, true))
     }
 
-    /// Stops sending new requests to a worker, or starts again. Requests in flight go on.
-    pub fn drain_worker(&self, id: WorkerId, draining: bool) -> Result<(), PoolError> {
-        self.core().change(|pool| pool.drain(id, draining))
+    /// Sends requests to a drained worker again.
+    pub fn resume_worker(&self, id: WorkerId) -> Result<(), PoolError> {
+        self.inner().fleet.change(|pool| pool.set_draining(id, false))
     }
 
     /// Changes a worker's weight.
     pub fn set_weight(&self, id: WorkerId, weight: f64) -> Result<(), PoolError> {
-        self.core().change(|pool| pool.set_weight(id, weight))
+        self.inner().fleet.change(|pool| pool.set_weight(id, weight))
     }
 
     /// Changes how many requests a worker may hold at once; `None` lifts the limit.
     pub fn set_max_in_flight(&self, id: WorkerId, limit: Option<u32>) -> Result<(), PoolError> {
-        self.core().change(|pool| pool.set_max_in_flight(id, limit))
+        self.inner().fleet.change(|pool| pool.set_max_in_flight(id, limit))
     }
 
-    /// Tells a worker's health as the host sees it, which wins over the outcomes of requests; `None`
-    /// leaves it to them again. An unhealthy worker is believed to lose what its cache holds.
-    pub fn set_health(&self, id: WorkerId, health: Option<bool>) -> Result<(), PoolError> {
-        self.core().set_health(id, health)
+    /// Tells a worker's health as the host sees it, which wins over the outcomes of requests. An
+    /// unhealthy worker is believed to lose what its cache holds.
+    pub fn set_health(&self, id: WorkerId, health: HostHealth) -> Result<(), PoolError> {
+        self.inner().fleet.set_health(id, health)
     }
 
     /// Stores what a worker says about its own load.
     ///
     /// A report without a time (`at` = 0) is taken to be from now.
     pub fn report_load(&self, id: WorkerId, load: LoadReport) -> Result<(), PoolError> {
-        let at = if load.at == 0 { self.core().clock() } else { load.at };
-        self.core().report_load(id, &LoadReport { at, ..load })
+        let at = if load.at == 0 { self.inner().clock() } else { load.at };
+        self.inner().fleet.report_load(id, &LoadReport { at, ..load })
     }
 
     /// What the worker was registered as.
     pub fn worker(&self, id: WorkerId) -> Option<Arc<WorkerInfo>> {
-        self.core().info(id)
+        self.inner().fleet.info(id)
     }
 
     /// The worker registered with this URL.
     pub fn worker_by_url(&self, url: &str) -> Option<WorkerId> {
-        self.core().by_url(url)
+        self.inner().fleet.by_url(url)
     }
 
-    /// All workers and how they stand.
+    /// All workers and their state. O(workers).
     pub fn workers(&self) -> Vec<WorkerStatus> {
-        self.workers_at(self.core().clock())
-    }
-
-    /// As [`Router::workers`], at this time.
-    pub fn workers_at(&self, now: u64) -> Vec<WorkerStatus> {
-        self.core().statuses(now)
+        self.at(self.now()).workers()
     }
 
     /// Names the worker for a request. O(1) for policies that do not read the prompt; else each byte
     /// of the prompt is read once.
     ///
-    /// At most the first 4,096 blocks of a prompt are matched: 512 KiB of text or 131,072 tokens with
-    /// blocks of the default size. The rest counts as work.
+    /// The first 4 MiB of a prompt's text, or its first 1,048,576 tokens, are matched and remembered, to
+    /// the last full block. The rest counts as work.
+    ///
+    /// # Errors
+    /// No worker is eligible, or all of them are busy; a body that cannot be read; a policy's own error.
     pub fn select(&self, request: &Request<'_>) -> Result<Selection, RoutingError> {
-        self.select_at(request, self.core().clock())
-    }
-
-    /// As [`Router::select`], at this time.
-    // One copy of the path in a program, and the selection is written where the caller wants it.
-    #[inline(never)]
-    pub fn select_at(&self, request: &Request<'_>, now: u64) -> Result<Selection, RoutingError> {
-        let handles = &self.shared.handles;
-        match &self.core().log {
-            None => self.core().route::<Single>(handles, request, now),
-            Some(log) => self.select_logged(log, request, now),
-        }
-    }
-
-    /// As [`Router::select_at`], for hosts that keep the ticket as a number and complete it by
-    /// [`Router::complete`]: nothing is given back when the result is dropped.
-    #[inline(never)]
-    pub fn select_bare_at(
-        &self,
-        request: &Request<'_>,
-        now: u64,
-    ) -> Result<BareSelection, RoutingError> {
-        let handles = &self.shared.handles;
-        match &self.core().log {
-            None => self.core().route::<Bare>(handles, request, now),
-            Some(log) => self.select_logged(log, request, now).map(Selection::into_bare),
-        }
-    }
-
-    #[cold]
-    fn select_logged(
-        &self,
-        log: &DecisionLog,
-        request: &Request<'_>,
-        now: u64,
-    ) -> Result<Selection, RoutingError> {
-        let selection = self.core().route::<Single>(&self.shared.handles, request, now)?;
-        log.offer(Role::Regular, &selection.chosen(), selection.ticket(), now);
-        Ok(selection)
+        self.at(self.now()).select(request)
     }
 
     /// Names a prefill and a decode worker for a request, as one decision under one ticket.
@@ -254,26 +347,12 @@ impl Router {
     /// # assert!(prefill.is_some() && decode.is_some());
     /// // The prompt is computed: the prefill worker gets its load back.
     /// pair.first_token(None)?;
-    /// // The answer is complete, or a worker has failed: `complete_blaming` says which.
+    /// // The answer is complete, or a worker has failed: `complete_by` says which.
     /// pair.complete(Outcome::Success, Usage::default())?;
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn select_pair(&self, request: &Request<'_>) -> Result<PairSelection, RoutingError> {
-        self.select_pair_at(request, self.core().clock())
-    }
-
-    /// As [`Router::select_pair`], at this time.
-    pub fn select_pair_at(
-        &self,
-        request: &Request<'_>,
-        now: u64,
-    ) -> Result<PairSelection, RoutingError> {
-        let pair = self.core().route::<Pair>(&self.shared.handles, request, now)?;
-        if let Some(log) = &self.core().log {
-            log.offer(Role::Prefill, &pair.prefill(), pair.ticket(), now);
-            log.offer(Role::Decode, &pair.decode(), pair.ticket(), now);
-        }
-        Ok(pair)
+        self.at(self.now()).select_pair(request)
     }
 
     /// Hands `look` what a policy is shown when it chooses a worker of this role for this request;
@@ -287,95 +366,45 @@ impl Router {
         request: &Request<'_>,
         look: impl FnOnce(&Candidates<'_>, &RequestView<'_>) -> T,
     ) -> T {
-        self.with_candidates_at(role, request, self.core().clock(), look)
-    }
-
-    /// As [`Router::with_candidates`], at this time.
-    pub fn with_candidates_at<T>(
-        &self,
-        role: Role,
-        request: &Request<'_>,
-        now: u64,
-        look: impl FnOnce(&Candidates<'_>, &RequestView<'_>) -> T,
-    ) -> T {
-        self.core().with_candidates(role, request, now, look)
+        self.at(self.now()).with_candidates(role, request, look)
     }
 
     /// The prompt is computed: `cached_tokens` of it came from the worker's cache, if it says so. A
     /// pair's prefill worker gets its load back.
     pub fn first_token(
         &self,
-        ticket: Ticket,
+        ticket: impl Into<Ticket>,
         cached_tokens: Option<u32>,
     ) -> Result<(), TicketError> {
-        self.first_token_at(ticket, cached_tokens, self.core().clock())
-    }
-
-    /// As [`Router::first_token`], at this time.
-    pub fn first_token_at(
-        &self,
-        ticket: Ticket,
-        cached_tokens: Option<u32>,
-        now: u64,
-    ) -> Result<(), TicketError> {
-        self.core().first_token(ticket, cached_tokens, now)
+        self.at(self.now()).first_token(ticket, cached_tokens)
     }
 
     /// The request is alive: its deadline starts afresh.
-    pub fn progress(&self, ticket: Ticket) -> Result<(), TicketError> {
-        self.progress_at(ticket, self.core().clock())
-    }
-
-    /// As [`Router::progress`], at this time.
-    pub fn progress_at(&self, ticket: Ticket, now: u64) -> Result<(), TicketError> {
-        self.core().progress(ticket, now)
+    pub fn progress(&self, ticket: impl Into<Ticket>) -> Result<(), TicketError> {
+        self.at(self.now()).progress(ticket)
     }
 
     /// The request is over: its load is given back, the outcome counts towards the worker's health.
     /// Of a pair, a failure before the first token is the prefill worker's, later the decode
-    /// worker's; see [`Router::complete_blaming`].
+    /// worker's; see [`Router::complete_by`].
     pub fn complete(
         &self,
-        ticket: Ticket,
+        ticket: impl Into<Ticket>,
         outcome: Outcome,
         usage: Usage,
     ) -> Result<(), TicketError> {
-        self.complete_at(ticket, outcome, usage, self.core().clock())
-    }
-
-    /// As [`Router::complete`], at this time.
-    #[inline]
-    pub fn complete_at(
-        &self,
-        ticket: Ticket,
-        outcome: Outcome,
-        usage: Usage,
-        now: u64,
-    ) -> Result<(), TicketError> {
-        self.core().complete(ticket, &Ending { outcome, usage, blamed: None }, now)
+        self.at(self.now()).complete(ticket, outcome, usage)
     }
 
     /// As [`Router::complete`], naming the worker of a pair whose outcome it is.
-    pub fn complete_blaming(
+    pub fn complete_by(
         &self,
-        ticket: Ticket,
-        blamed: Role,
+        ticket: impl Into<Ticket>,
+        role: Role,
         outcome: Outcome,
         usage: Usage,
     ) -> Result<(), TicketError> {
-        self.complete_blaming_at(ticket, blamed, outcome, usage, self.core().clock())
-    }
-
-    /// As [`Router::complete_blaming`], at this time.
-    pub fn complete_blaming_at(
-        &self,
-        ticket: Ticket,
-        blamed: Role,
-        outcome: Outcome,
-        usage: Usage,
-        now: u64,
-    ) -> Result<(), TicketError> {
-        self.core().complete(ticket, &Ending { outcome, usage, blamed: Some(blamed) }, now)
+        self.at(self.now()).complete_by(ticket, role, outcome, usage)
     }
 
     /// Switches the policy for all roles. Requests in flight complete at the policy that chose their
@@ -391,7 +420,7 @@ impl Router {
         prefill: Option<&PolicyConfig>,
         decode: Option<&PolicyConfig>,
     ) -> Result<(), ConfigError> {
-        self.core().set_policies(policy, prefill, decode)
+        self.inner().set_policies(policy, prefill, decode)
     }
 
     /// Sends a share of the requests to a second policy, or stops doing so; see [`SplitConfig`].
@@ -406,7 +435,7 @@ impl Router {
     /// # Ok::<(), pointsman::ConfigError>(())
     /// ```
     pub fn set_split(&self, split: Option<&SplitConfig>) -> Result<(), ConfigError> {
-        self.core().set_split(split)
+        self.inner().set_split(split)
     }
 
     /// Lets a second policy decide beside the real one without being followed, or stops it. The
@@ -419,18 +448,12 @@ impl Router {
     /// # Ok::<(), pointsman::ConfigError>(())
     /// ```
     pub fn set_shadow(&self, shadow: Option<&PolicyConfig>) -> Result<(), ConfigError> {
-        self.core().set_shadow(shadow)
+        self.inner().set_shadow(shadow)
     }
 
     /// The name of the policy for regular requests.
     pub fn policy(&self) -> String {
-        self.core().policy_name()
-    }
-
-    /// Housekeeping that calls would otherwise do in small pieces: ends ejections and pauses, steps
-    /// up slow starts, closes expired tickets, frees replaced policies. Never needed.
-    pub fn tick(&self, now: u64) {
-        self.core().tick(now);
+        self.inner().fleet.policy_name()
     }
 
     /// The prompt's chained block hashes, as many as the buffer holds. A request made of the result
@@ -440,7 +463,7 @@ impl Router {
         request: &Request<'_>,
         buffer: &'b mut [u64],
     ) -> Result<Fingerprint<'b>, RoutingError> {
-        self.core().fingerprint(request, buffer).map(|printed| printed.fingerprint)
+        self.inner().prompts.read(request, buffer).map(|read| read.fingerprint)
     }
 
     /// A reader for a JSON body that arrives in chunks, set up as this router reads bodies; block
@@ -466,46 +489,34 @@ impl Router {
         namespace: Option<&str>,
         buffer: &'b mut [u64],
     ) -> BodyReader<'r, 'b> {
-        let core = self.core();
-        BodyReader::new(&core.key, core.body_options(namespace), buffer)
+        self.inner().prompts.body_reader(namespace, buffer)
     }
 
-    /// Everything counted so far.
+    /// Everything counted so far. O(workers + policies); allocates.
     pub fn metrics(&self) -> MetricsSnapshot {
-        self.metrics_at(self.core().clock())
-    }
-
-    /// As [`Router::metrics`], at this time.
-    pub fn metrics_at(&self, now: u64) -> MetricsSnapshot {
-        self.core().metrics(now)
-    }
-
-    /// What the plain methods take for the time: nanoseconds since the router was made.
-    #[inline]
-    pub fn now(&self) -> u64 {
-        self.core().clock()
+        self.at(self.now()).metrics()
     }
 
     /// The key of this router's hashes, for hosts that fingerprint prompts themselves.
     pub fn hash_key(&self) -> &HashKey {
-        &self.core().key
+        self.inner().prompts.key()
     }
 
     /// The bytes that one block of a fingerprint covers here.
     pub fn block_size(&self) -> BlockSize {
-        self.core().block
+        self.inner().prompts.block()
     }
 
     /// What a namespace is called in fingerprints.
     pub fn namespace_digest(&self, namespace: &str) -> u64 {
-        self.core().digest(core::NAMESPACE, namespace.as_bytes())
+        self.inner().prompts.namespace_digest(namespace)
     }
 
     /// To be called in a forked child before its first select: draws new random seeds, and forgets
     /// the parent's requests in flight. The fork must have happened while no other thread was inside
     /// a call.
     pub fn after_fork(&self) {
-        self.core().after_fork();
+        self.inner().after_fork();
     }
 }
 

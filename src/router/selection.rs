@@ -1,15 +1,14 @@
-//! What a host gets: who, why, and the duty to give the load back.
+//! What a host gets: the worker, why it was chosen, and the duty to give the load back.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
-use super::commit::Routed;
-use super::core::Core;
-use super::finish::Ending;
-use super::handle::Handle;
-use super::ticket::Ticket;
+use super::complete::Ending;
+use super::select::Committed;
+use super::{Handle, Inner};
 use crate::error::TicketError;
 use crate::policy::{Decision, PairDecision, Reason, RunnerUp, Usage};
+use crate::ticket::Ticket;
 use crate::worker::{Role, WorkerId, health::Outcome, spec::WorkerInfo};
 
 /// The worker chosen for one request. Owns the request's load: when dropped without
@@ -25,12 +24,12 @@ pub struct Selection {
     user_data: u64,
 }
 
-/// The worker chosen for one request, without the duty to give the load back: that lies with whoever
-/// holds the ticket's number. For foreign interfaces, which keep numbers.
+/// The worker chosen for one request, without the duty to give the load back: that lies with the host,
+/// which keeps the ticket's number. For foreign interfaces.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
-pub struct BareSelection {
-    /// Who was chosen, and why.
+pub struct DetachedSelection {
+    /// The chosen worker, and why it was chosen.
     pub decision: Decision,
     /// To be completed by the host.
     pub ticket: Ticket,
@@ -52,7 +51,7 @@ pub struct PairSelection {
 /// One worker of a selection, and why it was chosen.
 #[derive(Clone, Copy)]
 pub struct Chosen<'a> {
-    core: &'a Core,
+    inner: &'a Inner,
     decision: &'a Decision,
     total_tokens: u32,
 }
@@ -65,7 +64,7 @@ impl Chosen<'_> {
 
     /// What it was registered as; `None` if it has been removed since.
     pub fn info(&self) -> Option<Arc<WorkerInfo>> {
-        self.core.info(self.worker())
+        self.inner.fleet.info(self.worker())
     }
 
     /// Its URL; `None` if it has been removed since: then select again. Allocates.
@@ -126,9 +125,9 @@ struct Open {
 
 impl Open {
     #[inline(always)]
-    fn end(mut self, ending: &Ending, now: u64) -> Result<(), TicketError> {
+    fn end(mut self, ending: &Ending) -> Result<(), TicketError> {
         let ticket = std::mem::take(&mut self.ticket);
-        self.handle.complete(ticket, ending, now)
+        self.handle.complete(ticket, ending, self.handle.clock())
     }
 }
 
@@ -143,9 +142,9 @@ impl Drop for Open {
 
 // By value, so that a selection that is completed need not lie in memory.
 #[inline(never)]
-fn cancel(core: &Core, ticket: Ticket) {
+fn cancel(inner: &Inner, ticket: Ticket) {
     // A cancellation teaches nothing, so this need not be the clock of a host that tells its own.
-    let end = || core.complete(ticket, &Ending::of(Outcome::ClientCancelled), core.clock());
+    let end = || inner.complete(ticket, &Ending::of(Outcome::ClientCancelled), inner.clock());
     if std::thread::panicking() {
         // A second panic, of a policy that is told, would end the process. The load is given back all the
         // same.
@@ -164,78 +163,88 @@ macro_rules! ticket_methods {
             self.open.ticket
         }
 
-        /// Gives the duty to complete the request to whoever holds the ticket's number.
+        /// Hands the duty to complete the request to the host, which keeps the ticket's number.
         pub fn into_ticket(mut self) -> Ticket {
             std::mem::take(&mut self.open.ticket)
         }
 
         /// The prompt is computed; `cached_tokens` of it came from the worker's cache.
         pub fn first_token(&self, cached_tokens: Option<u32>) -> Result<(), TicketError> {
-            let core = &*self.open.handle;
-            core.first_token(self.open.ticket, cached_tokens, core.clock())
-        }
-
-        /// The prompt was computed at this time.
-        pub fn first_token_at(
-            &self,
-            cached_tokens: Option<u32>,
-            now: u64,
-        ) -> Result<(), TicketError> {
-            self.open.handle.first_token(self.open.ticket, cached_tokens, now)
+            let inner = &self.open.handle;
+            inner.first_token(self.open.ticket, cached_tokens, inner.clock())
         }
 
         /// The request is alive: its deadline starts afresh.
         pub fn progress(&self) -> Result<(), TicketError> {
-            self.progress_at(self.open.handle.clock())
-        }
-
-        /// The request was alive at this time.
-        pub fn progress_at(&self, now: u64) -> Result<(), TicketError> {
-            self.open.handle.progress(self.open.ticket, now)
+            let inner = &self.open.handle;
+            inner.progress(self.open.ticket, inner.clock())
         }
 
         /// The request is over.
         pub fn complete(self, outcome: Outcome, usage: Usage) -> Result<(), TicketError> {
-            let now = self.open.handle.clock();
-            self.complete_at(outcome, usage, now)
-        }
-
-        /// The request is over at this time.
-        #[inline]
-        pub fn complete_at(
-            self,
-            outcome: Outcome,
-            usage: Usage,
-            now: u64,
-        ) -> Result<(), TicketError> {
-            self.open.end(&Ending { outcome, usage, blamed: None }, now)
+            self.open.end(&Ending { outcome, usage, failed_role: None })
         }
     };
 }
 
+impl From<Selection> for Ticket {
+    /// Hands the duty to complete the request to the router's own methods.
+    #[inline]
+    fn from(selection: Selection) -> Self {
+        selection.into_ticket()
+    }
+}
+
+impl From<&Selection> for Ticket {
+    fn from(selection: &Selection) -> Self {
+        selection.ticket()
+    }
+}
+
+impl From<PairSelection> for Ticket {
+    /// Hands the duty to complete the request to the router's own methods.
+    fn from(pair: PairSelection) -> Self {
+        pair.into_ticket()
+    }
+}
+
+impl From<&PairSelection> for Ticket {
+    fn from(pair: &PairSelection) -> Self {
+        pair.ticket()
+    }
+}
+
+impl DetachedSelection {
+    #[inline(always)]
+    pub(super) fn new(committed: Committed<'_, Decision>) -> Self {
+        let Committed { choice: &decision, ticket, total_tokens, user_data, .. } = committed;
+        DetachedSelection { decision, ticket, total_tokens, user_data }
+    }
+}
+
 impl Selection {
     #[inline(always)]
-    pub(super) fn new(handle: Handle, routed: Routed<'_, Decision>) -> Self {
+    pub(super) fn new(handle: Handle, committed: Committed<'_, Decision>) -> Self {
         Selection {
-            open: Open { handle, ticket: routed.ticket },
-            decision: *routed.choice,
-            total_tokens: routed.total_tokens.into(),
-            user_data: routed.user_data,
+            open: Open { handle, ticket: committed.ticket },
+            decision: *committed.choice,
+            total_tokens: committed.total_tokens.into(),
+            user_data: committed.user_data,
         }
     }
 
-    /// Gives the duty to complete the request to whoever holds the ticket's number.
-    pub fn into_bare(self) -> BareSelection {
+    /// Hands the duty to complete the request to the host, which keeps the ticket's number.
+    pub fn detach(self) -> DetachedSelection {
         let (decision, total_tokens) = (self.decision, self.total_tokens());
         let user_data = self.user_data;
-        BareSelection { decision, ticket: self.into_ticket(), total_tokens, user_data }
+        DetachedSelection { decision, ticket: self.into_ticket(), total_tokens, user_data }
     }
 
     /// The chosen worker, with everything known about the choice.
     #[inline]
     pub fn chosen(&self) -> Chosen<'_> {
         Chosen {
-            core: &self.open.handle,
+            inner: &self.open.handle,
             decision: &self.decision,
             total_tokens: self.total_tokens(),
         }
@@ -289,50 +298,38 @@ impl Selection {
 }
 
 impl PairSelection {
-    pub(super) fn new(handle: Handle, routed: Routed<'_, PairDecision>) -> Self {
+    pub(super) fn new(handle: Handle, committed: Committed<'_, PairDecision>) -> Self {
         PairSelection {
-            open: Open { handle, ticket: routed.ticket },
-            pair: *routed.choice,
-            total_tokens: routed.total_tokens,
+            open: Open { handle, ticket: committed.ticket },
+            pair: *committed.choice,
+            total_tokens: committed.total_tokens,
         }
     }
 
-    /// Who computes the prompt.
+    /// The worker that computes the prompt.
     pub fn prefill(&self) -> Chosen<'_> {
         self.one(&self.pair.prefill)
     }
 
-    /// Who generates the answer.
+    /// The worker that generates the answer.
     pub fn decode(&self) -> Chosen<'_> {
         self.one(&self.pair.decode)
     }
 
-    /// The request is over, by the doing of the worker in this role.
-    pub fn complete_blaming(
+    /// The request is over, and the outcome is that of the worker in this role.
+    pub fn complete_by(
         self,
-        blamed: Role,
+        role: Role,
         outcome: Outcome,
         usage: Usage,
     ) -> Result<(), TicketError> {
-        let now = self.open.handle.clock();
-        self.complete_blaming_at(blamed, outcome, usage, now)
-    }
-
-    /// As [`PairSelection::complete_blaming`], at this time.
-    pub fn complete_blaming_at(
-        self,
-        blamed: Role,
-        outcome: Outcome,
-        usage: Usage,
-        now: u64,
-    ) -> Result<(), TicketError> {
-        self.open.end(&Ending { outcome, usage, blamed: Some(blamed) }, now)
+        self.open.end(&Ending { outcome, usage, failed_role: Some(role) })
     }
 
     ticket_methods!();
 
     fn one<'a>(&'a self, decision: &'a Decision) -> Chosen<'a> {
-        Chosen { core: &self.open.handle, decision, total_tokens: self.total_tokens }
+        Chosen { inner: &self.open.handle, decision, total_tokens: self.total_tokens }
     }
 }
 

@@ -164,6 +164,19 @@ impl HealthConfig {
     }
 }
 
+/// What a host says about a worker's health.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum HostHealth {
+    /// Nothing: the outcomes of its requests decide.
+    #[default]
+    Unknown,
+    /// It takes requests, whatever their outcomes are.
+    Healthy,
+    /// It takes none.
+    Unhealthy,
+}
+
 /// What a worker has become, by its outcomes and by time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -38,16 +38,16 @@ fn every_call_at_any_time() {
             };
             let report = LoadReport { running: 3, at: at(1), ..LoadReport::default() };
             router.report_load(workers[round % 4], report).unwrap();
-            router.tick(at(2));
+            router.at(at(2)).tick();
             let request = Request::text("the same prompt each time");
             // What is open may expire between two calls, if the second says that years have passed.
-            let ticket = router.select_at(&request, at(3)).unwrap().into_ticket();
-            let _ = router.progress_at(ticket, at(4));
-            let _ = router.first_token_at(ticket, Some(1), at(5));
-            let _ = router.complete_at(ticket, outcome, Usage::default(), at(6));
-            let ticket = router.select_pair_at(&request, at(7)).unwrap().into_ticket();
-            let _ = router.first_token_at(ticket, None, at(8));
-            let _ = router.complete_at(ticket, outcome, Usage::default(), at(9));
+            let ticket = router.at(at(3)).select(&request).unwrap().into_ticket();
+            let _ = router.at(at(4)).progress(ticket);
+            let _ = router.at(at(5)).first_token(ticket, Some(1));
+            let _ = router.at(at(6)).complete(ticket, outcome, Usage::default());
+            let ticket = router.at(at(7)).select_pair(&request).unwrap().into_ticket();
+            let _ = router.at(at(8)).first_token(ticket, None);
+            let _ = router.at(at(9)).complete(ticket, outcome, Usage::default());
         }
         assert_idle(&router);
     }
@@ -60,10 +60,10 @@ fn after_a_jump_ahead_and_back_tickets_expire_as_ever() {
     let router = Router::new(config).unwrap();
     let workers = add_many(&router, Role::Regular, 4);
     for ahead in [1_000_000 * SECOND, u64::MAX] {
-        let _ = router.select_at(&Request::none(), ahead).unwrap().into_ticket();
-        router.tick(ahead);
+        let _ = router.at(ahead).select(&Request::none()).unwrap().into_ticket();
+        router.at(ahead).tick();
         // Back again. What was opened ahead of time, and what is opened now, is forgotten by its host.
-        let _ = router.select_at(&Request::none(), SECOND).unwrap().into_ticket();
+        let _ = router.at(SECOND).select(&Request::none()).unwrap().into_ticket();
         // No tick: the calls of others see to it within one deadline and an eighth.
         for step in 0..20_000 {
             serve(&router, Outcome::Success, SECOND + step * 226 * SECOND / 20_000);

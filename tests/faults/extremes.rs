@@ -31,11 +31,11 @@ fn reports_usages_and_lengths_of_the_largest_numbers() {
             };
             router.report_load(workers[round as usize % 4], report).unwrap();
             let request = Request::text("short").expected_output_tokens(most);
-            let single = router.select_at(&request, SECOND).unwrap().into_ticket();
-            let pair = router.select_pair_at(&request, SECOND).unwrap().into_ticket();
+            let single = router.at(SECOND).select(&request).unwrap().into_ticket();
+            let pair = router.at(SECOND).select_pair(&request).unwrap().into_ticket();
             for ticket in [single, pair] {
-                router.first_token_at(ticket, Some(most), SECOND).unwrap();
-                router.complete_at(ticket, Outcome::Success, usage, SECOND).unwrap();
+                router.at(SECOND).first_token(ticket, Some(most)).unwrap();
+                router.at(SECOND).complete(ticket, Outcome::Success, usage).unwrap();
             }
         }
         assert_idle(&router);
@@ -51,7 +51,7 @@ fn the_widest_and_narrowest_weights() {
         let light = add(&router, WorkerSpec::new("light").weight(f64::MIN_POSITIVE));
         let heavy = add(&router, WorkerSpec::new("heavy").weight(1e6));
         for _ in 0..5_000 {
-            drop(router.select_at(&Request::none(), SECOND).unwrap());
+            drop(router.at(SECOND).select(&Request::none()).unwrap());
         }
         let served = |worker| status(&router, worker).selections;
         assert!(served(heavy) > 4_990, "{name}: {} and {}", served(light), served(heavy));

@@ -11,11 +11,11 @@ fn drive(router: &Router, from: u64, secs: u64, fails: impl Fn(WorkerId, u64) ->
     let mut wasted = 0;
     for step in 0..secs * 20 {
         let now = from + step * SECOND / 20;
-        let selection = router.select_at(&Request::none(), now).unwrap();
+        let selection = router.at(now).select(&Request::none()).unwrap();
         let down = fails(selection.worker(), now);
         let outcome = if down { Outcome::WorkerError } else { Outcome::Success };
         wasted += u32::from(down);
-        router.complete_at(selection.into_ticket(), outcome, Usage::default(), now).unwrap();
+        router.at(now).complete(selection.into_ticket(), outcome, Usage::default()).unwrap();
     }
     wasted
 }
@@ -50,10 +50,15 @@ fn a_prober_that_cannot_make_up_its_mind() {
         let router = router(name);
         let workers = add_many(&router, Role::Regular, 4);
         let mut open = Vec::new();
+        let states = [
+            pointsman::HostHealth::Unhealthy,
+            pointsman::HostHealth::Healthy,
+            pointsman::HostHealth::Unknown,
+        ];
         for round in 0..4_000 {
             let worker = workers[round % 3];
-            router.set_health(worker, [Some(false), Some(true), None][round / 3 % 3]).unwrap();
-            let selection = router.select_at(&Request::none(), SECOND).unwrap();
+            router.set_health(worker, states[round / 3 % 3]).unwrap();
+            let selection = router.at(SECOND).select(&Request::none()).unwrap();
             let unhealthy = status(&router, selection.worker());
             assert!(unhealthy.healthy, "{name}: chosen while the host said no");
             open.push(selection);
@@ -62,7 +67,9 @@ fn a_prober_that_cannot_make_up_its_mind() {
             }
         }
         open.clear();
-        workers.iter().for_each(|&worker| router.set_health(worker, None).unwrap());
+        workers
+            .iter()
+            .for_each(|&worker| router.set_health(worker, pointsman::HostHealth::Unknown).unwrap());
         assert_recovered(&router, &workers, SECOND);
     }
 }

@@ -17,9 +17,9 @@ fn a_table_full_of_forgotten_tickets_empties_itself() {
         for round in 0..3_000 {
             let request = Request::text("never to be completed");
             let tracked = if round % 3 == 0 {
-                router.select_pair_at(&request, SECOND).unwrap().into_ticket().is_tracked()
+                router.at(SECOND).select_pair(&request).unwrap().into_ticket().is_tracked()
             } else {
-                router.select_at(&request, SECOND).unwrap().into_ticket().is_tracked()
+                router.at(SECOND).select(&request).unwrap().into_ticket().is_tracked()
             };
             assert_eq!(tracked, round < 1024, "{name}: the table has 1,024 places");
         }
@@ -28,7 +28,7 @@ fn a_table_full_of_forgotten_tickets_empties_itself() {
         // Each call looks at 64 of the 1,024 places once that is due: sixteen calls see them all.
         let later = 62 * SECOND;
         for step in 0..16 {
-            router.select_at(&Request::none(), later + step * SECOND).map(drop).unwrap();
+            router.at(later + step * SECOND).select(&Request::none()).map(drop).unwrap();
         }
         assert_idle(&router);
         assert_eq!(router.metrics().tickets.expired, 1024);
@@ -45,7 +45,7 @@ fn one_host_in_ten_forgets_for_a_day() {
     for step in 0..100_000 {
         let now = step * SECOND * 86_400 / 100_000;
         if step % 10 == 0 {
-            let _ = router.select_at(&Request::none(), now).unwrap().into_ticket();
+            let _ = router.at(now).select(&Request::none()).unwrap().into_ticket();
         } else {
             serve(&router, Outcome::Success, now);
         }
@@ -55,6 +55,6 @@ fn one_host_in_ten_forgets_for_a_day() {
         }
     }
     let end = 86_400 * SECOND;
-    router.tick(end + 120 * SECOND);
+    router.at(end + 120 * SECOND).tick();
     assert_recovered(&router, &workers, end + 121 * SECOND);
 }

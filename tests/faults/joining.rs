@@ -20,7 +20,7 @@ fn a_thousand_and_twenty_four_workers_at_once() {
                     for i in 0..128 {
                         let spec = WorkerSpec::new(format!("http://{round}-{thread}-{i}"));
                         // One place is taken already.
-                        if let Ok(id) = router.add_worker_at(spec, SECOND) {
+                        if let Ok(id) = router.at(SECOND).add_worker(spec) {
                             ids.lock().unwrap().push(id);
                         }
                     }

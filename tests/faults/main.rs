@@ -47,8 +47,8 @@ fn assert_recovered(router: &Router, workers: &[WorkerId], now: u64) {
 /// One request without a prompt, from selection to its end; who served it.
 #[track_caller]
 fn serve(router: &Router, outcome: Outcome, now: u64) -> WorkerId {
-    let selection = router.select_at(&Request::none(), now).expect("a worker");
+    let selection = router.at(now).select(&Request::none()).expect("a worker");
     let (worker, ticket) = (selection.worker(), selection.into_ticket());
-    router.complete_at(ticket, outcome, Usage::default(), now).expect("an open ticket");
+    router.at(now).complete(ticket, outcome, Usage::default()).expect("an open ticket");
     worker
 }

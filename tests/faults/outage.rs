@@ -11,7 +11,9 @@ fn all_workers_down_by_the_host_s_word_and_up_again() {
         let router = router(name);
         let workers = add_many(&router, Role::Regular, 6);
         let open: Vec<_> = (0..50).map(|_| router.select(&Request::none()).unwrap()).collect();
-        workers.iter().for_each(|&worker| router.set_health(worker, Some(false)).unwrap());
+        workers.iter().for_each(|&worker| {
+            router.set_health(worker, pointsman::HostHealth::Unhealthy).unwrap()
+        });
         for _ in 0..1_000 {
             let error = refusal(router.select(&Request::text("a prompt")));
             let RoutingError::NoHealthyWorkers { workers: 6, unhealthy: 6, .. } = error else {
@@ -26,7 +28,9 @@ fn all_workers_down_by_the_host_s_word_and_up_again() {
                 _ => selection.complete(Outcome::Success, Usage::default()).unwrap(),
             }
         }
-        workers.iter().for_each(|&worker| router.set_health(worker, Some(true)).unwrap());
+        workers
+            .iter()
+            .for_each(|&worker| router.set_health(worker, pointsman::HostHealth::Healthy).unwrap());
         assert_recovered(&router, &workers, SECOND);
     }
 }

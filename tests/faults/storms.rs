@@ -79,9 +79,14 @@ fn of_weights_limits_and_drains() {
             let worker = workers[round % 6];
             match round % 4 {
                 0 => router.set_weight(worker, 1.0 + (round % 7) as f64),
-                1 => router.drain_worker(worker, round % 8 == 1),
+                1 if round % 8 == 1 => router.drain_worker(worker),
+                1 => router.resume_worker(worker),
                 2 => router.set_max_in_flight(worker, Some(1 + round as u32 % 3)),
-                _ => router.set_health(worker, [None, Some(false)][round / 4 % 2]),
+                _ => router.set_health(
+                    worker,
+                    [pointsman::HostHealth::Unknown, pointsman::HostHealth::Unhealthy]
+                        [round / 4 % 2],
+                ),
             }
             .unwrap();
         });
@@ -89,9 +94,9 @@ fn of_weights_limits_and_drains() {
         assert!(refused <= REQUESTS / 500, "{refused} of {}", 4 * REQUESTS);
         for &worker in &workers {
             router.set_weight(worker, 1.0).unwrap();
-            router.drain_worker(worker, false).unwrap();
+            router.resume_worker(worker).unwrap();
             router.set_max_in_flight(worker, None).unwrap();
-            router.set_health(worker, None).unwrap();
+            router.set_health(worker, pointsman::HostHealth::Unknown).unwrap();
         }
         assert_recovered(&router, &workers, SECOND);
     }

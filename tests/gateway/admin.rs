@@ -108,7 +108,7 @@ async fn health_is_that_of_the_workers() {
     let rig = Rig::new(&[(Regular, fast())]).await;
     assert_eq!(rig.call(Method::GET, "/health", json!(null)).await.0, 200);
     let id = rig.gateway.router().workers()[0].info.id;
-    rig.gateway.router().set_health(id, Some(false)).unwrap();
+    rig.gateway.router().set_health(id, pointsman::HostHealth::Unhealthy).unwrap();
     assert_eq!(rig.call(Method::GET, "/health", json!(null)).await.0, 503);
 }
 

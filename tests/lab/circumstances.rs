@@ -98,7 +98,7 @@ fn fingerprints_route_as_their_tokens_do() {
     for router in [&by_tokens, &by_hashes] {
         for worker in 0..4 {
             let spec = pointsman::WorkerSpec::new(format!("http://{worker}")).user_data(worker);
-            router.add_worker_at(spec, 0).unwrap();
+            router.at(0).add_worker(spec).unwrap();
         }
     }
     let prompts = Prompts::new(trace).unwrap();
@@ -106,18 +106,18 @@ fn fingerprints_route_as_their_tokens_do() {
     for id in 0..trace.requests.len().min(300) {
         let now = id as u64 * 100_000_000;
         library::spell(trace, id, &mut tokens);
-        let spelled = by_tokens.select_at(&Request::tokens(&tokens), now).unwrap();
+        let spelled = by_tokens.at(now).select(&Request::tokens(&tokens)).unwrap();
         let prompt = prompts.get(id).unwrap();
-        let hashed = by_hashes.select_at(&Request::fingerprint(prompt), now).unwrap();
+        let hashed = by_hashes.at(now).select(&Request::fingerprint(prompt)).unwrap();
         let facts =
             |s: &pointsman::Selection| (s.user_data(), s.matched_tokens(), s.total_tokens());
         assert_eq!(facts(&spelled), facts(&hashed), "request {id}");
         assert_eq!(spelled.total_tokens(), trace.requests[id].input);
         for (router, selection) in [(&by_tokens, spelled), (&by_hashes, hashed)] {
             let ticket = selection.into_ticket();
-            router.first_token_at(ticket, None, now + 1).unwrap();
+            router.at(now + 1).first_token(ticket, None).unwrap();
             let usage = pointsman::Usage::default();
-            router.complete_at(ticket, pointsman::Outcome::Success, usage, now + 2).unwrap();
+            router.at(now + 2).complete(ticket, pointsman::Outcome::Success, usage).unwrap();
         }
     }
 }

@@ -16,24 +16,27 @@ fn a_worker_that_never_answers_is_chosen_again_after_its_tickets_expire() {
     let mut left = Vec::new();
     for i in 1..=200u64 {
         let prompt = tokens(i as u32, 2000);
-        let selection = router.select_at(&Request::tokens(&prompt), i * SECOND).unwrap();
+        let selection = router.at(i * SECOND).select(&Request::tokens(&prompt)).unwrap();
         if selection.worker() == silent {
             left.push(selection.into_ticket());
         } else {
-            selection.complete_at(Outcome::Success, Usage::default(), i * SECOND + 1).unwrap();
+            router
+                .at(i * SECOND + 1)
+                .complete(selection, Outcome::Success, Usage::default())
+                .unwrap();
         }
     }
     assert!(!left.is_empty());
-    router.tick(3 * HOUR);
+    router.at(3 * HOUR).tick();
     assert_eq!(router.metrics().tickets.open, 0);
     assert_eq!(gauge(&router, silent, "backlog_tokens"), 0.0);
     let served = (0..100u64)
         .filter(|&i| {
             let prompt = tokens(5000 + i as u32, 2000);
             let now = 3 * HOUR + i * SECOND;
-            let selection = router.select_at(&Request::tokens(&prompt), now).unwrap();
+            let selection = router.at(now).select(&Request::tokens(&prompt)).unwrap();
             let chosen = selection.worker();
-            selection.complete_at(Outcome::Success, Usage::default(), now + 1000).unwrap();
+            router.at(now + 1000).complete(selection, Outcome::Success, Usage::default()).unwrap();
             chosen == silent
         })
         .count();
@@ -82,7 +85,7 @@ fn select(router: &Router, key: u32, prompt: u8, total: u64, at: u64) -> Selecti
         blocks: blocks.len() as u32,
     };
     let fingerprint = Fingerprint::from_parts(header, &blocks).unwrap();
-    router.select_at(&Request::fingerprint(fingerprint), at).unwrap()
+    router.at(at).select(&Request::fingerprint(fingerprint)).unwrap()
 }
 
 proptest! {
@@ -118,7 +121,7 @@ proptest! {
                 }
                 Step::FirstToken { nth, cached, at } if !open.is_empty() => {
                     let nth = nth % open.len();
-                    let _ = router.first_token_at(open[nth].ticket(), cached, at);
+                    let _ = router.at(at).first_token(open[nth].ticket(), cached);
                 }
                 Step::Complete { nth, outcome, usage, at } if !open.is_empty() => {
                     let selection = open.swap_remove(nth % open.len());
@@ -131,7 +134,7 @@ proptest! {
                     };
                     let [prompt_tokens, cached_tokens, completion_tokens] = usage;
                     let usage = Usage { prompt_tokens, cached_tokens, completion_tokens };
-                    selection.complete_at(outcome, usage, at).unwrap();
+                    router.at(at).complete(selection, outcome, usage).unwrap();
                 }
                 Step::FirstToken { .. } | Step::Complete { .. } => {}
             }
@@ -153,9 +156,9 @@ proptest! {
         for i in 0..300u64 {
             let prompt = tokens(90_000 + i as u32, 100);
             let now = u64::MAX - 300 * SECOND + i * SECOND;
-            let selection = router.select_at(&Request::tokens(&prompt), now).unwrap();
+            let selection = router.at(now).select(&Request::tokens(&prompt)).unwrap();
             served.insert(selection.worker());
-            selection.complete_at(Outcome::Success, Usage::default(), now + 1).unwrap();
+            router.at(now + 1).complete(selection, Outcome::Success, Usage::default()).unwrap();
         }
         prop_assert_eq!(served.len(), 3);
     }

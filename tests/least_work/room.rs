@@ -23,8 +23,8 @@ fn two_workers(fits: u64, room_weight: f64) -> (Router, u64) {
     let mut now = SECOND;
     for i in 0..500 {
         let request = send(&router, &tokens(i, 9000), now);
-        router.first_token_at(request.ticket(), None, now + SECOND).unwrap();
-        request.complete_at(Outcome::Success, Usage::default(), now + 10 * SECOND).unwrap();
+        router.at(now + SECOND).first_token(request.ticket(), None).unwrap();
+        router.at(now + 10 * SECOND).complete(request, Outcome::Success, Usage::default()).unwrap();
         now += 10 * SECOND;
     }
     (router, now)
@@ -32,7 +32,7 @@ fn two_workers(fits: u64, room_weight: f64) -> (Router, u64) {
 
 fn send(router: &Router, prompt: &[u32], now: u64) -> Selection {
     let request = Request::tokens(prompt).expected_output_tokens(ANSWER);
-    router.select_at(&request, now).unwrap()
+    router.at(now).select(&request).unwrap()
 }
 
 /// Sends the same prompt again and again, each past its first token before the next comes.
@@ -40,7 +40,7 @@ fn fill(router: &Router, now: u64, count: u64) -> Vec<Selection> {
     let prompt = tokens(7777, PROMPT);
     let sent = |i: u64| {
         let request = send(router, &prompt, now + i * 1000);
-        router.first_token_at(request.ticket(), None, now + i * 1000 + 1).unwrap();
+        router.at(now + i * 1000 + 1).first_token(request.ticket(), None).unwrap();
         request
     };
     (0..count).map(sent).collect()
@@ -77,7 +77,7 @@ fn room_is_given_back_at_the_end_however_it_ends() {
         let requests = fill(&router, now, 6);
         assert_eq!(excess(), 2.0 * (PROMPT as f64 + f64::from(ANSWER)));
         for request in requests {
-            request.complete_at(outcome, Usage::default(), now + SECOND).unwrap();
+            router.at(now + SECOND).complete(request, outcome, Usage::default()).unwrap();
         }
     }
     assert_eq!(excess(), 0.0);
@@ -88,13 +88,13 @@ fn the_length_of_answers_is_learned_from_usage() {
     let router = router(1, LeastWorkConfig::default());
     let prompt = tokens(1, 100);
     let resident = || router.metrics().workers[0].resident_tokens;
-    let select = |now| router.select_at(&Request::tokens(&prompt), now).unwrap();
+    let select = |now| router.at(now).select(&Request::tokens(&prompt)).unwrap();
     let first = select(SECOND);
     assert_eq!(resident(), 100 + 256);
     drop(first);
     let usage = Usage { completion_tokens: Some(3000), ..Usage::default() };
     for i in 2..1000 {
-        select(i * SECOND).complete_at(Outcome::Success, usage, i * SECOND + 1).unwrap();
+        router.at(i * SECOND + 1).complete(select(i * SECOND), Outcome::Success, usage).unwrap();
     }
     let _open = select(2000 * SECOND);
     assert!((3090..=3100).contains(&resident()), "{}", resident());

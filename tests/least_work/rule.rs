@@ -8,22 +8,22 @@ use super::{HOUR, SECOND, gauge, router, tokens};
 fn a_held_prefix_wins_while_its_worker_is_idle() {
     let router = router(8, LeastWorkConfig::default());
     let prompt = tokens(1, 4096);
-    let first = router.select_at(&Request::tokens(&prompt), SECOND).unwrap();
+    let first = router.at(SECOND).select(&Request::tokens(&prompt)).unwrap();
     let holder = first.worker();
     assert_eq!(first.reason(), Reason::LeastWork);
     assert_eq!(first.matched_tokens(), 0);
-    first.complete_at(Outcome::Success, Usage::default(), 2 * SECOND).unwrap();
+    router.at(2 * SECOND).complete(first, Outcome::Success, Usage::default()).unwrap();
     for i in 0..50 {
         let mut longer = prompt.clone();
         longer.extend(tokens(100 + i, 64));
         let now = (3 + u64::from(i)) * SECOND;
-        let next = router.select_at(&Request::tokens(&longer), now).unwrap();
+        let next = router.at(now).select(&Request::tokens(&longer)).unwrap();
         assert_eq!(next.worker(), holder);
         assert_eq!(next.matched_tokens(), 4096);
         assert_eq!(next.total_tokens(), 4160);
         let runner_up = next.runner_up().unwrap();
         assert!(runner_up.score > next.score(), "{} <= {}", runner_up.score, next.score());
-        next.complete_at(Outcome::Success, Usage::default(), now + SECOND / 2).unwrap();
+        router.at(now + SECOND / 2).complete(next, Outcome::Success, Usage::default()).unwrap();
     }
 }
 
@@ -31,15 +31,15 @@ fn a_held_prefix_wins_while_its_worker_is_idle() {
 fn a_long_queue_outweighs_a_short_match() {
     let router = router(2, LeastWorkConfig::default());
     let shared = tokens(1, 256);
-    let first = router.select_at(&Request::tokens(&shared), SECOND).unwrap();
-    first.complete_at(Outcome::Success, Usage::default(), 2 * SECOND).unwrap();
+    let first = router.at(SECOND).select(&Request::tokens(&shared)).unwrap();
+    router.at(2 * SECOND).complete(first, Outcome::Success, Usage::default()).unwrap();
     // A heavy request that goes to the holder because it extends what it holds.
     let mut heavy = shared.clone();
     heavy.extend(tokens(2, 100_000));
-    let heavy = router.select_at(&Request::tokens(&heavy), 3 * SECOND).unwrap();
+    let heavy = router.at(3 * SECOND).select(&Request::tokens(&heavy)).unwrap();
     let mut light = shared.clone();
     light.extend(tokens(3, 64));
-    let light = router.select_at(&Request::tokens(&light), 3 * SECOND + 1).unwrap();
+    let light = router.at(3 * SECOND + 1).select(&Request::tokens(&light)).unwrap();
     assert_ne!(light.worker(), heavy.worker(), "the light request waits for 100,000 tokens");
 }
 
@@ -49,17 +49,17 @@ fn work_is_queued_on_dispatch_and_gone_at_the_first_token_or_the_end() {
     let prompt = tokens(1, 1000);
     let worker = router.workers()[0].info.id;
     let backlog = || gauge(&router, worker, "backlog_tokens");
-    let open = |now| router.select_at(&Request::tokens(&prompt), now).unwrap();
+    let open = |now| router.at(now).select(&Request::tokens(&prompt)).unwrap();
     let first = open(HOUR);
     assert!(backlog() > 0.0);
-    router.first_token_at(first.ticket(), None, HOUR + SECOND).unwrap();
+    router.at(HOUR + SECOND).first_token(first.ticket(), None).unwrap();
     assert_eq!(backlog(), 0.0);
-    first.complete_at(Outcome::Success, Usage::default(), HOUR + 2 * SECOND).unwrap();
+    router.at(HOUR + 2 * SECOND).complete(first, Outcome::Success, Usage::default()).unwrap();
     assert_eq!(backlog(), 0.0);
     for outcome in [Outcome::ClientCancelled, Outcome::ClientError, Outcome::Success] {
         let request = open(2 * HOUR);
         assert!(backlog() > 0.0);
-        request.complete_at(outcome, Usage::default(), 2 * HOUR + SECOND).unwrap();
+        router.at(2 * HOUR + SECOND).complete(request, outcome, Usage::default()).unwrap();
         assert_eq!(backlog(), 0.0, "after {outcome:?}");
     }
 }
@@ -70,16 +70,19 @@ fn reliability_follows_reported_cached_tokens() {
     let prompt = tokens(1, 3200);
     let worker = router.workers()[0].info.id;
     for i in 1..=200 {
-        let request = router.select_at(&Request::tokens(&prompt), i * SECOND).unwrap();
-        router.first_token_at(request.ticket(), Some(0), i * SECOND + SECOND / 2).unwrap();
-        request.complete_at(Outcome::Success, Usage::default(), i * SECOND + SECOND / 2).unwrap();
+        let request = router.at(i * SECOND).select(&Request::tokens(&prompt)).unwrap();
+        router.at(i * SECOND + SECOND / 2).first_token(request.ticket(), Some(0)).unwrap();
+        router
+            .at(i * SECOND + SECOND / 2)
+            .complete(request, Outcome::Success, Usage::default())
+            .unwrap();
     }
     let unreliable = gauge(&router, worker, "reliability_ratio");
     assert!((0.05..0.1).contains(&unreliable), "{unreliable}");
     for i in 201..=600 {
-        let request = router.select_at(&Request::tokens(&prompt), i * SECOND).unwrap();
-        router.first_token_at(request.ticket(), Some(3200), i * SECOND + 1000).unwrap();
-        request.complete_at(Outcome::Success, Usage::default(), i * SECOND + 1000).unwrap();
+        let request = router.at(i * SECOND).select(&Request::tokens(&prompt)).unwrap();
+        router.at(i * SECOND + 1000).first_token(request.ticket(), Some(3200)).unwrap();
+        router.at(i * SECOND + 1000).complete(request, Outcome::Success, Usage::default()).unwrap();
     }
     let reliable = gauge(&router, worker, "reliability_ratio");
     assert!(reliable > 0.95, "{reliable}");
@@ -93,10 +96,10 @@ fn cached_tokens_that_come_with_the_last_chunk_count_once() {
     let mut now = 0;
     let mut serve = |early: Option<u32>, late: Option<u32>| {
         now += SECOND;
-        let request = router.select_at(&Request::tokens(&prompt), now).unwrap();
-        router.first_token_at(request.ticket(), early, now + 1000).unwrap();
+        let request = router.at(now).select(&Request::tokens(&prompt)).unwrap();
+        router.at(now + 1000).first_token(request.ticket(), early).unwrap();
         let usage = Usage { cached_tokens: late, ..Usage::default() };
-        request.complete_at(Outcome::Success, usage, now + 2000).unwrap();
+        router.at(now + 2000).complete(request, Outcome::Success, usage).unwrap();
         gauge(&router, worker, "reliability_ratio")
     };
     assert_eq!(serve(None, Some(0)), 1.0, "nothing was predicted of the first prompt");
@@ -118,7 +121,7 @@ fn replicas_agree_on_the_worker_of_an_unknown_prompt() {
         let prompt = tokens(1000 + i, 4096);
         let chosen: Vec<Option<String>> = replicas
             .iter()
-            .map(|replica| replica.select_at(&Request::tokens(&prompt), SECOND).unwrap().url())
+            .map(|replica| replica.at(SECOND).select(&Request::tokens(&prompt)).unwrap().url())
             .collect();
         assert!(chosen.iter().all(|url| *url == chosen[0]), "prompt {i}: {chosen:?}");
     }
@@ -133,7 +136,7 @@ fn a_routing_key_finds_its_worker_while_nothing_matches() {
         let choose = |seed| {
             let prompt = tokens(seed, 64);
             let request = Request::tokens(&prompt).routing_key(&name);
-            let selection = router.select_at(&request, SECOND).unwrap();
+            let selection = router.at(SECOND).select(&request).unwrap();
             assert_eq!(selection.reason(), Reason::RoutingKey);
             selection.worker()
         };

@@ -168,19 +168,29 @@ fn apply(router: &Router, model: &mut Model, step: &Step) {
         Step::Add { role, group, label, limit } => add(router, model, role, group, label, limit),
         Step::Remove(index) => {
             let Some(id) = model.any(index).map(|worker| worker.id) else { return };
-            router.remove_worker_at(id, now).unwrap();
+            router.at(now).remove_worker(id).unwrap();
             model.workers.retain(|worker| worker.id != id);
             close_those_of(router, model, id);
         }
         Step::Drain(index, draining) => {
             let Some(worker) = model.any(index) else { return };
             worker.draining = draining;
-            router.drain_worker(worker.id, draining).unwrap();
+            let changed = if draining {
+                router.drain_worker(worker.id)
+            } else {
+                router.resume_worker(worker.id)
+            };
+            changed.unwrap();
         }
         Step::Health(index, healthy) => {
             let Some(worker) = model.any(index) else { return };
             worker.healthy = healthy;
-            router.set_health(worker.id, Some(healthy)).unwrap();
+            let health = if healthy {
+                pointsman::HostHealth::Healthy
+            } else {
+                pointsman::HostHealth::Unhealthy
+            };
+            router.set_health(worker.id, health).unwrap();
         }
         Step::Limit(index, limit) => {
             let Some(worker) = model.any(index) else { return };
@@ -197,7 +207,7 @@ fn apply(router: &Router, model: &mut Model, step: &Step) {
         Step::Complete(index) => {
             if !model.open.is_empty() {
                 let open = model.open.swap_remove(index % model.open.len());
-                let done = router.complete_at(open.ticket, Outcome::Success, Usage::default(), now);
+                let done = router.at(now).complete(open.ticket, Outcome::Success, Usage::default());
                 assert_eq!(done, Ok(()));
                 for id in open.prefill.into_iter().chain([open.worker]) {
                     model.find(id).in_flight -= 1;
@@ -223,10 +233,10 @@ fn add(
     if let Some(limit) = limit {
         spec = spec.max_in_flight(limit);
     }
-    let found = router.add_worker_at(spec, model.now);
+    let found = router.at(model.now).add_worker(spec);
     assert_eq!(found.is_ok(), model.workers.len() < MAX_WORKERS);
     let Ok(id) = found else { return };
-    router.set_health(id, Some(true)).unwrap();
+    router.set_health(id, pointsman::HostHealth::Healthy).unwrap();
     let (healthy, draining, in_flight) = (true, false, 0);
     model.added += 1;
     let worker = Worker { id, role, group, label, limit, healthy, draining, in_flight };
@@ -245,13 +255,13 @@ fn close_those_of(router: &Router, model: &mut Model, gone: WorkerId) {
         if let Some(prefill) = open.prefill {
             model.find(prefill).in_flight -= 1;
         }
-        let late = router.complete_at(open.ticket, Outcome::Success, Usage::default(), model.now);
+        let late = router.at(model.now).complete(open.ticket, Outcome::Success, Usage::default());
         assert!(late.is_err(), "closed by the removal");
     }
 }
 
 fn select(router: &Router, model: &mut Model, demand: &Demand) {
-    let found = with_request(model, demand, |request| router.select_at(request, model.now));
+    let found = with_request(model, demand, |request| router.at(model.now).select(request));
     match (found, model.refusal(Role::Regular, demand)) {
         (Ok(selection), None) => {
             let worker = selection.worker();
@@ -268,7 +278,7 @@ fn select(router: &Router, model: &mut Model, demand: &Demand) {
 }
 
 fn select_pair(router: &Router, model: &mut Model, demand: &Demand) {
-    let found = with_request(model, demand, |request| router.select_pair_at(request, model.now));
+    let found = with_request(model, demand, |request| router.at(model.now).select_pair(request));
     assert_eq!(found.is_ok(), model.has_pair(demand), "{found:?}");
     let Ok(pair) = found else { return };
     let [prefill, worker] = [pair.prefill().worker(), pair.decode().worker()];
@@ -288,7 +298,7 @@ fn first_token(router: &Router, model: &mut Model, index: usize) {
         return;
     }
     let place = index % model.open.len();
-    let _ = router.first_token_at(model.open[place].ticket, None, model.now);
+    let _ = router.at(model.now).first_token(model.open[place].ticket, None);
     if let Some(prefill) = model.open[place].prefill.take() {
         model.find(prefill).in_flight -= 1;
     }
@@ -304,11 +314,11 @@ pub fn run(policy: &str, steps: impl Iterator<Item = Step>) {
     for step in steps.take(500) {
         model.now += 1000;
         apply(&router, &mut model, &step);
-        let found = router.workers_at(model.now);
+        let found = router.at(model.now).workers();
         assert_eq!(found.len(), model.workers.len());
         for status in found {
             assert_eq!(status.in_flight as u32, model.find(status.info.id).in_flight, "{step:?}");
         }
-        assert_eq!(router.metrics_at(model.now).tickets.open, model.open.len());
+        assert_eq!(router.at(model.now).metrics().tickets.open, model.open.len());
     }
 }

@@ -171,7 +171,7 @@ fn apply(router: &Router, model: &mut Model, step: Step) {
             if let Some(limit) = limit {
                 spec = spec.max_in_flight(limit);
             }
-            let found = router.add_worker_at(spec, model.now);
+            let found = router.at(model.now).add_worker(spec);
             let expected = model.add_error(&url, weight, limit);
             assert_eq!(found.as_ref().err().map(kind), expected);
             let Ok(id) = found else { return };
@@ -194,7 +194,7 @@ fn apply(router: &Router, model: &mut Model, step: Step) {
         Step::Remove(index) => {
             let Some(id) = model.any(index) else { return };
             let expected = model.find(id).map(|_| ());
-            same(router.remove_worker_at(id, model.now), expected);
+            same(router.at(model.now).remove_worker(id), expected);
             if expected.is_ok() {
                 model.workers.retain(|worker| worker.id != id);
                 model.gone.push(id);
@@ -203,7 +203,8 @@ fn apply(router: &Router, model: &mut Model, step: Step) {
         Step::Drain(index, draining) => {
             let Some(id) = model.any(index) else { return };
             let expected = model.find(id).map(|worker| worker.draining = draining);
-            same(router.drain_worker(id, draining), expected);
+            let found = if draining { router.drain_worker(id) } else { router.resume_worker(id) };
+            same(found, expected);
         }
         Step::Weight(index, weight) => {
             let Some(id) = model.any(index) else { return };
@@ -227,12 +228,17 @@ fn apply(router: &Router, model: &mut Model, step: Step) {
                 worker.host = health;
                 worker.recover();
             });
+            let health = match health {
+                None => pointsman::HostHealth::Unknown,
+                Some(true) => pointsman::HostHealth::Healthy,
+                Some(false) => pointsman::HostHealth::Unhealthy,
+            };
             same(router.set_health(id, health), expected);
         }
         Step::Select(index) => {
             let Some(id) = model.any(index) else { return };
             let request = Request::none().allow(std::slice::from_ref(&id));
-            let found = router.select_at(&request, model.now);
+            let found = router.at(model.now).select(&request);
             let expected = model.find(id).is_ok_and(|w| w.role == Role::Regular && w.admits());
             assert_eq!(found.is_ok(), expected, "{:?}", found);
             let Ok(selection) = found else { return };
@@ -245,7 +251,7 @@ fn apply(router: &Router, model: &mut Model, step: Step) {
                 return;
             }
             let (ticket, id) = model.open.swap_remove(index % model.open.len());
-            let found = router.complete_at(ticket, outcome, Usage::default(), model.now);
+            let found = router.at(model.now).complete(ticket, outcome, Usage::default());
             let now = model.now;
             let expected = model.find(id).map(|worker| {
                 worker.in_flight -= 1;
@@ -270,13 +276,13 @@ pub fn run(steps: impl Iterator<Item = Step>) {
     for step in steps {
         let told = format!("{step:?}");
         apply(&router, &mut model, step);
-        router.tick(model.now);
+        router.at(model.now).tick();
         compare(&router, &mut model, &told);
     }
 }
 
 fn compare(router: &Router, model: &mut Model, told: &str) {
-    let mut found = router.workers_at(model.now);
+    let mut found = router.at(model.now).workers();
     assert_eq!(found.len(), model.workers.len());
     found.sort_by(|a, b| a.info.url.cmp(&b.info.url));
     model.workers.sort_by(|a, b| a.url.cmp(&b.url));

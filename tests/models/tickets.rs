@@ -107,44 +107,44 @@ fn apply(router: &Router, model: &mut Model, step: Step) {
     match step {
         Step::Open => {
             let tracked = model.open() < CAPACITY;
-            let ticket = router.select_at(&Request::none(), now).unwrap().into_ticket();
+            let ticket = router.at(now).select(&Request::none()).unwrap().into_ticket();
             assert_eq!(ticket.is_tracked(), tracked);
             assert!(model.known.iter().all(|known| known.ticket != ticket));
             model.opened(ticket, false);
         }
         Step::OpenPair => {
             let tracked = model.open() < CAPACITY;
-            let ticket = router.select_pair_at(&Request::none(), now).unwrap().into_ticket();
+            let ticket = router.at(now).select_pair(&Request::none()).unwrap().into_ticket();
             assert_eq!(ticket.is_tracked(), tracked);
             model.opened(ticket, true);
         }
         Step::FirstToken(index) => {
             if let Some(ticket) = any(index, model) {
-                let found = router.first_token_at(ticket, None, now);
+                let found = router.at(now).first_token(ticket, None);
                 assert_eq!(found, model.first_token(ticket));
             }
         }
         Step::Complete(index) => {
             if let Some(ticket) = any(index, model) {
-                let found = router.complete_at(ticket, Outcome::Success, Usage::default(), now);
+                let found = router.at(now).complete(ticket, Outcome::Success, Usage::default());
                 assert_eq!(found, model.complete(ticket));
             }
         }
         Step::Progress(index) => {
             if let Some(ticket) = any(index, model) {
-                assert_eq!(router.progress_at(ticket, now), model.progress(ticket));
+                assert_eq!(router.at(now).progress(ticket), model.progress(ticket));
             }
         }
         Step::Forged(raw) if raw != 0 => {
             let ticket = Ticket::from_raw(raw);
-            assert_eq!(router.progress_at(ticket, now), model.progress(ticket), "{:#x}", raw);
-            let found = router.complete_at(ticket, Outcome::Success, Usage::default(), now);
+            assert_eq!(router.at(now).progress(ticket), model.progress(ticket), "{:#x}", raw);
+            let found = router.at(now).complete(ticket, Outcome::Success, Usage::default());
             assert_eq!(found, model.complete(ticket), "{:#x}", raw);
         }
         Step::Forged(_) => {}
         Step::Pass(time) => {
             model.pass(time);
-            router.tick(model.now);
+            router.at(model.now).tick();
         }
         Step::Fork => {
             model.close(|_| true);

@@ -30,12 +30,12 @@ fn the_holder_is_found_unless_it_may_not_serve() {
         let excluded = [holder];
         let others = request.exclude(&excluded);
         assert_ne!(pick(&router, &others), Ok(holder));
-        router.drain_worker(holder, true).unwrap();
+        router.drain_worker(holder).unwrap();
         assert_ne!(pick(&router, &request), Ok(holder));
-        router.drain_worker(holder, false).unwrap();
+        router.resume_worker(holder).unwrap();
         let only = Request::text(&text).allow(&excluded);
         assert!(matched(&router, &only) > 1_500, "what it holds is not forgotten");
-        router.set_health(holder, Some(false)).unwrap();
+        router.set_health(holder, pointsman::HostHealth::Unhealthy).unwrap();
         assert_ne!(pick(&router, &request), Ok(holder));
         assert!(workers.contains(&holder));
     }
@@ -188,12 +188,12 @@ fn a_routing_key_has_a_worker_and_keeps_it_while_others_come_and_go() {
         let homes: Vec<_> = keys.iter().map(home).collect();
         assert_eq!(homes, keys.iter().map(home).collect::<Vec<_>>(), "{rule}");
         assert_eq!(homes.iter().collect::<HashSet<_>>().len(), 8, "keys are spread");
-        router.drain_worker(workers[3], true).unwrap();
+        router.drain_worker(workers[3]).unwrap();
         for (key, &before) in keys.iter().zip(&homes) {
             let moved = home(key) != before;
             assert_eq!(moved, before == workers[3], "only its own keys leave a worker");
         }
-        router.drain_worker(workers[3], false).unwrap();
+        router.resume_worker(workers[3]).unwrap();
         assert_eq!(homes, keys.iter().map(home).collect::<Vec<_>>());
     }
 }

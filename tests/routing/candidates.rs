@@ -62,9 +62,9 @@ fn no_neighbour_inherits_the_share_of_an_unhealthy_or_draining_worker() {
         let (workers, weights) = uneven(&router);
         for &worker in &workers[OUT] {
             if worker.slot() % 2 == 0 {
-                router.set_health(worker, Some(false)).unwrap();
+                router.set_health(worker, pointsman::HostHealth::Unhealthy).unwrap();
             } else {
-                router.drain_worker(worker, true).unwrap();
+                router.drain_worker(worker).unwrap();
             }
         }
         let observed = shares(&router, &workers, &Request::none(), 20_000);
@@ -102,8 +102,8 @@ fn the_ineligible_are_never_chosen_and_decide_nothing() {
         add_many(&router, Role::Prefill, 2);
         add_many(&router, Role::Decode, 2);
         // Idle, and still not to be taken for the least loaded.
-        router.set_health(workers[0], Some(false)).unwrap();
-        router.drain_worker(workers[1], true).unwrap();
+        router.set_health(workers[0], pointsman::HostHealth::Unhealthy).unwrap();
+        router.drain_worker(workers[1]).unwrap();
         router.set_max_in_flight(workers[2], Some(1)).unwrap();
         let mut held = hold_one_each(&router, &workers[2..3]);
         for _ in 0..3 {
@@ -171,9 +171,11 @@ fn errors_count_why_there_is_nobody() {
         add_many(&router, Role::Decode, 3);
         assert_eq!(pick(&router, &Request::none()), none(0, 0, 0, 0), "other roles do not count");
         let workers = add_many(&router, Role::Regular, 6);
-        workers[..2].iter().for_each(|&w| router.set_health(w, Some(false)).unwrap());
+        workers[..2]
+            .iter()
+            .for_each(|&w| router.set_health(w, pointsman::HostHealth::Unhealthy).unwrap());
         // Both unhealthy and draining: counted once.
-        workers[1..4].iter().for_each(|&w| router.drain_worker(w, true).unwrap());
+        workers[1..4].iter().for_each(|&w| router.drain_worker(w).unwrap());
         let request = Request::none().exclude(&workers);
         assert_eq!(pick(&router, &request), none(6, 2, 2, 2), "{name}");
         let request = Request::none().allow(&workers[..3]);
@@ -340,8 +342,10 @@ proptest! {
                 router.set_max_in_flight(id, Some(1)).unwrap();
                 held.extend(hold_one_each(&router, &[id]));
             }
-            router.drain_worker(id, member.draining).unwrap();
-            router.set_health(id, Some(member.healthy)).unwrap();
+            if member.draining {
+                router.drain_worker(id).unwrap();
+            }
+            router.set_health(id, crate::support::host_health(member.healthy)).unwrap();
             if member.gone {
                 router.remove_worker(id).unwrap();
             }
@@ -375,7 +379,7 @@ proptest! {
         let admitted: Vec<usize> = eligibles.iter().copied().filter(wanted).collect();
         let free: Vec<usize> = admitted.iter().copied().filter(|&i| !members[i].full).collect();
 
-        let found = router.with_candidates_at(Role::Regular, &request, 0, |candidates, _| look(candidates));
+        let found = router.at(0).with_candidates(Role::Regular, &request, |candidates, _| look(candidates));
         let expected: BTreeSet<WorkerId> = free.iter().map(|&i| ids[i]).collect();
         let all: BTreeSet<WorkerId> = found.all.iter().map(|&(id, ..)| id).collect();
         prop_assert_eq!(&all, &expected);

@@ -318,8 +318,8 @@ fn naming_a_worker_that_is_no_candidate_is_an_error_and_charges_nothing() {
     let decode = add_many(&router, Role::Decode, 1)[0];
     let gone = add(&router, WorkerSpec::new("gone"));
     router.remove_worker(gone).unwrap();
-    router.drain_worker(regular[1], true).unwrap();
-    router.set_health(regular[2], Some(false)).unwrap();
+    router.drain_worker(regular[1]).unwrap();
+    router.set_health(regular[2], pointsman::HostHealth::Unhealthy).unwrap();
     let excluded = [regular[3]];
     let request = Request::none().exclude(&excluded);
     let old = WorkerId::from_raw(regular[0].to_raw() - (1 << 16));

@@ -57,7 +57,7 @@ fn a_policy_decides_once_it_is_selected_and_survives_a_factory() {
         Router::builder()
             .add_policy("mine", |_| Ok(Arc::new(First)))
             .unwrap()
-            .select_policy(PolicyConfig::named(name))
+            .set_policy(PolicyConfig::named(name))
             .config(support::config("random"))
             .factory(PolicyFactory::with_builtins())
             .build()
@@ -74,7 +74,7 @@ fn a_router_calls_a_policy_by_the_name_it_was_registered_under() {
     let router = Router::builder()
         .add_policy("mine", |_| Ok(Arc::new(RandomPolicy::new(None))))
         .unwrap()
-        .select_policy(PolicyConfig::named("mine"))
+        .set_policy(PolicyConfig::named("mine"))
         .build()
         .unwrap();
     add_many(&router, Role::Regular, 1);

@@ -17,8 +17,8 @@ fn pool(count: usize) -> (Router, Vec<WorkerId>) {
 
 /// One request to this worker, which ends so.
 fn serve(router: &Router, worker: WorkerId, outcome: Outcome, now: u64) {
-    let selection = router.select_at(&Request::none().allow(&[worker]), now).expect("eligible");
-    selection.complete_at(outcome, Usage::default(), now).unwrap();
+    let selection = router.at(now).select(&Request::none().allow(&[worker])).expect("eligible");
+    router.at(now).complete(selection, outcome, Usage::default()).unwrap();
 }
 
 fn eject(router: &Router, worker: WorkerId, now: u64) {
@@ -27,12 +27,12 @@ fn eject(router: &Router, worker: WorkerId, now: u64) {
 }
 
 fn status(router: &Router, worker: WorkerId, now: u64) -> WorkerStatus {
-    router.tick(now);
-    router.workers_at(now).into_iter().find(|s| s.info.id == worker).unwrap()
+    router.at(now).tick();
+    router.at(now).workers().into_iter().find(|s| s.info.id == worker).unwrap()
 }
 
 fn is_eligible(router: &Router, worker: WorkerId, now: u64) -> bool {
-    router.select_at(&Request::none().allow(&[worker]), now).is_ok()
+    router.at(now).select(&Request::none().allow(&[worker])).is_ok()
 }
 
 #[test]
@@ -46,7 +46,7 @@ fn three_failures_in_a_row_eject() {
         assert!(!is_eligible(&router, workers[0], 0));
         assert!(is_eligible(&router, workers[1], 0));
         let request = Request::none().exclude(&workers[1..]);
-        let error = router.select_at(&request, 0).unwrap_err();
+        let error = router.at(0).select(&request).unwrap_err();
         let RoutingError::NoHealthyWorkers { workers: 2, unhealthy: 1, excluded: 1, .. } = error
         else {
             panic!("{error}");
@@ -89,19 +89,19 @@ fn after_ten_seconds_probation_lets_in_one_request_at_a_time() {
     eject(&router, workers[0], SECOND);
     let only = [workers[0]];
     let request = Request::none().allow(&only);
-    assert!(router.select_at(&request, 11 * SECOND - 1).is_err());
+    assert!(router.at(11 * SECOND - 1).select(&request).is_err());
     let trial =
-        router.select_at(&request, 11 * SECOND).expect("probation begins by the call alone");
+        router.at(11 * SECOND).select(&request).expect("probation begins by the call alone");
     assert!(status(&router, workers[0], 11 * SECOND).on_probation);
-    let error = router.select_at(&request, 11 * SECOND).unwrap_err();
+    let error = router.at(11 * SECOND).select(&request).unwrap_err();
     assert_eq!(error, RoutingError::AllBusy { role: Role::Regular, busy: 1 });
-    trial.complete_at(Outcome::Success, Usage::default(), 12 * SECOND).unwrap();
-    let trial = router.select_at(&request, 12 * SECOND).expect("one by one");
-    assert!(router.select_at(&request, 12 * SECOND).is_err());
-    trial.complete_at(Outcome::Success, Usage::default(), 12 * SECOND).unwrap();
+    router.at(12 * SECOND).complete(trial, Outcome::Success, Usage::default()).unwrap();
+    let trial = router.at(12 * SECOND).select(&request).expect("one by one");
+    assert!(router.at(12 * SECOND).select(&request).is_err());
+    router.at(12 * SECOND).complete(trial, Outcome::Success, Usage::default()).unwrap();
     let status = status(&router, workers[0], 12 * SECOND);
     assert!(status.healthy && !status.on_probation, "two successes");
-    let both = [router.select_at(&request, 12 * SECOND), router.select_at(&request, 12 * SECOND)];
+    let both = [router.at(12 * SECOND).select(&request), router.at(12 * SECOND).select(&request)];
     assert!(both.iter().all(Result::is_ok));
 }
 
@@ -114,7 +114,7 @@ fn a_worker_s_own_limit_is_back_after_probation() {
     let only = [workers[0]];
     let fits = |now| {
         let held: Vec<_> = (0..5)
-            .map_while(|_| router.select_at(&Request::none().allow(&only), now).ok())
+            .map_while(|_| router.at(now).select(&Request::none().allow(&only)).ok())
             .collect();
         held.len()
     };
@@ -197,39 +197,41 @@ fn each_role_is_judged_by_itself() {
     add_many(&router, Role::Decode, 1);
     let request = Request::none().exclude(&prefill[1..]);
     for _ in 0..3 {
-        let pair = router.select_pair_at(&request, 0).unwrap();
-        pair.complete_at(FAILED, Usage::default(), 0).unwrap();
+        let pair = router.at(0).select_pair(&request).unwrap();
+        router.at(0).complete(pair, FAILED, Usage::default()).unwrap();
     }
-    assert_eq!(router.select_pair_at(&request, 0).unwrap_err().role(), Some(Role::Prefill));
+    assert_eq!(router.at(0).select_pair(&request).unwrap_err().role(), Some(Role::Prefill));
 }
 
 #[test]
 fn the_host_s_word_wins() {
     let (router, workers) = pool(2);
     // Host says healthy: no failures eject.
-    router.set_health(workers[0], Some(true)).unwrap();
+    router.set_health(workers[0], pointsman::HostHealth::Healthy).unwrap();
     (0..10).for_each(|_| serve(&router, workers[0], FAILED, 0));
     assert!(is_eligible(&router, workers[0], 0));
     // Lifting the word starts afresh.
-    router.set_health(workers[0], None).unwrap();
+    router.set_health(workers[0], pointsman::HostHealth::Unknown).unwrap();
     serve(&router, workers[0], FAILED, 0);
     assert!(is_eligible(&router, workers[0], 0));
     // Host says unhealthy: no time brings it back.
-    router.set_health(workers[0], Some(false)).unwrap();
+    router.set_health(workers[0], pointsman::HostHealth::Unhealthy).unwrap();
     assert!(!is_eligible(&router, workers[0], 1_000_000 * SECOND));
-    router.set_health(workers[0], None).unwrap();
+    router.set_health(workers[0], pointsman::HostHealth::Unknown).unwrap();
     assert!(is_eligible(&router, workers[0], 1_000_000 * SECOND));
     // Host overrules an ejection, and with it the probation that would follow.
     let now = 1_000_001 * SECOND;
     eject(&router, workers[0], now);
-    router.set_health(workers[0], Some(true)).unwrap();
+    router.set_health(workers[0], pointsman::HostHealth::Healthy).unwrap();
     let only = [workers[0]];
     let held: Vec<_> =
-        (0..3).map(|_| router.select_at(&Request::none().allow(&only), now)).collect();
+        (0..3).map(|_| router.at(now).select(&Request::none().allow(&only))).collect();
     assert!(held.iter().all(Result::is_ok));
     // Unlike outcomes, the host may take them all.
-    workers.iter().for_each(|&worker| router.set_health(worker, Some(false)).unwrap());
-    assert!(router.select_at(&Request::none(), now).is_err());
+    workers
+        .iter()
+        .for_each(|&worker| router.set_health(worker, pointsman::HostHealth::Unhealthy).unwrap());
+    assert!(router.at(now).select(&Request::none()).is_err());
 }
 
 #[test]
@@ -240,7 +242,7 @@ fn an_overloaded_worker_gets_a_tenth_until_its_pause_is_over() {
     assert!((weight(SECOND) - 0.1).abs() < 1e-12);
     let request = Request::none();
     let share = |now| {
-        let picks = (0..11_000).map(|_| router.select_at(&request, now).unwrap().worker());
+        let picks = (0..11_000).map(|_| router.at(now).select(&request).unwrap().worker());
         support::tally(&workers, picks)
     };
     support::assert_shares(&share(6 * SECOND - 1), &[0.1, 1.0]);
@@ -288,7 +290,7 @@ fn a_new_worker_s_weight_ramps_up() {
     config.slow_start_secs = 100.0;
     let router = Router::new(config).unwrap();
     let spec = pointsman::WorkerSpec::new("w").weight(4.0);
-    let worker = router.add_worker_at(spec, 1_000 * SECOND).unwrap();
+    let worker = router.at(1_000 * SECOND).add_worker(spec).unwrap();
     let weight = |secs: u64| status(&router, worker, (1_000 + secs) * SECOND).effective_weight;
     let expected =
         [(0, 0.4), (9, 0.4), (10, 0.8), (55, 2.4), (89, 3.6), (95, 4.0), (100, 4.0), (500, 4.0)];
@@ -306,10 +308,10 @@ fn requests_alone_step_the_ramp_up() {
     let workers = add_many(&router, Role::Regular, 1);
     // Long since at its full weight.
     let now = 100 * SECOND;
-    let late = router.add_worker_at(pointsman::WorkerSpec::new("late"), now).unwrap();
+    let late = router.at(now).add_worker(pointsman::WorkerSpec::new("late")).unwrap();
     let both = [workers[0], late];
     let share = |now| {
-        let picks = (0..8_000).map(|_| router.select_at(&Request::none(), now).unwrap().worker());
+        let picks = (0..8_000).map(|_| router.at(now).select(&Request::none()).unwrap().worker());
         support::tally(&both, picks)
     };
     support::assert_shares(&share(now), &[1.0, 0.1]);
@@ -345,12 +347,12 @@ fn passive_ejection_can_be_switched_off() {
 #[test]
 fn draining_takes_no_new_work_and_requests_in_flight_go_on() {
     let (router, workers) = pool(2);
-    let held = router.select_at(&Request::none().allow(&workers[..1]), 0).unwrap();
-    router.drain_worker(workers[0], true).unwrap();
+    let held = router.at(0).select(&Request::none().allow(&workers[..1])).unwrap();
+    router.drain_worker(workers[0]).unwrap();
     assert!(!is_eligible(&router, workers[0], 0));
     held.first_token(None).unwrap();
     held.complete(Outcome::Success, Usage::default()).unwrap();
-    router.drain_worker(workers[0], false).unwrap();
+    router.resume_worker(workers[0]).unwrap();
     assert!(is_eligible(&router, workers[0], 0));
     support::assert_idle(&router);
 }
@@ -369,7 +371,7 @@ fn a_new_worker_does_not_inherit_the_health_of_its_slot() {
         assert!(is_eligible(&router, guest, 0), "failures of an earlier worker were counted");
         serve(&router, guest, FAILED, 0);
         serve(&router, stays, Outcome::Success, 0);
-        router.remove_worker_at(guest, 0).unwrap();
+        router.at(0).remove_worker(guest).unwrap();
     }
 }
 
@@ -401,9 +403,9 @@ fn an_outcome_told_while_the_pool_is_busy_is_not_forgotten() {
 fn held(router: &Router, worker: WorkerId, prompt: &str, now: u64) -> u32 {
     let only = [worker];
     let request = Request::text(prompt).allow(&only);
-    let selection = router.select_at(&request, now).unwrap();
+    let selection = router.at(now).select(&request).unwrap();
     let held = selection.matched_tokens();
-    selection.complete_at(Outcome::Success, Usage::default(), now).unwrap();
+    router.at(now).complete(selection, Outcome::Success, Usage::default()).unwrap();
     held
 }
 
@@ -418,10 +420,10 @@ fn a_worker_that_was_down_is_believed_to_hold_nothing() {
     }
     // By its outcomes, and by the host's word.
     eject(&router, workers[0], SECOND);
-    router.set_health(workers[1], Some(false)).unwrap();
-    router.set_health(workers[1], Some(true)).unwrap();
+    router.set_health(workers[1], pointsman::HostHealth::Unhealthy).unwrap();
+    router.set_health(workers[1], pointsman::HostHealth::Healthy).unwrap();
     let later = 12 * SECOND;
-    router.tick(later);
+    router.at(later).tick();
     for &worker in &workers[..2] {
         assert_eq!(held(&router, worker, &prompt, later), 0);
         assert!(held(&router, worker, &prompt, later) > 400, "it learns anew");

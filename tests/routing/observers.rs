@@ -111,8 +111,8 @@ fn the_log_sees_every_decision_or_a_share_of_them() {
         (router, seen)
     };
     let (router, seen) = log(1);
-    let selection = router.select_at(&Request::text("four"), 77).unwrap();
-    let pair = router.select_pair_at(&Request::none(), 78).unwrap();
+    let selection = router.at(77).select(&Request::text("four")).unwrap();
+    let pair = router.at(78).select_pair(&Request::none()).unwrap();
     let told = std::mem::take(&mut *seen.lock().unwrap());
     let [one, prefill, decode] = &told[..] else { panic!("{told:?}") };
     assert_eq!((one.worker, one.role, one.now), (selection.worker(), Role::Regular, 77));
@@ -143,8 +143,8 @@ fn watched(told: &Arc<Mutex<Vec<(u64, HealthState)>>>) -> (Router, Vec<WorkerId>
 }
 
 fn serve(router: &Router, worker: WorkerId, outcome: Outcome, now: u64) {
-    let selection = router.select_at(&Request::none().allow(&[worker]), now).unwrap();
-    selection.complete_at(outcome, Usage::default(), now).unwrap();
+    let selection = router.at(now).select(&Request::none().allow(&[worker])).unwrap();
+    router.at(now).complete(selection, outcome, Usage::default()).unwrap();
 }
 
 #[test]
@@ -158,7 +158,7 @@ fn the_health_log_is_told_of_every_change_once() {
     assert_eq!(*told.lock().unwrap(), [ejected], "before the call returns");
     // Probation begins with the first call after its time; a failure ends it.
     fail(11 * SECOND);
-    router.tick(40 * SECOND);
+    router.at(40 * SECOND).tick();
     (41..=42).for_each(|second| succeed(second * SECOND));
     (43..=50).for_each(|second| succeed(second * SECOND));
     let expected = [
@@ -175,11 +175,15 @@ fn the_health_log_is_told_of_every_change_once() {
 fn what_the_host_says_is_not_told_back_to_it() {
     let told = Arc::new(Mutex::new(Vec::new()));
     let (router, workers) = watched(&told);
-    for health in [Some(false), Some(true), None] {
+    for health in [
+        pointsman::HostHealth::Unhealthy,
+        pointsman::HostHealth::Healthy,
+        pointsman::HostHealth::Unknown,
+    ] {
         router.set_health(workers[0], health).unwrap();
     }
     serve(&router, workers[0], Outcome::Overloaded { retry_after: Duration::from_secs(1) }, 0);
-    router.drain_worker(workers[0], true).unwrap();
+    router.drain_worker(workers[0]).unwrap();
     assert_eq!(*told.lock().unwrap(), []);
 }
 
@@ -228,8 +232,8 @@ fn changes_of_many_threads_are_told_in_order() {
                     let fails = (step / 64 + thread as u64) % 3 != 0;
                     let outcome = if fails { Outcome::WorkerError } else { Outcome::Success };
                     let request = Request::none().allow(std::slice::from_ref(&worker));
-                    if let Ok(selection) = router.select_at(&request, now) {
-                        selection.complete_at(outcome, Usage::default(), now).unwrap();
+                    if let Ok(selection) = router.at(now).select(&request) {
+                        router.at(now).complete(selection, outcome, Usage::default()).unwrap();
                     }
                 }
             });

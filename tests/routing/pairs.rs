@@ -60,7 +60,7 @@ fn where_a_group_has_no_decode_worker_another_prefill_is_tried() {
         let prefill = worker(&router, Role::Prefill, "p", Some("pair"));
         let decode = worker(&router, Role::Decode, "d", Some("pair"));
         let draining = worker(&router, Role::Decode, "draining", Some("g3"));
-        router.drain_worker(draining, true).unwrap();
+        router.drain_worker(draining).unwrap();
         for _ in 0..50 {
             let pair = router.select_pair(&Request::none()).unwrap();
             assert_eq!((pair.prefill().worker(), pair.decode().worker()), (prefill, decode));
@@ -82,12 +82,12 @@ fn errors_name_the_role_and_nothing_is_charged() {
         assert_eq!(pair(), nobody(Role::Prefill, 0, 0, 0, 0));
         let prefill = worker(&router, Role::Prefill, "p", Some("a"));
         assert_eq!(pair(), RoutingError::NoPair { prefill: 1, decode: 1 });
-        router.drain_worker(decode, true).unwrap();
+        router.drain_worker(decode).unwrap();
         assert_eq!(pair(), nobody(Role::Decode, 1, 0, 1, 0));
-        router.drain_worker(decode, false).unwrap();
-        router.set_health(prefill, Some(false)).unwrap();
+        router.resume_worker(decode).unwrap();
+        router.set_health(prefill, pointsman::HostHealth::Unhealthy).unwrap();
         assert_eq!(pair(), nobody(Role::Prefill, 1, 1, 0, 0));
-        router.set_health(prefill, Some(true)).unwrap();
+        router.set_health(prefill, pointsman::HostHealth::Healthy).unwrap();
         let friend = worker(&router, Role::Decode, "d2", Some("a"));
         let request = Request::none().exclude(std::slice::from_ref(&friend));
         let error = refusal(router.select_pair(&request));
@@ -247,7 +247,7 @@ fn a_failure_is_the_prefill_worker_s_until_the_first_token() {
                 pair.first_token(None).unwrap();
             }
             match blame {
-                Some(role) => pair.complete_blaming(role, Outcome::Timeout, Usage::default()),
+                Some(role) => pair.complete_by(role, Outcome::Timeout, Usage::default()),
                 None => pair.complete(Outcome::Timeout, Usage::default()),
             }
             .unwrap();

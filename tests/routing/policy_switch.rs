@@ -95,10 +95,10 @@ fn a_replaced_policy_lives_as_long_as_its_tickets() {
     let is_alive = |i: usize| made.lock().unwrap()[i].strong_count() > 0;
     let open = router.select(&Request::none()).unwrap();
     switch(&router);
-    router.tick(1);
+    router.at(1).tick();
     assert!(is_alive(0));
     drop(open);
-    router.tick(1);
+    router.at(1).tick();
     assert!(!is_alive(0), "freed by the tick after its last request");
     assert!(is_alive(1));
     // Also without a tick, by the next but one switch.
@@ -172,7 +172,7 @@ fn a_switch_that_fails_half_way_changes_nothing() {
     router.set_policy(&random).unwrap();
     assert_eq!(router.policy(), "random");
     held.clear();
-    router.tick(1);
+    router.at(1).tick();
     let alive = made.lock().unwrap().iter().filter(|policy| policy.strong_count() > 0).count();
     assert_eq!(alive, 0);
     assert_idle(&router);
@@ -355,7 +355,7 @@ fn switches_in_the_middle_of_a_decision_leave_its_request_with_its_policy() {
     assert_eq!(restless.open.load(Relaxed), 0);
     drop(restless);
     assert!(known.upgrade().is_some());
-    router.tick(1);
+    router.at(1).tick();
     assert!(known.upgrade().is_none());
     assert_idle(&router);
 }

@@ -41,10 +41,10 @@ fn unknown_ids_are_refused_everywhere() {
     for id in strangers {
         let unknown = Err(PoolError::UnknownWorker(id));
         assert_eq!(router.remove_worker(id), unknown);
-        assert_eq!(router.drain_worker(id, true), unknown);
+        assert_eq!(router.drain_worker(id), unknown);
         assert_eq!(router.set_weight(id, 1.0), unknown);
         assert_eq!(router.set_max_in_flight(id, Some(1)), unknown);
-        assert_eq!(router.set_health(id, Some(true)), unknown);
+        assert_eq!(router.set_health(id, pointsman::HostHealth::Healthy), unknown);
         assert_eq!(router.report_load(id, LoadReport::default()), unknown);
         assert!(router.worker(id).is_none());
     }
@@ -133,7 +133,7 @@ fn a_selection_tells_of_its_worker_until_that_is_removed() {
 fn a_worker_may_come_back_under_its_url() {
     let router = support::router("random");
     let first = add(&router, WorkerSpec::new("w").weight(3.0));
-    router.drain_worker(first, true).unwrap();
+    router.drain_worker(first).unwrap();
     router.remove_worker(first).unwrap();
     let second = add(&router, WorkerSpec::new("w"));
     let status = status(&router, second);

@@ -101,7 +101,7 @@ fn report(router: &Router, worker: WorkerId, running: u32, waiting: u32, at: u64
 /// Which of two workers is chosen at `now`, always.
 #[track_caller]
 fn always(router: &Router, now: u64) -> WorkerId {
-    let pick = || router.select_at(&Request::none(), now).unwrap().worker();
+    let pick = || router.at(now).select(&Request::none()).unwrap().worker();
     let first = pick();
     assert!((0..50).all(|_| pick() == first), "the choice is not settled");
     first

@@ -128,9 +128,9 @@ fn after_a_change_of_membership_every_cycle_is_exact_again() {
     assert_exact(&picks(&router, 31), &workers, &[1, 1, 1, 2]);
     router.remove_worker(workers.remove(1)).unwrap();
     assert_exact(&picks(&router, 31), &workers, &[1, 1, 2]);
-    router.drain_worker(workers[2], true).unwrap();
+    router.drain_worker(workers[2]).unwrap();
     assert_exact(&picks(&router, 31), &workers[..2], &[1, 1]);
-    router.drain_worker(workers[2], false).unwrap();
+    router.resume_worker(workers[2]).unwrap();
     router.set_weight(workers[0], 3.0).unwrap();
     assert_exact(&picks(&router, 31), &workers, &[3, 1, 2]);
 }

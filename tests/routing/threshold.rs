@@ -123,8 +123,8 @@ fn the_ineligible_are_neither_minimum_nor_maximum() {
     pick(&router, &request.allow(&workers[..1])).unwrap();
     // Idle, busy, and both not to be looked at.
     let _held = hold(&router, &workers, &[6, 6, 0, 40, 0]);
-    router.drain_worker(workers[2], true).unwrap();
-    router.set_health(workers[3], Some(false)).unwrap();
+    router.drain_worker(workers[2]).unwrap();
+    router.set_health(workers[3], pointsman::HostHealth::Unhealthy).unwrap();
     let selection = router.select(&request.exclude(&workers[4..])).unwrap();
     assert_eq!((selection.worker(), selection.reason()), (workers[0], Reason::PrefixMatch));
     let selection = router.select(&request).unwrap();

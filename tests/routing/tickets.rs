@@ -205,10 +205,10 @@ fn an_open_ticket_expires_at_its_deadline_and_not_before() {
     let router = Router::new(config).unwrap();
     add_many(&router, Role::Regular, 1);
     let start = 5 * SECOND;
-    let ticket = router.select_at(&Request::none(), start).unwrap().into_ticket();
-    router.tick(start + 100 * SECOND - 1);
+    let ticket = router.at(start).select(&Request::none()).unwrap().into_ticket();
+    router.at(start + 100 * SECOND - 1).tick();
     assert_eq!(router.metrics().tickets.open, 1);
-    router.tick(start + 100 * SECOND);
+    router.at(start + 100 * SECOND).tick();
     assert_idle(&router);
     assert_eq!(router.metrics().tickets.expired, 1);
     assert_eq!(router.metrics().workers[0].outcomes[Outcome::Expired.index()], 1);
@@ -233,17 +233,17 @@ fn progress_puts_the_deadline_off() {
     config.ticket_deadline_secs = 100.0;
     let router = Router::new(config).unwrap();
     add_many(&router, Role::Regular, 1);
-    let ticket = router.select_at(&Request::none(), 0).unwrap().into_ticket();
-    router.progress_at(ticket, 60 * SECOND).unwrap();
-    router.first_token_at(ticket, None, 70 * SECOND).unwrap();
-    router.tick(159 * SECOND);
+    let ticket = router.at(0).select(&Request::none()).unwrap().into_ticket();
+    router.at(60 * SECOND).progress(ticket).unwrap();
+    router.at(70 * SECOND).first_token(ticket, None).unwrap();
+    router.at(159 * SECOND).tick();
     assert_eq!(router.metrics().tickets.open, 1, "60 s and 100 s are 160 s");
-    router.progress_at(ticket, 159 * SECOND).unwrap();
-    router.tick(258 * SECOND);
+    router.at(159 * SECOND).progress(ticket).unwrap();
+    router.at(258 * SECOND).tick();
     assert_eq!(router.metrics().tickets.open, 1);
-    router.tick(259 * SECOND);
+    router.at(259 * SECOND).tick();
     assert_idle(&router);
-    assert_eq!(router.progress_at(ticket, 260 * SECOND), Err(TicketError::Closed));
+    assert_eq!(router.at(260 * SECOND).progress(ticket), Err(TicketError::Closed));
 }
 
 #[test]
@@ -254,12 +254,12 @@ fn without_ticks_the_calls_themselves_expire_what_is_due() {
     let router = Router::new(config).unwrap();
     add_many(&router, Role::Regular, 1);
     for _ in 0..256 {
-        let _ = router.select_at(&Request::none(), 0).unwrap().into_ticket();
+        let _ = router.at(0).select(&Request::none()).unwrap().into_ticket();
     }
     // Four words of 64 tickets; the whole table is looked at within one deadline.
     let mut now = 100 * SECOND;
     while router.metrics().tickets.open > 0 {
-        drop(router.select_at(&Request::none(), now));
+        drop(router.at(now).select(&Request::none()));
         now += SECOND;
         assert!(now < 200 * SECOND, "{} still open", router.metrics().tickets.open);
     }
@@ -272,13 +272,13 @@ fn a_clock_that_jumps_back_expires_nothing_early() {
     config.ticket_deadline_secs = 100.0;
     let router = Router::new(config).unwrap();
     let worker = add_many(&router, Role::Regular, 1)[0];
-    router.tick(1_000 * SECOND);
-    let ticket = router.select_at(&Request::none(), 950 * SECOND).unwrap().into_ticket();
-    router.tick(960 * SECOND);
-    router.first_token_at(ticket, None, 900 * SECOND).unwrap();
-    router.complete_at(ticket, DONE.0, DONE.1, 10 * SECOND).unwrap();
+    router.at(1_000 * SECOND).tick();
+    let ticket = router.at(950 * SECOND).select(&Request::none()).unwrap().into_ticket();
+    router.at(960 * SECOND).tick();
+    router.at(900 * SECOND).first_token(ticket, None).unwrap();
+    router.at(10 * SECOND).complete(ticket, DONE.0, DONE.1).unwrap();
     assert_eq!(in_flight(&router, worker), 0);
-    assert!(router.select_at(&Request::none(), 0).is_ok());
+    assert!(router.at(0).select(&Request::none()).is_ok());
 }
 
 #[test]

@@ -58,7 +58,7 @@ pub fn add_many(router: &Router, role: Role, count: usize) -> Vec<WorkerId> {
 }
 
 pub fn add(router: &Router, spec: WorkerSpec) -> WorkerId {
-    router.add_worker_at(spec, 0).expect("a registrable worker")
+    router.at(0).add_worker(spec).expect("a registrable worker")
 }
 
 /// Selects and completes.
@@ -155,4 +155,9 @@ impl RoutingPolicy for First {
         let first = candidates.iter().next().ok_or_else(|| candidates.none())?;
         Ok(Decision::new(first.id(), Reason::Custom))
     }
+}
+
+/// What a host says that knows whether a worker is healthy.
+pub fn host_health(healthy: bool) -> pointsman::HostHealth {
+    if healthy { pointsman::HostHealth::Healthy } else { pointsman::HostHealth::Unhealthy }
 }

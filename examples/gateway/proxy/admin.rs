@@ -81,7 +81,9 @@ pub(crate) async fn change(
         shared.router.set_max_in_flight(id, Some(limit)).map_err(refused)?;
     }
     if let Some(draining) = change.draining {
-        shared.router.drain_worker(id, draining).map_err(refused)?;
+        let changed =
+            if draining { shared.router.drain_worker(id) } else { shared.router.resume_worker(id) };
+        changed.map_err(refused)?;
     }
     Ok(StatusCode::NO_CONTENT.into_response())
 }

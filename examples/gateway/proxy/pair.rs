@@ -55,7 +55,7 @@ pub(crate) async fn forward(
             Err((role, Failed { outcome, response })) => {
                 let blamed = if role == Role::Prefill { pair.prefill() } else { pair.decode() };
                 failed.push(blamed.worker());
-                let _ = pair.complete_blaming(role, outcome, Usage::default());
+                let _ = pair.complete_by(role, outcome, Usage::default());
                 refusal = Some(response);
             }
         }

@@ -48,7 +48,7 @@ async fn probe(shared: &Shared, worker: &WorkerStatus, before: Seen, limit: Dura
     let limit = limit.max(Duration::from_millis(500));
     let answers = tokio::time::timeout(limit, ask(shared, url)).await;
     let Ok(Ok(scrape)) = answers else {
-        let _ = shared.router.set_health(id, Some(false));
+        let _ = shared.router.set_health(id, pointsman::HostHealth::Unhealthy);
         return Seen { down: true, ..before };
     };
     let started = scrape.started;
@@ -59,7 +59,7 @@ async fn probe(shared: &Shared, worker: &WorkerStatus, before: Seen, limit: Dura
     if restarted {
         let _ = register_anew(shared, worker, scrape.kv_total_tokens);
     } else if before.down {
-        let _ = shared.router.set_health(id, None);
+        let _ = shared.router.set_health(id, pointsman::HostHealth::Unknown);
     }
     if !restarted {
         report_load(shared, id, &scrape);
@@ -99,7 +99,9 @@ fn register_anew(
     }
     shared.router.remove_worker(info.id)?;
     let id = shared.router.add_worker(spec.user_data(info.user_data))?;
-    shared.router.drain_worker(id, worker.draining)?;
+    if worker.draining {
+        shared.router.drain_worker(id)?;
+    }
     Ok(())
 }
 

@@ -297,7 +297,7 @@ impl Balancer {
                 ticket: pair.into_ticket(),
             });
         }
-        let chosen = router.select_bare_at(request, router.now())?;
+        let chosen = router.at(router.now()).select_detached(request)?;
         Ok(Named {
             worker: chosen.decision.worker,
             prefill: None,

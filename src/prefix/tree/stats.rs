@@ -1,6 +1,6 @@
 //! What the tree did, counted without a line that all threads write.
 
-use crate::stripe::Striped;
+use crate::sync::stripe::Striped;
 use crate::sync::{AtomicU64, Ordering};
 
 const KINDS: usize = 3;

@@ -15,10 +15,10 @@ use crate::worker::health::HealthChange;
 const WAITING: usize = 1024;
 
 /// Called with each change.
-pub(super) type Hook = Box<dyn Fn(&HealthChange) + Send + Sync>;
+pub(crate) type Hook = Box<dyn Fn(&HealthChange) + Send + Sync>;
 
 /// The hook, and what is still to be told.
-pub(super) struct HealthWatch {
+pub(crate) struct HealthLog {
     hook: Hook,
     sender: SyncSender<HealthChange>,
     receiver: Mutex<Receiver<HealthChange>>,
@@ -26,21 +26,21 @@ pub(super) struct HealthWatch {
     waiting: AtomicIsize,
 }
 
-impl HealthWatch {
-    pub(super) fn new(hook: Hook) -> Self {
+impl HealthLog {
+    pub(crate) fn new(hook: Hook) -> Self {
         let (sender, receiver) = sync_channel(WAITING);
-        HealthWatch { hook, sender, receiver: Mutex::new(receiver), waiting: AtomicIsize::new(0) }
+        HealthLog { hook, sender, receiver: Mutex::new(receiver), waiting: AtomicIsize::new(0) }
     }
 
     /// Notes a change. The caller holds the writer lock, so changes are noted in order.
-    pub(super) fn note(&self, change: HealthChange) {
+    pub(crate) fn note(&self, change: HealthChange) {
         if self.sender.try_send(change).is_ok() {
             self.waiting.fetch_add(1, SeqCst);
         }
     }
 
     /// Tells what is waiting. The caller holds no lock.
-    pub(super) fn tell(&self) {
+    pub(crate) fn tell(&self) {
         while self.waiting.load(SeqCst) > 0 {
             // Pairs with the fence below: either this sees the lock free, or its holder sees what
             // this thread has noted.

@@ -11,13 +11,13 @@ use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 
 use crate::pool::MAX_WORKERS;
-use crate::worker::{Role, WorkerId, proposal::Worker};
+use crate::worker::{WorkerId, proposal::Worker};
 
 /// Open requests of one worker; beyond that the oldest is taken for lost.
 const MAX_OPEN: usize = 65_536;
 
 /// Every worker's queue, by slot.
-pub(super) struct Ledger {
+pub(super) struct OpenRequests {
     queues: Box<[CachePadded<Mutex<Queue>>]>,
 }
 
@@ -26,7 +26,7 @@ struct Queue {
     /// Whose requests these are. A slot changes hands only when none is open.
     owner: Option<WorkerId>,
     open: VecDeque<Open>,
-    /// Completions still to come of requests that are not open any more: see [`Ledger::settle`].
+    /// Completions still to come of requests that are not open any more: see [`OpenRequests::settle`].
     settled: u64,
 }
 
@@ -60,22 +60,14 @@ impl Part {
         }
     }
 
-    pub(super) fn role(self) -> Role {
-        match self {
-            Part::Whole => Role::Regular,
-            Part::Prefill { .. } => Role::Prefill,
-            Part::Decode { .. } => Role::Decode,
-        }
-    }
-
     fn is_prefill_of(self, number: u64) -> bool {
         matches!(self, Part::Prefill { pair, .. } if pair == number)
     }
 }
 
-impl Ledger {
+impl OpenRequests {
     pub(super) fn new() -> Self {
-        Ledger { queues: (0..MAX_WORKERS).map(|_| CachePadded::default()).collect() }
+        OpenRequests { queues: (0..MAX_WORKERS).map(|_| CachePadded::default()).collect() }
     }
 
     /// Notes a request. Returns the oldest one of the worker where there are too many.
@@ -89,7 +81,7 @@ impl Ledger {
     }
 
     /// The request that a completion of this worker is for: the oldest one. None if all of them are
-    /// complete, or if it is for one that [`Ledger::settle`] has closed.
+    /// complete, or if it is for one that [`OpenRequests::settle`] has closed.
     pub(super) fn complete(&self, id: WorkerId) -> Option<Open> {
         let mut queue = self.of(id)?.lock();
         if queue.owner != Some(id) {

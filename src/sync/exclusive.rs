@@ -1,23 +1,37 @@
-//! Striping for one thread at a time: under one try-lock, everything by plain loads and stores.
+//! One value per stripe, for one thread at a time.
 //!
-//! An [`Exclusive`] value holds one copy per stripe. A thread *enters* its stripe, or the next one
-//! that is free, and has that copy to itself until it leaves. Entering takes one exchange, leaving
-//! one store; nobody ever waits, neither for another thread nor, inside a callback, for itself.
+//! A thread *enters* its stripe, or the next one that is free, and has that stripe's value to itself
+//! until it leaves: everything there is read and written by plain loads and stores. Entering takes one
+//! atomic read-modify-write, leaving one store. Where every stripe is taken, the thread enters a spare
+//! one, which is made when it is first needed and kept. So a thread waits neither for another one nor,
+//! inside a callback, for itself.
 
+use std::iter::successors;
 use std::ops::{Deref, DerefMut};
+use std::sync::OnceLock;
 
 use crossbeam_utils::CachePadded;
 
-use crate::stripe::{self, STRIPES};
 use crate::sync::atomic::{
     AtomicBool,
     Ordering::{Acquire, Relaxed, Release},
 };
 use crate::sync::cell::UnsafeCell;
+use crate::sync::stripe::{self, Place, STRIPES};
 
 /// One `T` per stripe, each on its own cache lines and entered by one thread at a time.
 pub(crate) struct Exclusive<T> {
     stripes: Box<[CachePadded<Stripe<T>>]>,
+    spares: Spares<T>,
+    make: Box<dyn Fn(Place) -> T + Send + Sync>,
+}
+
+/// A list that grows at its end.
+type Spares<T> = OnceLock<Box<Spare<T>>>;
+
+struct Spare<T> {
+    stripe: CachePadded<Stripe<T>>,
+    next: Spares<T>,
 }
 
 struct Stripe<T> {
@@ -34,32 +48,50 @@ pub(crate) struct Entered<'a, T> {
 }
 
 impl<T> Exclusive<T> {
-    /// A copy per stripe, made by `make` from the stripe's number.
-    pub(crate) fn new(make: impl FnMut(usize) -> T) -> Self {
-        let stripes = (0..STRIPES).map(make);
-        Exclusive { stripes: stripes.map(|value| CachePadded::new(Stripe::new(value))).collect() }
+    /// A value per stripe, made by `make`, which is told which stripe it is for.
+    pub(crate) fn new(make: impl Fn(Place) -> T + Send + Sync + 'static) -> Self {
+        let stripes =
+            (0..STRIPES).map(|stripe| CachePadded::new(Stripe::new(make(Place::numbered(stripe)))));
+        let stripes = stripes.collect();
+        Exclusive { stripes, spares: OnceLock::new(), make: Box::new(make) }
     }
 
-    /// Enters the calling thread's stripe, or the first free one after it; `None` if every one of
-    /// them is taken.
+    /// Enters the calling thread's stripe, or the first free one after it, or a spare one.
     #[inline]
-    pub(crate) fn enter(&self) -> Option<Entered<'_, T>> {
+    pub(crate) fn enter(&self) -> Entered<'_, T> {
         let mine = stripe::current();
-        match self.stripes.get(mine)?.enter() {
-            Some(entered) => Some(entered),
-            None => self.enter_after(mine),
+        match self.stripes.get(mine).and_then(|stripe| stripe.enter()) {
+            Some(entered) => entered,
+            None => self.enter_another(mine),
         }
     }
 
     #[cold]
-    fn enter_after(&self, mine: usize) -> Option<Entered<'_, T>> {
-        let (before, after) = self.stripes.split_at_checked(mine + 1)?;
-        after.iter().chain(before).find_map(|stripe| stripe.enter())
+    fn enter_another(&self, mine: usize) -> Entered<'_, T> {
+        let (before, after) = self.stripes.split_at(mine);
+        let free = after.iter().chain(before).find_map(|stripe| stripe.enter());
+        free.unwrap_or_else(|| self.enter_spare())
     }
 
-    /// Enters one stripe after the other, leaving out those that are taken.
+    fn enter_spare(&self) -> Entered<'_, T> {
+        let mut link = &self.spares;
+        loop {
+            let spare = link.get_or_init(|| {
+                let stripe = CachePadded::new(Stripe::new((self.make)(Place::SPARE)));
+                Box::new(Spare { stripe, next: OnceLock::new() })
+            });
+            match spare.stripe.enter() {
+                Some(entered) => return entered,
+                None => link = &spare.next,
+            }
+        }
+    }
+
+    /// Enters one stripe after the other, the spare ones, too, leaving out those that are taken.
     pub(crate) fn enter_each(&self) -> impl Iterator<Item = Entered<'_, T>> {
-        self.stripes.iter().filter_map(|stripe| stripe.enter())
+        let spares = successors(self.spares.get(), |spare| spare.next.get());
+        let all = self.stripes.iter().chain(spares.map(|spare| &spare.stripe));
+        all.filter_map(|stripe| stripe.enter())
     }
 }
 
@@ -68,8 +100,8 @@ impl<T> Stripe<T> {
         Stripe { taken: AtomicBool::new(false), value: UnsafeCell::new(value) }
     }
 
-    /// Whoever turns `taken` from false to true has the value to itself. Acquire pairs with the
-    /// release of the one before, so everything done to the value is seen.
+    /// The thread that turns `taken` from false to true has the value to itself. Acquire pairs with
+    /// the release of the one before, so everything done to the value is seen.
     #[inline]
     fn enter(&self) -> Option<Entered<'_, T>> {
         let won = self.taken.compare_exchange(false, true, Acquire, Relaxed).is_ok();
@@ -82,7 +114,7 @@ impl<T> Deref for Entered<'_, T> {
 
     #[inline]
     fn deref(&self) -> &T {
-        // SAFETY: this thread turned `taken` to true, and nobody else does before this is dropped.
+        // SAFETY: this thread turned `taken` to true, and no other one does before this is dropped.
         self.stripe.value.with(|value| unsafe { &*value })
     }
 }

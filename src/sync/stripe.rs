@@ -10,6 +10,31 @@ use crossbeam_utils::CachePadded;
 /// Stripes per striped value: a power of two, about twice the threads that usually contend.
 pub(crate) const STRIPES: usize = 32;
 
+/// The stripe that a thread has entered: its number, or none where it is a spare one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Place(usize);
+
+impl Place {
+    /// Of a spare stripe, which has no number.
+    pub(crate) const SPARE: Place = Place(STRIPES);
+
+    pub(crate) fn numbered(stripe: usize) -> Self {
+        Place(stripe)
+    }
+
+    /// The stripe's number.
+    #[inline]
+    pub(crate) fn number(self) -> Option<usize> {
+        if self.0 < STRIPES { Some(self.0) } else { None }
+    }
+
+    /// A number in any case, for copies that any thread may use.
+    #[inline]
+    pub(crate) fn any(self) -> usize {
+        self.0
+    }
+}
+
 thread_local! {
     static MARK: u8 = const { 0 };
 }

@@ -1,6 +1,12 @@
-//! The one place that decides between std's atomics and loom's.
+//! What threads share, and how: the one place that decides between std's atomics and loom's.
+//!
+//! - [`stripe`]: copies per thread group, so that threads stay off each other's cache lines.
+//! - [`exclusive`]: such copies for one thread at a time.
 //!
 //! The switch is a cfg of its own because other crates give `cfg(loom)` meanings of theirs.
+
+pub(crate) mod exclusive;
+pub(crate) mod stripe;
 
 /// As `std::sync::atomic`.
 pub(crate) mod atomic {

@@ -1,12 +1,12 @@
-//! The decision log: who asked, who was chosen, and why, for every so-manyth decision.
+//! The decision log: a random one in N decisions, with what is known of it.
 
 use super::selection::Chosen;
-use super::ticket::Ticket;
 use crate::policy::{Reason, RunnerUp};
 use crate::random::Random;
+use crate::ticket::Ticket;
 use crate::worker::{Role, WorkerId};
 
-/// One decision, as the log hook sees it.
+/// One decision, as the log's hook sees it.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct DecisionRecord {
@@ -14,9 +14,9 @@ pub struct DecisionRecord {
     pub now: u64,
     /// The role that a worker was chosen for.
     pub role: Role,
-    /// Who was chosen.
+    /// The chosen worker.
     pub worker: WorkerId,
-    /// Why.
+    /// Why it was chosen.
     pub reason: Reason,
     /// Leading tokens of the prompt that the worker is believed to hold.
     pub matched_tokens: u32,
@@ -41,8 +41,8 @@ pub(super) struct DecisionLog {
 }
 
 impl DecisionLog {
-    /// Hands the decision to the hook with a chance of one in `every`. A panic of the hook is the
-    /// caller's, who owns the selection by now, so its load is given back.
+    /// Hands the decision to the hook with a chance of one in `every`. Where the hook panics, the
+    /// caller owns the selection by now, so its load is given back.
     pub(super) fn offer(&self, role: Role, chosen: &Chosen<'_>, ticket: Ticket, now: u64) {
         if self.every > 1 && self.random.below(self.every as usize) != 0 {
             return;

@@ -1,0 +1,123 @@
+//! Workers come, change and go.
+
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::Arc;
+
+use super::Fleet;
+use super::writer::Writer;
+use crate::error::PoolError;
+use crate::pool::registry::{Registry, WorkerStatus};
+use crate::worker::{
+    WorkerId,
+    health::HostHealth,
+    spec::{WorkerInfo, WorkerSpec},
+    state::LoadReport,
+};
+
+impl Fleet {
+    pub(crate) fn add(&self, spec: WorkerSpec, now: u64) -> Result<WorkerId, PoolError> {
+        self.write(Some(now), |writer| {
+            let prompts = &self.prompts;
+            let info = writer.registry.add(spec, writer.now, |slot, spec| {
+                let residency = prompts.register(slot, spec.kv_capacity_tokens);
+                (prompts.url_digest(&spec.url), residency)
+            })?;
+            let tell = catch_unwind(AssertUnwindSafe(|| {
+                for installed in writer.policies.iter() {
+                    installed.policy.on_worker_added(&info);
+                }
+            }));
+            // A worker that a policy panics about is not added: registered and never published, it would
+            // be refused as a duplicate the next time.
+            tell.or_else(|panic| {
+                self.expel(writer, info.id)?;
+                resume_unwind(panic)
+            })
+            .map(|()| info.id)
+        })
+    }
+
+    /// Takes a worker out: no request gets it from here on. `close` then closes the tickets that are
+    /// open on it, before the policies hear that it has left.
+    ///
+    /// The slot's generation has changed by then, so a thread that opens a ticket on it closes it again;
+    /// the ones opened before are found by `close`.
+    pub(crate) fn remove(
+        &self,
+        id: WorkerId,
+        now: u64,
+        close: impl FnOnce(),
+    ) -> Result<(), PoolError> {
+        let info = self.locked(|writer| {
+            writer.advance(now);
+            self.expel(writer, id)
+        })?;
+        close();
+        for installed in self.view().policies.iter() {
+            installed.policy.on_worker_removed(&info);
+        }
+        Ok(())
+    }
+
+    /// Takes a worker out of the registry, and publishes that.
+    fn expel(&self, writer: &mut Writer, id: WorkerId) -> Result<Arc<WorkerInfo>, PoolError> {
+        let info = writer.registry.remove(id)?;
+        self.publish(writer);
+        // After publishing: a request that finds its worker gone reads a view without it when it tries
+        // again.
+        if let Some(row) = self.rows.get(id.slot()) {
+            row.vacate();
+        }
+        self.prompts.unregister(id.slot());
+        Ok(info)
+    }
+
+    /// Changes one worker's entry.
+    pub(crate) fn change(
+        &self,
+        change: impl FnOnce(&mut Registry) -> Result<(), PoolError>,
+    ) -> Result<(), PoolError> {
+        self.write(None, |writer| change(&mut writer.registry))
+    }
+
+    /// Takes the host's word on a worker's health.
+    pub(crate) fn set_health(&self, id: WorkerId, health: HostHealth) -> Result<(), PoolError> {
+        self.write(None, |writer| {
+            writer.registry.set_health(id, health)?;
+            if health == HostHealth::Unhealthy {
+                self.forget_residency(writer, id.slot());
+            }
+            Ok(())
+        })
+    }
+
+    /// A worker that was down has probably lost its cache: nothing is believed of it any more.
+    pub(super) fn forget_residency(&self, writer: &mut Writer, slot: usize) {
+        writer
+            .registry
+            .begin_residency(slot, |info| self.prompts.register(slot, info.kv_capacity_tokens));
+    }
+
+    pub(crate) fn report_load(&self, id: WorkerId, load: &LoadReport) -> Result<(), PoolError> {
+        self.locked(|writer| {
+            writer.registry.check(id)?;
+            if let Some(row) = self.rows.get(id.slot()) {
+                row.store_report(load);
+            }
+            Ok(())
+        })
+    }
+
+    /// What the worker was registered as.
+    pub(crate) fn info(&self, id: WorkerId) -> Option<Arc<WorkerInfo>> {
+        self.view().pool.info(id.slot()).filter(|info| info.id == id).map(Arc::clone)
+    }
+
+    pub(crate) fn by_url(&self, url: &str) -> Option<WorkerId> {
+        self.locked(|writer| writer.registry.by_url(url))
+    }
+
+    pub(crate) fn statuses(&self, now: u64) -> Vec<WorkerStatus> {
+        self.locked(|writer| writer.registry.statuses(now))
+    }
+}

@@ -1,0 +1,251 @@
+//! From a request's prompt to a fingerprint, its lengths, and the prefix tree that goes with it.
+//!
+//! - [`estimates`]: what reported usage teaches about lengths.
+//! - [`once`]: one request's prompt, read when it is first asked for and never again.
+
+pub(crate) mod estimates;
+pub(crate) mod once;
+
+use self::estimates::Estimates;
+use crate::error::{ConfigError, RoutingError};
+use crate::prefix::{
+    BlockSize, Digest, Fingerprint, FingerprintError, Fingerprinter, HashKey, PrefixTree,
+    Registration, Unit,
+};
+use crate::request::{
+    Prompt, Request,
+    body::{BodyFingerprint, BodyOptions, BodyReader, read_value},
+};
+
+/// Bytes of text, or a quarter as many tokens, of which a prompt's beginning is matched at most.
+const LONGEST: usize = 4 << 20;
+
+/// Domains of the keyed digests, so that equal bytes with different meanings differ.
+const NAMESPACE: u8 = 1;
+const URL: u8 = 2;
+const ROUTING_KEY: u8 = 3;
+
+/// What reads prompts: key, block size, body options, and the tree that remembers them.
+pub(crate) struct PromptReader {
+    key: HashKey,
+    block: BlockSize,
+    body: BodyOptions,
+    tree: Option<PrefixTree>,
+    estimates: Estimates,
+}
+
+/// A prompt's fingerprint, and what its body says beside.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ReadPrompt<'b> {
+    pub(crate) fingerprint: Fingerprint<'b>,
+    /// Most tokens that the body allows the answer.
+    pub(crate) max_tokens: Option<u32>,
+}
+
+impl<'b> ReadPrompt<'b> {
+    fn plain(fingerprint: Fingerprint<'b>) -> Self {
+        ReadPrompt { fingerprint, max_tokens: None }
+    }
+}
+
+impl PromptReader {
+    /// Without a tree.
+    pub(crate) fn new(key: HashKey, body: BodyOptions) -> Self {
+        let block = body.block_bytes;
+        PromptReader { key, block, body, tree: None, estimates: Estimates::default() }
+    }
+
+    /// With a tree of this many bytes for that many workers.
+    pub(crate) fn with_tree(self, budget: usize, workers: usize) -> Result<Self, ConfigError> {
+        let tree = PrefixTree::new(budget, workers)
+            .map_err(|error| ConfigError::Document(format!("tree.budget_bytes: {error}")))?;
+        Ok(PromptReader { tree: Some(tree), ..self })
+    }
+
+    pub(crate) fn key(&self) -> &HashKey {
+        &self.key
+    }
+
+    pub(crate) fn block(&self) -> BlockSize {
+        self.block
+    }
+
+    pub(crate) fn estimates(&self) -> &Estimates {
+        &self.estimates
+    }
+
+    /// Blocks of a prompt that are matched at most.
+    pub(crate) fn max_blocks(&self) -> usize {
+        LONGEST / self.block.bytes()
+    }
+
+    /// Begins the residency of a worker whose KV cache holds this many tokens.
+    pub(crate) fn register(
+        &self,
+        slot: usize,
+        capacity_tokens: Option<u64>,
+    ) -> Option<Registration> {
+        // A token counts four bytes, in text as in tokens.
+        let blocks = |tokens: u64| tokens.saturating_mul(4) / self.block.bytes() as u64;
+        self.tree.as_ref()?.register(slot as u16, capacity_tokens.map(blocks))
+    }
+
+    /// Ends the residency of a worker.
+    pub(crate) fn unregister(&self, slot: usize) {
+        if let Some(tree) = &self.tree {
+            tree.unregister(slot as u16);
+        }
+    }
+
+    /// A keyed digest, equal in routers that share the key.
+    fn digest(&self, domain: u8, bytes: &[u8]) -> u64 {
+        let mut digest = Digest::new(&self.key, domain);
+        digest.push(bytes);
+        digest.finish()
+    }
+
+    pub(crate) fn namespace_digest(&self, namespace: &str) -> u64 {
+        self.digest(NAMESPACE, namespace.as_bytes())
+    }
+
+    pub(crate) fn url_digest(&self, url: &str) -> u64 {
+        self.digest(URL, url.as_bytes())
+    }
+
+    pub(crate) fn routing_key_digest(&self, key: &[u8]) -> u64 {
+        self.digest(ROUTING_KEY, key)
+    }
+
+    fn namespace_of(&self, request: &Request<'_>) -> u64 {
+        request.namespace.map_or(0, |namespace| self.namespace_digest(namespace))
+    }
+
+    /// The options for a body in this namespace; without one, the body's own fields form it.
+    pub(crate) fn body_options(&self, namespace: Option<&str>) -> BodyOptions {
+        let namespace = namespace.map(|text| self.namespace_digest(text));
+        BodyOptions { namespace, ..self.body }
+    }
+
+    /// The prompt's length in tokens, without reading it; 0 if that is unknown.
+    #[inline]
+    pub(crate) fn estimated_tokens(&self, request: &Request<'_>) -> u32 {
+        match &request.prompt {
+            Prompt::None => 0,
+            prompt => self.estimated_tokens_of(prompt),
+        }
+    }
+
+    fn estimated_tokens_of(&self, prompt: &Prompt<'_>) -> u32 {
+        let of_bytes = |bytes: usize| (bytes as f32 / self.estimates.bytes_per_token()) as u32;
+        match prompt {
+            // The length of a parsed body is not known without reading it.
+            Prompt::None | Prompt::Value(_) => 0,
+            Prompt::Text(text) => of_bytes(text.len()),
+            Prompt::Json(body) => of_bytes(body.len()),
+            Prompt::Tokens(tokens) => clamp(tokens.len() as u64),
+            Prompt::Fingerprint(fingerprint) => self.tokens_of(fingerprint),
+        }
+    }
+
+    /// The length of a fingerprint's prompt in tokens.
+    pub(crate) fn tokens_of(&self, fingerprint: &Fingerprint<'_>) -> u32 {
+        match fingerprint.header().unit {
+            Unit::Tokens => clamp(fingerprint.total()),
+            Unit::Text => (fingerprint.total() as f32 / self.estimates.bytes_per_token()) as u32,
+        }
+    }
+
+    /// The tree, if there is one.
+    #[inline]
+    pub(crate) fn tree(&self) -> Option<&PrefixTree> {
+        self.tree.as_ref()
+    }
+
+    /// Tokens to a block: exact for token prompts, estimated for text.
+    pub(crate) fn tokens_per_block(&self, unit: Unit) -> f32 {
+        match unit {
+            Unit::Tokens => self.block.units(Unit::Tokens) as f32,
+            Unit::Text => self.block.bytes() as f32 / self.estimates.bytes_per_token(),
+        }
+    }
+
+    /// Reads the prompt; block hashes go to `buffer`, as many as it holds.
+    pub(crate) fn read<'b>(
+        &self,
+        request: &Request<'_>,
+        buffer: &'b mut [u64],
+    ) -> Result<ReadPrompt<'b>, RoutingError> {
+        let print = |unit, buffer, push: &dyn Fn(&mut Fingerprinter<'_, '_>)| {
+            let mut printer = Fingerprinter::new(&self.key, unit, self.block, buffer);
+            push(&mut printer);
+            ReadPrompt::plain(printer.finish(self.namespace_of(request), 0))
+        };
+        Ok(match &request.prompt {
+            Prompt::None => print(Unit::Text, buffer, &|_| {}),
+            Prompt::Text(text) => print(Unit::Text, buffer, &|printer| printer.push(text)),
+            Prompt::Tokens(tokens) => {
+                print(Unit::Tokens, buffer, &|printer| printer.push_tokens(tokens))
+            }
+            Prompt::Json(body) => {
+                let mut reader = self.body_reader(request.namespace, buffer);
+                reader.push(body)?;
+                self.of_body(reader.finish()?)
+            }
+            Prompt::Value(body) => {
+                let options = self.body_options(request.namespace);
+                self.of_body(read_value(&self.key, options, body, buffer)?)
+            }
+            Prompt::Fingerprint(given) => ReadPrompt::plain(self.copy(given, request, buffer)?),
+        })
+    }
+
+    /// A reader of a body that comes in chunks.
+    pub(crate) fn body_reader<'r, 'b>(
+        &'r self,
+        namespace: Option<&str>,
+        buffer: &'b mut [u64],
+    ) -> BodyReader<'r, 'b> {
+        BodyReader::new(&self.key, self.body_options(namespace), buffer)
+    }
+
+    /// A body without a prompt that can be read has an empty fingerprint.
+    fn of_body<'b>(&self, body: BodyFingerprint<'b>) -> ReadPrompt<'b> {
+        let empty = || Fingerprinter::new(&self.key, Unit::Text, self.block, &mut []).finish(0, 0);
+        let fingerprint = body.fingerprint.unwrap_or_else(empty);
+        ReadPrompt { fingerprint, max_tokens: body.max_tokens }
+    }
+
+    fn copy<'b>(
+        &self,
+        given: &Fingerprint<'_>,
+        request: &Request<'_>,
+        buffer: &'b mut [u64],
+    ) -> Result<Fingerprint<'b>, FingerprintError> {
+        self.check(given, request)?;
+        let kept = given.blocks().len().min(buffer.len());
+        let (buffer, blocks) = (&mut buffer[..kept], &given.blocks()[..kept]);
+        buffer.copy_from_slice(blocks);
+        let mut header = *given.header();
+        header.blocks = kept as u32;
+        Fingerprint::from_parts(header, buffer)
+    }
+
+    /// A fingerprint must come from this key and block size, and, where the request names a
+    /// namespace, from that.
+    fn check(
+        &self,
+        given: &Fingerprint<'_>,
+        request: &Request<'_>,
+    ) -> Result<(), FingerprintError> {
+        let namespace = match request.namespace {
+            Some(_) => self.namespace_of(request),
+            None => given.header().namespace,
+        };
+        given.check(&self.key, self.block, namespace)
+    }
+}
+
+/// As many as a `u32` holds.
+pub(crate) fn clamp(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}

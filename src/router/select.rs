@@ -1,0 +1,319 @@
+//! How a request is routed: view, policy, prompt, decide, commit, else again.
+
+use std::sync::Arc;
+
+use super::Inner;
+use crate::error::{PolicyError, RoutingError};
+use crate::fleet::policies::Installed;
+use crate::fleet::view::{Local, View};
+use crate::policy::{self, RequestView, mode::Mode, prefix_query::PrefixQuery};
+use crate::pool::{
+    candidates::{Candidates, Loads},
+    filter::Filter,
+    set::SlotSet,
+};
+use crate::prefix::Unit;
+use crate::prompt::{clamp, once::PromptOnce};
+use crate::random;
+use crate::request::Request;
+use crate::sync::stripe::Place;
+use crate::ticket::Ticket;
+use crate::worker::Role;
+
+/// One request.
+#[derive(Clone, Copy)]
+pub(super) struct Call<'a> {
+    pub(super) inner: &'a Inner,
+    pub(super) request: &'a Request<'a>,
+    pub(super) now: u64,
+    /// Where it is routed.
+    pub(super) stripe: Place,
+}
+
+/// Everything that one attempt to route it needs: one policy, and one view of the fleet. Passed by value,
+/// so that it stays in registers where no prompt is read.
+#[derive(Clone, Copy)]
+pub(super) struct Attempt<'t, 'a> {
+    pub(super) call: Call<'a>,
+    pub(super) view: &'t View,
+    pub(super) installed: &'t Installed,
+    shadow: Option<&'t Installed>,
+    filter: Option<&'t Filter>,
+    /// Workers that earlier attempts have found full.
+    full: Option<&'t SlotSet>,
+}
+
+/// A committed decision, where the policy has put it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Committed<'a, C> {
+    pub(super) choice: &'a C,
+    pub(super) ticket: Ticket,
+    /// Length of the prompt.
+    pub(super) total_tokens: u32,
+    /// The host's own number of the worker that answers.
+    pub(super) user_data: u64,
+    /// Where the request was routed.
+    pub(super) stripe: Place,
+}
+
+/// Lengths of a request.
+struct Size {
+    /// Of the prompt, in tokens.
+    tokens: u32,
+    /// Of the prompt in bytes, where `tokens` is estimated from them; else 0.
+    bytes: u32,
+    /// Of the answer in tokens, as far as the body limits it.
+    output: Option<u32>,
+}
+
+impl Inner {
+    /// Names the worker, or the pair, that serves a request, charges it, and makes of it what the host
+    /// gets.
+    ///
+    /// Ends: each turn commits, or rules one more worker out.
+    #[inline(always)]
+    pub(super) fn select<M: Mode, S>(
+        &self,
+        request: &Request<'_>,
+        now: u64,
+        finish: impl Fn(Committed<'_, M::Choice>) -> S,
+    ) -> Result<S, RoutingError> {
+        if self.fleet.is_due(now) {
+            self.maintain(now);
+        }
+        let mut local = self.fleet.enter();
+        let Local { stripe, view, window } = &mut *local;
+        let call = Call { inner: self, request, now, stripe: *stripe };
+        let (mut prompt, mut lost) = (PromptOnce::new(window), None);
+        let mut done = call.attempt::<M, S>(view, &mut prompt, None, &mut lost, &finish);
+        if lost.is_none() {
+            return done;
+        }
+        let mut full = SlotSet::EMPTY;
+        while let Some(slot) = lost.take() {
+            if full.contains(slot) {
+                // The policy has named a worker that it was told has no room.
+                break;
+            }
+            full.insert(slot);
+            done = call.attempt_again::<M, S>(view, &mut prompt, &full, &mut lost, &finish);
+        }
+        done
+    }
+
+    #[inline(always)]
+    pub(super) fn loads(&self) -> Loads<'_> {
+        Loads::Rows(self.fleet.rows())
+    }
+
+    pub(super) fn with_candidates<T>(
+        &self,
+        role: Role,
+        request: &Request<'_>,
+        now: u64,
+        look: impl FnOnce(&Candidates<'_>, &RequestView<'_>) -> T,
+    ) -> T {
+        let view = self.fleet.view();
+        let filter = Filter::of_request(request, &view.pool);
+        let candidates = Candidates::new(&view.pool, role, self.loads(), filter.as_ref());
+        let tokens = self.prompts.estimated_tokens(request);
+        let size = Size { tokens, bytes: 0, output: None };
+        look(&candidates, &self.request_view(request, now, &size, None))
+    }
+
+    #[inline(always)]
+    fn request_view<'a>(
+        &self,
+        request: &'a Request<'a>,
+        now: u64,
+        size: &Size,
+        prefix: Option<&'a PrefixQuery<'a>>,
+    ) -> RequestView<'a> {
+        let output = request.expected_output_tokens.or(size.output);
+        let key = request.routing_key;
+        RequestView {
+            request,
+            now,
+            prompt_tokens: size.tokens,
+            output_tokens: output.unwrap_or_else(|| self.prompts.estimates().answer_tokens()),
+            routing_key: key.map(|key| self.prompts.routing_key_digest(key)),
+            prefix,
+        }
+    }
+}
+
+impl<'a> Call<'a> {
+    /// Every attempt but the first: apart, so that the first one stays a straight line.
+    #[cold]
+    #[inline(never)]
+    fn attempt_again<M: Mode, S>(
+        self,
+        view: &mut Arc<View>,
+        prompt: &mut PromptOnce<'a>,
+        full: &SlotSet,
+        lost: &mut Option<usize>,
+        finish: &impl Fn(Committed<'_, M::Choice>) -> S,
+    ) -> Result<S, RoutingError> {
+        self.attempt::<M, S>(view, prompt, Some(full), lost, finish)
+    }
+
+    #[inline(always)]
+    fn attempt<M: Mode, S>(
+        self,
+        view: &mut Arc<View>,
+        prompt: &mut PromptOnce<'a>,
+        full: Option<&SlotSet>,
+        lost: &mut Option<usize>,
+        finish: &impl Fn(Committed<'_, M::Choice>) -> S,
+    ) -> Result<S, RoutingError> {
+        self.inner.fleet.refresh(view);
+        let (plan, pool) = (view.policies.plan(M::ROLE), &view.pool);
+        let Some(installed) = plan.choose(|| self.coin()) else {
+            return Err(Candidates::new(pool, M::ROLE, self.inner.loads(), None).none());
+        };
+        let filter = Filter::of_request(self.request, pool);
+        let (shadow, filter) = (plan.shadow(), filter.as_ref());
+        let attempt = || Attempt { call: self, view, installed, shadow, filter, full };
+        if plan.reads_prompt() {
+            attempt().with_prompt::<M, S>(prompt, lost, finish)
+        } else {
+            attempt().without_prompt::<M, S>(lost, finish)
+        }
+    }
+
+    /// A number from 0 to 1 that is the same for all requests with the same routing key.
+    #[cold]
+    fn coin(self) -> f64 {
+        let uniform = match self.request.routing_key {
+            Some(key) => self.inner.prompts.routing_key_digest(key),
+            None => self.inner.random.next(),
+        };
+        random::unit(uniform)
+    }
+}
+
+impl<'t, 'a: 't> Attempt<'t, 'a> {
+    #[inline(always)]
+    pub(super) fn candidates(self, role: Role) -> Candidates<'t> {
+        let loads = self.call.inner.loads();
+        Candidates::new(&self.view.pool, role, loads, self.filter).but_full(self.full)
+    }
+
+    #[inline(always)]
+    fn without_prompt<M: Mode, S>(
+        self,
+        lost: &mut Option<usize>,
+        finish: &impl Fn(Committed<'_, M::Choice>) -> S,
+    ) -> Result<S, RoutingError> {
+        let tokens = self.call.inner.prompts.estimated_tokens(self.call.request);
+        self.decide_and_commit::<M, S>(Size { tokens, bytes: 0, output: None }, None, lost, finish)
+    }
+
+    #[inline(never)]
+    fn with_prompt<M: Mode, S>(
+        self,
+        prompt: &mut PromptOnce<'a>,
+        lost: &mut Option<usize>,
+        finish: &impl Fn(Committed<'_, M::Choice>) -> S,
+    ) -> Result<S, RoutingError> {
+        let prompts = &*self.call.inner.prompts;
+        let read = prompt.read(prompts, self.call.request)?;
+        let (fingerprint, unit) = (read.fingerprint, read.fingerprint.header().unit);
+        let size = Size {
+            tokens: prompts.tokens_of(&fingerprint),
+            bytes: if unit == Unit::Text { clamp(fingerprint.total()) } else { 0 },
+            output: read.max_tokens.map(|most| most.min(prompts.estimates().answer_tokens())),
+        };
+        let Some(tree) = prompts.tree() else {
+            return self.decide_and_commit::<M, S>(size, None, lost, finish);
+        };
+        let tokens_per_block = prompts.tokens_per_block(unit);
+        let query = PrefixQuery::new(tree, &self.view.pool, fingerprint, tokens_per_block);
+        self.decide_and_commit::<M, S>(size, Some(&query), lost, finish)
+    }
+
+    /// Asks the policy, checks its answer, and commits it.
+    #[inline(always)]
+    fn decide_and_commit<M: Mode, S>(
+        self,
+        size: Size,
+        prefix: Option<&PrefixQuery<'_>>,
+        lost: &mut Option<usize>,
+        finish: &impl Fn(Committed<'_, M::Choice>) -> S,
+    ) -> Result<S, RoutingError> {
+        let request = self.call.inner.request_view(self.call.request, self.call.now, &size, prefix);
+        // Used where the policy has put it, and copied once, into the selection.
+        let decided = M::decide(&*self.installed.policy, |role| self.candidates(role), &request);
+        let choice = match decided {
+            Ok(ref choice) => choice,
+            Err(error) => return Err(error),
+        };
+        if let Some(worker) = M::non_candidate(choice, |role| self.candidates(role)) {
+            let error = PolicyError::NotACandidate { worker };
+            return Err(policy::failed(&self.installed.counters.name, error));
+        }
+        if let Some(shadow) = self.shadow {
+            self.compare::<M>(shadow, choice, &request);
+        }
+        match self.commit::<M>(choice, &request, size.bytes) {
+            Ok(Some(ticket)) => Ok(finish(self.committed::<M>(choice, &request, ticket))),
+            Ok(None) => self.untracked::<M, S>(&request, finish),
+            Err(slot) => {
+                *lost = Some(slot.into());
+                Err(self.candidates(M::ROLE).none())
+            }
+        }
+    }
+
+    /// The ticket table is full, so nothing of this request will be counted. A policy that goes by
+    /// counts would send all such requests to the one worker that looked best when the table filled
+    /// up; a random draw spreads them.
+    #[cold]
+    fn untracked<M: Mode, S>(
+        self,
+        request: &RequestView<'_>,
+        finish: &impl Fn(Committed<'_, M::Choice>) -> S,
+    ) -> Result<S, RoutingError> {
+        let choice = M::decide(&self.call.inner.fallback, |role| self.candidates(role), request)?;
+        self.call.inner.count_untracked();
+        self.count::<M>(&choice, request);
+        Ok(finish(self.committed::<M>(&choice, request, Ticket::UNTRACKED)))
+    }
+
+    #[inline(always)]
+    fn committed<'c, M: Mode>(
+        self,
+        choice: &'c M::Choice,
+        request: &RequestView<'_>,
+        ticket: Ticket,
+    ) -> Committed<'c, M::Choice> {
+        let seat = self.view.pool.seat(M::main(choice).worker.slot());
+        Committed {
+            choice,
+            ticket,
+            total_tokens: request.prompt_tokens,
+            user_data: seat.map_or(0, |seat| seat.user_data),
+            stripe: self.call.stripe,
+        }
+    }
+
+    /// Lets the shadow decide and counts how its decision differs. Nothing of it is committed.
+    #[cold]
+    fn compare<M: Mode>(self, shadow: &Installed, choice: &M::Choice, request: &RequestView<'_>) {
+        let counts = shadow.counters.shadow.mine();
+        let candidates = |role| self.candidates(role);
+        let Ok(other) = M::decide(&*shadow.policy, candidates, request) else {
+            return counts.count_failure();
+        };
+        if M::non_candidate(&other, candidates).is_some() {
+            return counts.count_failure();
+        }
+        let work = |choice| {
+            let slot = M::prompt(choice).worker.slot();
+            let held = request.prefix.map_or(0, |prefix| prefix.tokens(prefix.blocks_of(slot)));
+            request.prompt_tokens.saturating_sub(held)
+        };
+        let workers = |choice| (M::prompt(choice).worker, M::main(choice).worker);
+        counts.count(workers(choice) != workers(&other), work(choice), work(&other));
+    }
+}

@@ -1,0 +1,15 @@
+//! Tickets: the duty to give a request's load back once.
+//!
+//! - [`number`]: the number that a host keeps.
+//! - [`charge`]: what a ticket remembers of its request: the participants, and what they were charged.
+//! - [`table`]: the fixed table of open tickets.
+
+pub(crate) mod charge;
+pub(crate) mod number;
+pub(crate) mod table;
+
+pub(crate) use self::{
+    charge::{Charge, Participants},
+    number::{MAX_TICKETS, Ticket},
+    table::{Closed, Reserved, Tickets},
+};
