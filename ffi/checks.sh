@@ -171,8 +171,8 @@ cost() { # 3 min
     rust=$(($(count ':cost::main ' "$work/rust" "$policy" 100000) -
       $(count 'Router::new |Router::set_policy |Router::add_worker ' "$work/rust" "$policy" 100000)))
     echo "$policy: $c instructions through C, $rust in Rust: $((c - rust)) more"
-    # The bar is 90 on round-robin; power-of-two has a runner-up to pass on.
-    [ $((c - rust)) -le $([ $policy = round_robin ] && echo 90 || echo 105) ]
+    # The bar is 60 on round-robin; power-of-two has a runner-up to pass on.
+    [ $((c - rust)) -le $([ $policy = round_robin ] && echo 60 || echo 75) ]
   done
   rm -r "$work"
 }
