@@ -18,20 +18,21 @@ pub(crate) struct Due {
     at: AtomicU64,
     /// Nanoseconds from one look to the next, at most.
     every: u64,
+    /// Further ahead than this it cannot lie.
+    furthest: u64,
 }
 
 impl Due {
     /// Due at once, and then at least every so many nanoseconds.
     pub(crate) fn new(every: u64) -> Self {
-        Due { at: AtomicU64::new(0), every }
+        Due { at: AtomicU64::new(0), every, furthest: every.saturating_add(CLOCK_SLACK) }
     }
 
     /// Whether it is due. It never lies further ahead than `every`; where it does, the clock was set
     /// back. One comparison: a time that has passed wraps around to a very large distance.
     #[inline]
     pub(crate) fn has_come(&self, now: u64) -> bool {
-        let ahead = self.at.load(Relaxed).wrapping_sub(now).wrapping_sub(1);
-        ahead >= self.every.saturating_add(CLOCK_SLACK)
+        self.at.load(Relaxed).wrapping_sub(now).wrapping_sub(1) >= self.furthest
     }
 
     /// Makes it due at once. Release: the thread that begins next sees what the caller has done before.

@@ -202,9 +202,10 @@ impl<'a> Candidates<'a> {
     #[inline]
     pub(crate) fn includes(&self, worker: WorkerId) -> bool {
         let slot = worker.slot();
-        self.view.bits.contains(slot)
+        self.pool
+            .seat(slot)
+            .is_some_and(|seat| seat.id == Some(worker) && seat.eligible == Some(self.role))
             && self.filter.is_none_or(|filter| filter.admits(slot))
-            && self.pool.id_at(slot) == Some(worker)
     }
 
     pub(crate) fn pool(&self) -> &'a PoolSnapshot {

@@ -21,7 +21,7 @@ impl Filter {
     /// that have left rule nothing out and admit nothing.
     #[inline]
     pub(crate) fn of_request(request: &Request<'_>, pool: &PoolSnapshot) -> Option<Filter> {
-        if request.is_selective() { Some(Self::build(request, pool)) } else { None }
+        if request.selective { Some(Self::build(request, pool)) } else { None }
     }
 
     #[inline(never)]

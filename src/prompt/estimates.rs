@@ -1,6 +1,6 @@
 //! What reported usage teaches about lengths.
 
-use crate::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Tokens that an answer is expected to have before any usage is reported.
 const DEFAULT_OUTPUT_TOKENS: f32 = 256.0;
@@ -13,20 +13,27 @@ const DEFAULT_BYTES_PER_TOKEN: f32 = 4.0;
 const BYTES_PER_TOKEN_STEP: f32 = 0.02;
 const BYTES_PER_TOKEN: std::ops::RangeInclusive<f32> = 0.5..=16.0;
 
-/// Moving averages, kept as the bits of an `f32`. Threads may lose each other's samples, which costs
-/// precision of an estimate and nothing else.
+/// Moving averages, kept as the bits of an `f32`, and what requests read of them, as whole numbers.
+/// Threads may lose each other's samples, which costs precision of an estimate and nothing else.
 #[derive(Debug)]
 pub(crate) struct Estimates {
     bytes_per_token: AtomicU32,
+    answer: AtomicU32,
+    /// Tokens to a byte, in steps of 2^-32.
+    tokens_per_byte: AtomicU64,
     answer_tokens: AtomicU32,
 }
 
 impl Default for Estimates {
     fn default() -> Self {
-        Estimates {
+        let estimates = Estimates {
             bytes_per_token: AtomicU32::new(DEFAULT_BYTES_PER_TOKEN.to_bits()),
-            answer_tokens: AtomicU32::new(DEFAULT_OUTPUT_TOKENS.to_bits()),
-        }
+            answer: AtomicU32::new(DEFAULT_OUTPUT_TOKENS.to_bits()),
+            tokens_per_byte: AtomicU64::new(0),
+            answer_tokens: AtomicU32::new(DEFAULT_OUTPUT_TOKENS as u32),
+        };
+        estimates.note_bytes_per_token();
+        estimates
     }
 }
 
@@ -36,10 +43,17 @@ impl Estimates {
         f32::from_bits(self.bytes_per_token.load(Relaxed))
     }
 
+    /// Tokens of so many bytes of prompt text.
+    #[inline(always)]
+    pub(crate) fn tokens(&self, bytes: u64) -> u32 {
+        let tokens = (u128::from(bytes) * u128::from(self.tokens_per_byte.load(Relaxed))) >> 32;
+        tokens.min(u32::MAX.into()) as u32
+    }
+
     /// The length that an answer is expected to have, in tokens, where the request does not say.
     #[inline]
     pub(crate) fn answer_tokens(&self) -> u32 {
-        f32::from_bits(self.answer_tokens.load(Relaxed)) as u32
+        self.answer_tokens.load(Relaxed)
     }
 
     /// A prompt of this many bytes had this many tokens.
@@ -50,15 +64,24 @@ impl Estimates {
         let sample = bytes as f32 / tokens as f32;
         let sample = sample.clamp(*BYTES_PER_TOKEN.start(), *BYTES_PER_TOKEN.end());
         step(&self.bytes_per_token, sample, BYTES_PER_TOKEN_STEP);
+        self.note_bytes_per_token();
+    }
+
+    fn note_bytes_per_token(&self) {
+        let per_byte = 2f64.powi(32) / f64::from(self.bytes_per_token());
+        self.tokens_per_byte.store(per_byte as u64, Relaxed);
     }
 
     /// An answer had this many tokens.
     pub(crate) fn learn_answer(&self, tokens: u32) {
-        step(&self.answer_tokens, (tokens as f32).min(ANSWER_TOKENS), ANSWER_STEP);
+        let answer = step(&self.answer, (tokens as f32).min(ANSWER_TOKENS), ANSWER_STEP);
+        self.answer_tokens.store(answer as u32, Relaxed);
     }
 }
 
-fn step(average: &AtomicU32, sample: f32, share: f32) {
+fn step(average: &AtomicU32, sample: f32, share: f32) -> f32 {
     let old = f32::from_bits(average.load(Relaxed));
-    average.store((old + share * (sample - old)).to_bits(), Relaxed);
+    let new = old + share * (sample - old);
+    average.store(new.to_bits(), Relaxed);
+    new
 }

@@ -127,23 +127,14 @@ impl PromptReader {
     }
 
     /// The prompt's length in tokens, without reading it; 0 if that is unknown.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn estimated_tokens(&self, request: &Request<'_>) -> u32 {
         match &request.prompt {
-            Prompt::None => 0,
-            prompt => self.estimated_tokens_of(prompt),
-        }
-    }
-
-    fn estimated_tokens_of(&self, prompt: &Prompt<'_>) -> u32 {
-        let of_bytes = |bytes: usize| (bytes as f32 / self.estimates.bytes_per_token()) as u32;
-        match prompt {
-            // The length of a parsed body is not known without reading it.
-            Prompt::None | Prompt::Value(_) => 0,
-            Prompt::Text(text) => of_bytes(text.len()),
-            Prompt::Json(body) => of_bytes(body.len()),
+            Prompt::Text(bytes) | Prompt::Json(bytes) => self.estimates.tokens(bytes.len() as u64),
             Prompt::Tokens(tokens) => clamp(tokens.len() as u64),
             Prompt::Fingerprint(fingerprint) => self.tokens_of(fingerprint),
+            // The length of a parsed body is not known without reading it.
+            Prompt::None | Prompt::Value(_) => 0,
         }
     }
 
@@ -151,7 +142,7 @@ impl PromptReader {
     pub(crate) fn tokens_of(&self, fingerprint: &Fingerprint<'_>) -> u32 {
         match fingerprint.header().unit {
             Unit::Tokens => clamp(fingerprint.total()),
-            Unit::Text => (fingerprint.total() as f32 / self.estimates.bytes_per_token()) as u32,
+            Unit::Text => self.estimates.tokens(fingerprint.total()),
         }
     }
 

@@ -44,6 +44,8 @@ pub struct Request<'a> {
     pub(crate) allowed_words: Option<&'a [u64]>,
     pub(crate) labels: &'a [(&'a str, &'a str)],
     pub(crate) expected_output_tokens: Option<u32>,
+    /// Whether the request rules any worker out.
+    pub(crate) selective: bool,
 }
 
 impl<'a> Request<'a> {
@@ -63,6 +65,7 @@ impl<'a> Request<'a> {
             allowed_words: None,
             labels: &[],
             expected_output_tokens: None,
+            selective: false,
         }
     }
 
@@ -127,24 +130,28 @@ impl<'a> Request<'a> {
     /// ```
     pub fn exclude(mut self, workers: &'a [WorkerId]) -> Self {
         self.excluded = workers;
+        self.selective |= !workers.is_empty();
         self
     }
 
     /// The only workers that may be chosen.
     pub fn allow(mut self, workers: &'a [WorkerId]) -> Self {
         self.allowed = Some(workers);
+        self.selective = true;
         self
     }
 
     /// The only slots that may be chosen, as bits, lowest slots first.
     pub fn allow_slots(mut self, words: &'a [u64]) -> Self {
         self.allowed_words = Some(words);
+        self.selective = true;
         self
     }
 
     /// Labels that the worker must carry, all of them.
     pub fn labels(mut self, labels: &'a [(&'a str, &'a str)]) -> Self {
         self.labels = labels;
+        self.selective |= !labels.is_empty();
         self
     }
 
@@ -154,14 +161,6 @@ impl<'a> Request<'a> {
     pub fn expected_output_tokens(mut self, tokens: u32) -> Self {
         self.expected_output_tokens = Some(tokens);
         self
-    }
-
-    /// Whether the request rules any worker out.
-    pub(crate) fn is_selective(&self) -> bool {
-        !self.excluded.is_empty()
-            || self.allowed.is_some()
-            || self.allowed_words.is_some()
-            || !self.labels.is_empty()
     }
 }
 

@@ -13,9 +13,9 @@ use super::complete::Ending;
 use super::select::Attempt;
 use crate::policy::{Decision, Dispatch, RequestView, mode::Mode};
 use crate::ticket::{Charge, Participants, Reserved, Ticket};
-use crate::worker::{Role, health::Outcome, state::WorkerState};
+use crate::worker::{Role, WorkerId, health::Outcome, state::WorkerState};
 
-impl Attempt<'_, '_> {
+impl<'a> Attempt<'_, 'a> {
     /// The ticket, `None` where the table is full; the slot of a worker that is full or has just left.
     #[inline(always)]
     pub(super) fn commit<M: Mode>(
@@ -26,35 +26,30 @@ impl Attempt<'_, '_> {
     ) -> Result<Option<Ticket>, u16> {
         let inner = self.call.inner;
         let charge = self.charge::<M>(choice, request, prompt_bytes);
-        inner.charge_workers(charge)?;
+        let charged = Charged::new::<M>(inner, choice, charge.resident_tokens.into())?;
         let listens = self.installed.wants_events || request.prefix.is_some();
         if listens {
-            if let Some(slot) = self.left::<M>(choice) {
-                inner.release_workers(charge);
-                return Err(slot);
-            }
+            charged.check::<M>(choice)?;
         }
-        let Some(mut reserved) = self.reserve() else {
-            inner.release_workers(charge);
-            return Ok(None);
-        };
+        let Some(reserved) = self.reserve() else { return Ok(None) };
         self.count::<M>(choice, request);
         if listens {
-            reserved = self.tell::<M>(choice, request, charge, reserved);
+            self.tell::<M>(choice, request);
         }
         let deadline = self.call.now.saturating_add(inner.deadline);
         let ticket = inner.tickets.open(reserved, charge, deadline);
-        if let Some(slot) = self.left::<M>(choice) {
+        let left = charged.check::<M>(choice);
+        charged.keep();
+        if left.is_err() {
             // An error says that the thread which removed the worker has closed it already.
             let _ = inner.complete(ticket, &Ending::of(Outcome::ClientCancelled), self.call.now);
-            return Err(slot);
         }
-        Ok(Some(ticket))
+        left.map(|()| Some(ticket))
     }
 
     /// Reserves a ticket's entry in the request's own stripe, or, if its share is full, in another one.
     #[inline(always)]
-    fn reserve(self) -> Option<Reserved> {
+    fn reserve(self) -> Option<Reserved<'a>> {
         match self.call.inner.tickets.reserve(self.call.stripe) {
             Some(reserved) => Some(reserved),
             None => self.call.inner.reserve_elsewhere(),
@@ -98,17 +93,9 @@ impl Attempt<'_, '_> {
         }
     }
 
-    /// Notes the prefix and tells the policy. By value, so that where no policy listens neither charge
-    /// nor reservation need an address.
+    /// Notes the prefix and tells the policy.
     #[inline(never)]
-    fn tell<M: Mode>(
-        self,
-        choice: &M::Choice,
-        request: &RequestView<'_>,
-        charge: Charge,
-        reserved: Reserved,
-    ) -> Reserved {
-        let undo = Undo { inner: self.call.inner, charge: &charge, reserved: &reserved };
+    fn tell<M: Mode>(self, choice: &M::Choice, request: &RequestView<'_>) {
         if let Some(prefix) = request.prefix {
             prefix.remember(M::prompt(choice).worker.slot());
         }
@@ -119,77 +106,68 @@ impl Attempt<'_, '_> {
             }
             policy.on_dispatch(&Dispatch { decision: M::main(choice), role: M::ROLE, request });
         }
-        undo.defuse();
-        reserved
-    }
-
-    /// The slot of a chosen worker that has left.
-    #[inline(always)]
-    fn left<M: Mode>(self, choice: &M::Choice) -> Option<u16> {
-        let left = |decision: &Decision| {
-            let (slot, generation) = (decision.worker.slot(), decision.worker.generation());
-            let row = self.call.inner.fleet.rows().get(slot);
-            if row.map(WorkerState::generation) == Some(generation) {
-                None
-            } else {
-                Some(slot as u16)
-            }
-        };
-        left(M::main(choice)).or_else(|| left(M::prefill(choice)?))
     }
 }
 
 impl Inner {
-    /// Charges the workers; the slot of one that is full, and nothing charged.
-    #[inline(always)]
-    fn charge_workers(&self, charge: Charge) -> Result<(), u16> {
-        let slot = charge.participants.slot();
-        let resident = charge.resident_tokens.into();
-        if !self.fleet.row(slot).is_some_and(|row| row.charge(resident)) {
-            return Err(slot);
-        }
-        let Some(prefill) = charge.participants.prefill() else { return Ok(()) };
-        if self.fleet.row(prefill).is_some_and(|row| row.charge(0)) {
-            return Ok(());
-        }
-        if let Some(row) = self.fleet.row(slot) {
-            row.release(resident);
-        }
-        Err(prefill)
-    }
-
     #[cold]
-    fn release_workers(&self, charge: Charge) {
-        if let Some(row) = charge.participants.prefill().and_then(|slot| self.fleet.row(slot)) {
-            row.release(0);
-        }
-        if let Some(row) = self.fleet.row(charge.participants.slot()) {
-            row.release(charge.resident_tokens.into());
-        }
-    }
-
-    #[cold]
-    fn reserve_elsewhere(&self) -> Option<Reserved> {
+    fn reserve_elsewhere(&self) -> Option<Reserved<'_>> {
         self.fleet.enter_each().find_map(|other| self.tickets.reserve(other.stripe))
     }
 }
 
-/// Gives a charge and its entry back if a policy panics before its ticket is open.
-struct Undo<'a> {
-    inner: &'a Inner,
-    charge: &'a Charge,
-    reserved: &'a Reserved,
+/// Workers that are charged for a request which is not open yet. Given back when dropped, also where a
+/// policy panics.
+struct Charged<'a> {
+    row: &'a WorkerState,
+    resident: u64,
+    prefill: Option<&'a WorkerState>,
 }
 
-impl Undo<'_> {
-    fn defuse(self) {
+impl<'a> Charged<'a> {
+    /// Charges the workers; the slot of one that is full, and nothing charged.
+    #[inline(always)]
+    fn new<M: Mode>(inner: &'a Inner, choice: &M::Choice, resident: u64) -> Result<Self, u16> {
+        let slot = |decision: &Decision| decision.worker.slot() as u16;
+        let main = slot(M::main(choice));
+        let row = inner.fleet.row(main).ok_or(main)?;
+        if !row.charge(resident) {
+            return Err(main);
+        }
+        let mut charged = Charged { row, resident, prefill: None };
+        if let Some(prefill) = M::prefill(choice).map(slot) {
+            // Where it is full, the other one is given back.
+            let row = inner.fleet.row(prefill).ok_or(prefill)?;
+            charged.prefill = Some(if row.charge(0) { row } else { return Err(prefill) });
+        }
+        Ok(charged)
+    }
+
+    /// Whether the slots are still those of the chosen workers; the slot of one that has left.
+    #[inline(always)]
+    fn check<M: Mode>(&self, choice: &M::Choice) -> Result<(), u16> {
+        let check = |row: &WorkerState, worker: WorkerId| {
+            if row.generation() == worker.generation() { Ok(()) } else { Err(worker.slot() as u16) }
+        };
+        check(self.row, M::main(choice).worker)?;
+        match (self.prefill, M::prefill(choice)) {
+            (Some(row), Some(decision)) => check(row, decision.worker),
+            _ => Ok(()),
+        }
+    }
+
+    /// Leaves the charge to the ticket.
+    #[inline(always)]
+    fn keep(self) {
         std::mem::forget(self);
     }
 }
 
-impl Drop for Undo<'_> {
+impl Drop for Charged<'_> {
     fn drop(&mut self) {
-        self.inner.tickets.cancel(self.reserved);
-        self.inner.release_workers(*self.charge);
+        if let Some(row) = self.prefill {
+            row.release(0);
+        }
+        self.row.release(self.resident);
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Inner;
 use crate::error::{PolicyError, RoutingError};
-use crate::fleet::policies::Installed;
+use crate::fleet::policies::{Installed, Plan};
 use crate::fleet::view::{Local, View};
 use crate::policy::{self, RequestView, mode::Mode, prefix_query::PrefixQuery};
 use crate::pool::{
@@ -37,7 +37,7 @@ pub(super) struct Attempt<'t, 'a> {
     pub(super) call: Call<'a>,
     pub(super) view: &'t View,
     pub(super) installed: &'t Installed,
-    shadow: Option<&'t Installed>,
+    plan: &'t Plan,
     filter: Option<&'t Filter>,
     /// Workers that earlier attempts have found full.
     full: Option<&'t SlotSet>,
@@ -172,8 +172,8 @@ impl<'a> Call<'a> {
             return Err(Candidates::new(pool, M::ROLE, self.inner.loads(), None).none());
         };
         let filter = Filter::of_request(self.request, pool);
-        let (shadow, filter) = (plan.shadow(), filter.as_ref());
-        let attempt = || Attempt { call: self, view, installed, shadow, filter, full };
+        let filter = filter.as_ref();
+        let attempt = || Attempt { call: self, view, installed, plan, filter, full };
         if plan.reads_prompt() {
             attempt().with_prompt::<M, S>(prompt, lost, finish)
         } else {
@@ -252,11 +252,14 @@ impl<'t, 'a: 't> Attempt<'t, 'a> {
             let error = PolicyError::NotACandidate { worker };
             return Err(policy::failed(&self.installed.counters.name, error));
         }
-        if let Some(shadow) = self.shadow {
+        let user_data = self.user_data::<M>(choice);
+        if let Some(shadow) = self.plan.shadow() {
             self.compare::<M>(shadow, choice, &request);
         }
         match self.commit::<M>(choice, &request, size.bytes) {
-            Ok(Some(ticket)) => Ok(finish(self.committed::<M>(choice, &request, ticket))),
+            Ok(Some(ticket)) => {
+                Ok(finish(self.committed::<M>(choice, &request, ticket, user_data)))
+            }
             Ok(None) => self.untracked::<M, S>(&request, finish),
             Err(slot) => {
                 *lost = Some(slot.into());
@@ -277,7 +280,19 @@ impl<'t, 'a: 't> Attempt<'t, 'a> {
         let choice = M::decide(&self.call.inner.fallback, |role| self.candidates(role), request)?;
         self.call.inner.count_untracked();
         self.count::<M>(&choice, request);
-        Ok(finish(self.committed::<M>(&choice, request, Ticket::UNTRACKED)))
+        Ok(finish(self.committed::<M>(
+            &choice,
+            request,
+            Ticket::UNTRACKED,
+            self.user_data::<M>(&choice),
+        )))
+    }
+
+    /// The host's own number of the worker that answers.
+    #[inline(always)]
+    fn user_data<M: Mode>(self, choice: &M::Choice) -> u64 {
+        let seat = self.view.pool.seat(M::main(choice).worker.slot());
+        seat.map_or(0, |seat| seat.user_data)
     }
 
     #[inline(always)]
@@ -286,13 +301,13 @@ impl<'t, 'a: 't> Attempt<'t, 'a> {
         choice: &'c M::Choice,
         request: &RequestView<'_>,
         ticket: Ticket,
+        user_data: u64,
     ) -> Committed<'c, M::Choice> {
-        let seat = self.view.pool.seat(M::main(choice).worker.slot());
         Committed {
             choice,
             ticket,
             total_tokens: request.prompt_tokens,
-            user_data: seat.map_or(0, |seat| seat.user_data),
+            user_data,
             stripe: self.call.stripe,
         }
     }

@@ -21,7 +21,7 @@ use crate::sync::stripe::{self, Place, STRIPES};
 
 /// One `T` per stripe, each on its own cache lines and entered by one thread at a time.
 pub(crate) struct Exclusive<T> {
-    stripes: Box<[CachePadded<Stripe<T>>]>,
+    stripes: Box<[CachePadded<Stripe<T>>; STRIPES]>,
     spares: Spares<T>,
     make: Box<dyn Fn(Place) -> T + Send + Sync>,
 }
@@ -50,9 +50,8 @@ pub(crate) struct Entered<'a, T> {
 impl<T> Exclusive<T> {
     /// A value per stripe, made by `make`, which is told which stripe it is for.
     pub(crate) fn new(make: impl Fn(Place) -> T + Send + Sync + 'static) -> Self {
-        let stripes =
-            (0..STRIPES).map(|stripe| CachePadded::new(Stripe::new(make(Place::numbered(stripe)))));
-        let stripes = stripes.collect();
+        let stripe = |number| CachePadded::new(Stripe::new(make(Place::numbered(number))));
+        let stripes = Box::new(std::array::from_fn(stripe));
         Exclusive { stripes, spares: OnceLock::new(), make: Box::new(make) }
     }
 
@@ -60,7 +59,7 @@ impl<T> Exclusive<T> {
     #[inline]
     pub(crate) fn enter(&self) -> Entered<'_, T> {
         let mine = stripe::current();
-        match self.stripes.get(mine).and_then(|stripe| stripe.enter()) {
+        match self.stripes[mine % STRIPES].enter() {
             Some(entered) => entered,
             None => self.enter_another(mine),
         }

@@ -86,10 +86,12 @@ pub(crate) struct Tickets {
     returned_shared: CachePadded<AtomicU32>,
 }
 
-/// An entry that is held but not open yet.
+/// An entry that is held but not open yet; given back unopened when this is dropped.
 #[derive(Debug)]
-pub(crate) struct Reserved {
+pub(crate) struct Reserved<'a> {
+    tickets: &'a Tickets,
     index: usize,
+    entry: &'a Entry,
 }
 
 /// A closed ticket. Its entry is given back when this is dropped; until then it is held, so a policy
@@ -139,18 +141,18 @@ impl Tickets {
     /// while the share is not nearly full, at worst O(capacity / stripes), and again O(1) once it is
     /// full.
     #[inline(always)]
-    pub(crate) fn reserve(&self, stripe: Place) -> Option<Reserved> {
+    pub(crate) fn reserve(&self, stripe: Place) -> Option<Reserved<'_>> {
         let Some(stripe) = stripe.number() else { return self.reserve_shared() };
         let hint = self.returned.of(stripe).load(Relaxed);
-        if self.hold(hint as usize) {
-            return Some(Reserved { index: hint as usize });
+        if let Some(reserved) = self.hold(hint as usize) {
+            return Some(reserved);
         }
         if hint == NONE { None } else { self.search(stripe, hint) }
     }
 
     /// Looks at every entry of the stripe's share, beginning after the hint.
     #[inline(never)]
-    fn search(&self, stripe: usize, hint: u32) -> Option<Reserved> {
+    fn search(&self, stripe: usize, hint: u32) -> Option<Reserved<'_>> {
         let returned = self.returned.of(stripe);
         // A swap, so that what is given back from here on leaves its hint after this one.
         returned.swap(NONE, AcqRel);
@@ -158,53 +160,50 @@ impl Tickets {
         let first = stripe * share;
         let begin = (hint as usize + 1).saturating_sub(first);
         let mut places = (0..share).map(|step| first + (begin + step) % share);
-        let index = places.find(|&index| self.hold(index))?;
-        returned.store(index as u32, Relaxed);
-        Some(Reserved { index })
+        let reserved = places.find_map(|index| self.hold(index))?;
+        returned.store(reserved.index as u32, Relaxed);
+        Some(reserved)
     }
 
     /// At worst O(capacity / stripes), each time that the share is full.
     #[cold]
-    fn reserve_shared(&self) -> Option<Reserved> {
+    fn reserve_shared(&self) -> Option<Reserved<'_>> {
         let hint = self.returned_shared.load(Relaxed) as usize;
         let mut places = (hint..self.entries.len()).chain(self.capacity..hint);
-        places.find(|&index| self.contend(index)).map(|index| Reserved { index })
+        places.find_map(|index| self.contend(index))
     }
 
     /// Takes this entry if it is free. The calling thread has entered the stripe that it belongs to.
     #[inline(always)]
-    fn hold(&self, index: usize) -> bool {
-        let Some(entry) = self.entries.get(index) else { return false };
+    fn hold(&self, index: usize) -> Option<Reserved<'_>> {
+        let entry = self.entries.get(index)?;
         // Acquire pairs with the release of the thread that gave the entry back.
         let state = entry.state.load(Acquire);
-        let free = phase_of(state) == FREE;
-        if free {
-            entry.state.store(state | HELD, Relaxed);
+        if phase_of(state) != FREE {
+            return None;
         }
-        free
+        entry.state.store(state | HELD, Relaxed);
+        Some(Reserved { tickets: self, index, entry })
     }
 
     /// Takes this entry if it is free, against other threads that try the same.
-    fn contend(&self, index: usize) -> bool {
-        let Some(entry) = self.entries.get(index) else { return false };
+    fn contend(&self, index: usize) -> Option<Reserved<'_>> {
+        let entry = self.entries.get(index)?;
         let state = entry.state.load(Relaxed);
-        phase_of(state) == FREE
-            && entry.state.compare_exchange(state, state | HELD, Acquire, Relaxed).is_ok()
-    }
-
-    /// Gives a reserved entry back unopened.
-    pub(crate) fn cancel(&self, reserved: &Reserved) {
-        if let Some(entry) = self.entries.get(reserved.index) {
-            self.give_back(reserved.index, entry, entry.state.load(Relaxed) & !HELD);
+        if phase_of(state) != FREE {
+            return None;
         }
+        let taken = entry.state.compare_exchange(state, state | HELD, Acquire, Relaxed);
+        taken.is_ok().then_some(Reserved { tickets: self, index, entry })
     }
 
     /// Opens a ticket in a reserved entry.
     #[inline(always)]
-    pub(crate) fn open(&self, reserved: Reserved, charge: Charge, deadline: u64) -> Ticket {
-        let Some(entry) = self.entries.get(reserved.index) else { return Ticket::UNTRACKED };
+    pub(crate) fn open(&self, reserved: Reserved<'_>, charge: Charge, deadline: u64) -> Ticket {
+        let Reserved { index, entry, .. } = reserved;
+        std::mem::forget(reserved);
         entry.store(charge, deadline);
-        let ticket = Ticket::of(reserved.index, entry.state.load(Relaxed));
+        let ticket = Ticket::of(index, entry.state.load(Relaxed));
         // Release: whoever sees the ticket open sees the fields stored before.
         entry.state.store(ticket.state(WAITING), Release);
         ticket
@@ -411,6 +410,13 @@ impl Closed<'_> {
     #[inline]
     pub(crate) fn resident_tokens(&self) -> u32 {
         unpack(self.entry.tokens.load(Relaxed)).1
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        let free = self.entry.state.load(Relaxed) & !HELD;
+        self.tickets.give_back(self.index, self.entry, free);
     }
 }
 
