@@ -1,4 +1,5 @@
-/*
+/**
+ * @file
  * pointsman 0.1.0: names the LLM worker that should serve a request, inside the host's process.
  *
  * Generated from the library's sources by its tests; do not edit.
@@ -8,10 +9,14 @@
  *   is the length that comes with POINTSMAN_BUFFER_TOO_SMALL. pointsman_last_error tells more.
  *   NULL is refused unless a function's comment allows it.
  *   Structs begin with their size, and are set up by their INIT macro, so that later versions can
- *   append fields. Never copy an INIT macro's fields by hand.
+ *   append fields. Never copy an INIT macro's fields by hand. Reserved fields stay 0.
+ *   What a number stands for is said by its type: a pointsman_role is one of the POINTSMAN_ROLE_
+ *   constants, and so on. These types are plain integers of a stated width, as C leaves the width of
+ *   an enum to the compiler. A number that is not known is POINTSMAN_UNKNOWN (32 bits) or
+ *   POINTSMAN_UNKNOWN64.
  *   Text comes with its length in bytes, or with POINTSMAN_NUL_TERMINATED instead. It is UTF-8
  *   unless said otherwise.
- *   Whatever is passed in is borrowed until the call returns. Whatever is kept is copied.
+ *   What is passed in is borrowed until the call returns. What is kept is copied.
  *   Unless said otherwise, any function may be called by any number of threads at once.
  *
  *     pointsman_router *router;
@@ -36,7 +41,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The version of this header; pointsman_version_number is the library's. */
+/** The version of this header; pointsman_version_number is the library's. */
 #define POINTSMAN_VERSION "0.1.0"
 #define POINTSMAN_VERSION_MAJOR 0
 #define POINTSMAN_VERSION_MINOR 1
@@ -44,10 +49,10 @@
 #define POINTSMAN_VERSION_NUMBER \
     (POINTSMAN_VERSION_MAJOR * 65536u + POINTSMAN_VERSION_MINOR * 256u + POINTSMAN_VERSION_PATCH)
 
-/* What to serve the text of pointsman_router_prometheus as. */
+/** What to serve the text of pointsman_router_prometheus as. */
 #define POINTSMAN_METRICS_CONTENT_TYPE "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
-/* The length that stands for "up to the terminating NUL" wherever text is passed. */
+/** The length that stands for "up to the terminating NUL" wherever text is passed. */
 #define POINTSMAN_NUL_TERMINATED SIZE_MAX
 
 #ifdef __cplusplus
@@ -56,168 +61,213 @@ extern "C" {
 
 /* ---- Version --------------------------------------------------------------------------------- */
 
-// The version of the binary interface that this header describes. A library with another number
-// must not be used with it.
+/**
+ * The version of the binary interface that this header describes. A library with another number
+ * must not be used with it.
+ */
 #define POINTSMAN_ABI_VERSION 1
 
-// The library's version, such as "0.1.0". Static. Compare with POINTSMAN_VERSION, which is the
-// header's.
+/**
+ * The library's version, such as "0.1.0". Static. Compare with POINTSMAN_VERSION, which is the
+ * header's.
+ */
 const char *pointsman_version(void);
 
-// The library's version as a number, as POINTSMAN_VERSION_NUMBER is the header's: 65,536 times
-// the major version plus 256 times the minor one plus the patch.
+/**
+ * The library's version as a number, as POINTSMAN_VERSION_NUMBER is the header's: 65,536 times
+ * the major version plus 256 times the minor one plus the patch.
+ */
 uint32_t pointsman_version_number(void);
 
-// The library's POINTSMAN_ABI_VERSION: compare before using a library loaded at run time.
+/** The library's POINTSMAN_ABI_VERSION: compare before using a library loaded at run time. */
 uint32_t pointsman_abi_version(void);
+
+/* ---- Special values -------------------------------------------------------------------------- */
+
+/** The time that stands for "read the clock" wherever a time is passed. */
+#define POINTSMAN_NOW 0
+
+/** A number of 32 bits that is not known. */
+#define POINTSMAN_UNKNOWN UINT32_MAX
+
+/** A number of 64 bits that is not known. */
+#define POINTSMAN_UNKNOWN64 UINT64_MAX
+
+/** No index. */
+#define POINTSMAN_NONE UINT32_MAX
 
 /* ---- Errors ---------------------------------------------------------------------------------- */
 
-// What a function says about how it went: POINTSMAN_OK or one of the other POINTSMAN_ status codes.
-// The numbers never change meaning; later versions may add some.
+/**
+ * What a function says about how it went: POINTSMAN_OK or one of the other POINTSMAN_ status codes.
+ * The numbers never change meaning; later versions may add some.
+ */
 typedef int32_t pointsman_status;
 
-// Done. Only now are outputs written.
+/** Done. Only now are outputs written. */
 #define POINTSMAN_OK 0
 
-// An argument is NULL, too small, out of range, not UTF-8, or of no known meaning. A mistake in the
-// calling program.
+/**
+ * An argument is NULL, too small, out of range, not UTF-8, or of no known meaning. A mistake in the
+ * calling program.
+ */
 #define POINTSMAN_INVALID_ARGUMENT 1
 
-// The configuration is refused: not JSON, an unknown field, a value out of range, an unknown policy.
-// The message has the position.
+/**
+ * The configuration is refused: not JSON, an unknown field, a value out of range, an unknown policy.
+ * The message has the position.
+ */
 #define POINTSMAN_INVALID_CONFIG 2
 
-// No worker is eligible for the request: none registered, or all unhealthy, draining or ruled out.
+/**
+ * No worker is eligible for the request: none registered, or all unhealthy, draining or ruled out.
+ */
 #define POINTSMAN_NO_WORKER 3
 
-// Every eligible worker is at its limit of requests in flight: queue the request or shed it.
+/** Every eligible worker is at its limit of requests in flight: queue the request or shed it. */
 #define POINTSMAN_ALL_BUSY 4
 
-// Prefill and decode workers are eligible, but none that may work together.
+/** Prefill and decode workers are eligible, but none that may work together. */
 #define POINTSMAN_NO_PAIR 5
 
-// No such worker or ticket, now or any more.
+/** No such worker or ticket, now or any more. */
 #define POINTSMAN_NOT_FOUND 6
 
-// The ticket is closed already: completed, expired, or its worker was removed. Harmless.
+/** The ticket is closed already: completed, expired, or its worker was removed. Harmless. */
 #define POINTSMAN_ALREADY_CLOSED 7
 
-// The ticket's first token was reported already. Harmless.
+/** The ticket's first token was reported already. Harmless. */
 #define POINTSMAN_ALREADY_REPORTED 8
 
-// A worker with this URL, or a policy with this name, is registered already.
+/** A worker with this URL, or a policy with this name, is registered already. */
 #define POINTSMAN_ALREADY_EXISTS 9
 
-// A fixed limit is reached: workers, or replaced policies that still have requests in flight.
+/** A fixed limit is reached: workers, or replaced policies that still have requests in flight. */
 #define POINTSMAN_LIMIT 10
 
-// A policy of the host's own failed, or chose what it may not choose.
+/** A policy of the host's own failed, or chose what it may not choose. */
 #define POINTSMAN_POLICY_FAILED 11
 
-// The request's body is not JSON. The message has the position.
+/** The request's body is not JSON. The message has the position. */
 #define POINTSMAN_BAD_BODY 12
 
-// The fingerprint does not fit this router: format, key, block size or namespace.
+/** The fingerprint does not fit this router: format, key, block size or namespace. */
 #define POINTSMAN_BAD_FINGERPRINT 13
 
-// The buffer is too small; the length needed has been written.
+/** The buffer is too small; the length needed has been written. */
 #define POINTSMAN_BUFFER_TOO_SMALL 14
 
-// Called from inside a callback that must not call this.
+/** Called from inside a callback that must not call this. */
 #define POINTSMAN_IN_CALLBACK 15
 
-// A bug in the library: a panic was caught. The router goes on working.
+/** A bug in the library: a panic was caught. The router goes on working. */
 #define POINTSMAN_INTERNAL 16
 
-// A few words for a status code; "unknown status" for a number that is none. Never NULL; static.
+/**
+ * A few words for a status code; "unknown status" for a number that is none. Never NULL; static.
+ */
 const char *pointsman_status_string(pointsman_status status);
 
-// The message of the last call on this thread that failed; empty if none did. Never NULL.
-//
-// Names the argument, field, worker or position that the status code cannot name. Calls that
-// succeed leave it alone. The text belongs to the thread and is valid until the next call that
-// fails on this thread; at most 1,023 bytes, UTF-8, NUL-terminated.
+/**
+ * The message of the last call on this thread that failed; empty if none did. Never NULL.
+ *
+ * Names the argument, field, worker or position that the status code cannot name. Calls that
+ * succeed leave it alone. The text belongs to the thread and is valid until the next call that
+ * fails on this thread; at most 1,023 bytes, UTF-8, NUL-terminated.
+ */
 const char *pointsman_last_error(void);
 
 /* ---- Router ---------------------------------------------------------------------------------- */
 
-// The time that stands for "read the clock" wherever a time is passed.
-#define POINTSMAN_NOW 0
-
-// A router: workers, policies, one prefix tree, tickets and counters.
-//
-// Threads: every function may be called from any number of threads at once, except
-// pointsman_router_free and pointsman_router_after_fork. The library has no threads, timers, sockets
-// or signal handlers of its own. pointsman_select, pointsman_select_pair, pointsman_first_token,
-// pointsman_progress and pointsman_complete take no lock that another thread could hold while it
-// works, and allocate nothing.
-//
-// Fork: allowed while no other thread is inside a call. The child calls pointsman_router_after_fork
-// before it uses the router, and then has workers, policies and prefixes as they were, and no
-// requests in flight. Parent and child share nothing.
-//
-// Time: nanoseconds of any monotonic clock, the same one for all calls on a router. POINTSMAN_NOW
-// reads the router's own clock, which pointsman_router_now reads, too. Use one or the other for a
-// router, not both.
-//
-// Lifetime: from pointsman_router_new or pointsman_builder_build to pointsman_router_free.
+/**
+ * A router: workers, policies, one prefix tree, tickets and counters.
+ *
+ * Threads: every function may be called from any number of threads at once, except
+ * pointsman_router_free and pointsman_router_after_fork. The library has no threads, timers, sockets
+ * or signal handlers of its own. pointsman_select, pointsman_select_pair, pointsman_first_token,
+ * pointsman_progress and pointsman_complete take no lock that another thread could hold while it
+ * works, and allocate nothing.
+ *
+ * Fork: allowed while no other thread is inside a call. The child calls pointsman_router_after_fork
+ * before it uses the router, and then has workers, policies and prefixes as they were, and no
+ * requests in flight. Parent and child share nothing.
+ *
+ * Time: nanoseconds of any monotonic clock, the same one for all calls on a router. POINTSMAN_NOW
+ * reads the router's own clock, which pointsman_router_now reads, too. Use one or the other for a
+ * router, not both.
+ *
+ * Lifetime: from pointsman_router_new or pointsman_builder_build to pointsman_router_free.
+ */
 typedef struct pointsman_router pointsman_router;
 
-// Makes a router from a configuration document: JSON, with the fields that docs/configuration.md
-// lists. NULL or "{}" takes every default; an empty text and unknown fields are refused.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_INVALID_CONFIG, with a message that names line and
-// column where the document is not JSON of this shape, and the field where a value is out of range.
+/**
+ * Makes a router from a configuration document: JSON, with the fields that docs/configuration.md
+ * lists. NULL or "{}" takes every default; an empty text and unknown fields are refused.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_INVALID_CONFIG, with a message that names line and
+ * column where the document is not JSON of this shape, and the field where a value is out of range.
+ */
 pointsman_status pointsman_router_new(const char *config,
                                       size_t config_length,
                                       pointsman_router **router);
 
-// Frees a router; NULL is allowed. No other call on it may be under way or follow. Open tickets
-// are forgotten. Inside a callback it does nothing.
+/**
+ * Frees a router; NULL is allowed. No other call on it may be under way or follow. Open tickets
+ * are forgotten. Inside a callback it does nothing.
+ */
 void pointsman_router_free(pointsman_router *router);
 
-// To be called in a forked child before the router is used there: new random seeds, no tickets
-// and no requests in flight. No other thread of the child may be inside a call.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
+/**
+ * To be called in a forked child before the router is used there: new random seeds, no tickets
+ * and no requests in flight. No other thread of the child may be inside a call.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
+ */
 pointsman_status pointsman_router_after_fork(pointsman_router *router);
 
-// Does at once the housekeeping that calls otherwise do in small pieces: closes expired tickets,
-// ends ejections and pauses. Never needed; helpful where requests are rare.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
+/**
+ * Does at once the maintenance that calls otherwise do in small pieces: closes expired tickets,
+ * ends ejections and pauses. Never needed; helpful where requests are rare.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
+ */
 pointsman_status pointsman_router_tick(const pointsman_router *router, uint64_t now);
 
-// The router's own clock: nanoseconds since it was made; 0 if router is NULL.
+/** The router's own clock: nanoseconds since it was made; 0 if router is NULL. */
 uint64_t pointsman_router_now(const pointsman_router *router);
 
-// Switches the policy of every role while requests are under way. policy is the name of a policy
-// with its defaults ("random", "round_robin", "power_of_two", "cache_aware", and for the latter's
-// rules "least_work" and "threshold"; or one registered with the builder), or the JSON that stands
-// for a policy in the configuration: {"power_of_two": {"max_report_age_secs": 5}}, or
-// {"custom": {"name": "mine", "options": ...}} for one registered with the builder as mine. The
-// prefix tree keeps its contents; requests in flight complete at the policy that chose their
-// worker.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_INVALID_CONFIG, also if the policy's create
-// callback refuses the options; POINTSMAN_LIMIT; POINTSMAN_IN_CALLBACK.
+/**
+ * Switches the policy of every role while requests are under way. policy is the name of a policy
+ * with its defaults ("random", "round_robin", "power_of_two", "cache_aware", and for the latter's
+ * rules "least_work" and "threshold"; or one registered with the builder), or the JSON that stands
+ * for a policy in the configuration: {"power_of_two": {"max_report_age_secs": 5}}, or
+ * {"custom": {"name": "mine", "options": ...}} for one registered with the builder as mine. The
+ * prefix tree keeps its contents; requests in flight complete at the policy that chose their
+ * worker.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_INVALID_CONFIG, also if the policy's create
+ * callback refuses the options; POINTSMAN_LIMIT; POINTSMAN_IN_CALLBACK.
+ */
 pointsman_status pointsman_router_set_policy(const pointsman_router *router,
                                              const char *policy,
                                              size_t policy_length);
 
-// Copies the name of the policy that regular requests are chosen by, and a final NUL, into buffer.
-// length may be NULL; it gets the name's length without the NUL.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_BUFFER_TOO_SMALL, where length is written
-// nevertheless; POINTSMAN_IN_CALLBACK.
+/**
+ * Copies the name of the policy that regular requests are chosen by, and a final NUL, into buffer.
+ * length may be NULL; it gets the name's length without the NUL.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_BUFFER_TOO_SMALL, where length is written
+ * nevertheless; POINTSMAN_IN_CALLBACK.
+ */
 pointsman_status pointsman_router_policy(const pointsman_router *router,
                                          char *buffer,
                                          size_t capacity,
                                          size_t *length);
 
-// As pointsman_router_set_policy, with policies of their own for the prefill and the decode
-// workers of pairs; NULL leaves that role to policy.
+/**
+ * As pointsman_router_set_policy, with policies of their own for the prefill and the decode
+ * workers of pairs; NULL leaves that role to policy.
+ */
 pointsman_status pointsman_router_set_policies(const pointsman_router *router,
                                                const char *policy,
                                                size_t policy_length,
@@ -226,158 +276,189 @@ pointsman_status pointsman_router_set_policies(const pointsman_router *router,
                                                const char *decode,
                                                size_t decode_length);
 
-// Sends a share (0 to 1) of the requests to a second policy; policy NULL stops it. Requests with
-// a routing key stay with one of the two.
-//
-// Errors: as pointsman_router_set_policy.
+/**
+ * Sends a share (0 to 1) of the requests to a second policy; policy NULL stops it. Requests with
+ * a routing key stay with one of the two.
+ *
+ * Errors: as pointsman_router_set_policy.
+ */
 pointsman_status pointsman_router_set_split(const pointsman_router *router,
                                             const char *policy,
                                             size_t policy_length,
                                             double share);
 
-// Lets a second policy decide beside the real one without being followed; NULL stops it. The
-// Prometheus text says how the two differ.
-//
-// Errors: as pointsman_router_set_policy.
+/**
+ * Runs a second policy beside the real one: its decisions are compared and counted, not followed.
+ * NULL stops it. The Prometheus text says how the two differ.
+ *
+ * Errors: as pointsman_router_set_policy.
+ */
 pointsman_status pointsman_router_set_shadow(const pointsman_router *router,
                                              const char *policy,
                                              size_t policy_length);
 
 /* ---- Workers --------------------------------------------------------------------------------- */
 
-// Serves whole requests.
+/** What a worker does: one of the POINTSMAN_ROLE_ constants. */
+typedef uint32_t pointsman_role;
+
+/** Serves whole requests. */
 #define POINTSMAN_ROLE_REGULAR 0
 
-// Computes the prompt of a prefill/decode pair.
+/** Computes the prompt of a prefill/decode pair. */
 #define POINTSMAN_ROLE_PREFILL 1
 
-// Generates the answer of a prefill/decode pair.
+/** Generates the answer of a prefill/decode pair. */
 #define POINTSMAN_ROLE_DECODE 2
 
-// Health follows from the outcomes of requests.
-#define POINTSMAN_HEALTH_PASSIVE 0
-
-// Healthy by the host's word.
-#define POINTSMAN_HEALTH_HEALTHY 1
-
-// Unhealthy by the host's word.
-#define POINTSMAN_HEALTH_UNHEALTHY 2
-
-// One label of a worker: what a request can ask for with labels of its own, a model's name, a zone or a
-// customer's tier for instance. Any number to a worker, POINTSMAN_MAX_REQUEST_LABELS to a request, which
-// only workers with all of them may serve. Metrics do not carry them. Arrays of labels advance by the
-// size that their first element has.
+/**
+ * One label of a worker: what a request can ask for with labels of its own, a model's name, a zone or a
+ * customer's tier for instance. Any number to a worker, POINTSMAN_MAX_REQUEST_LABELS to a request, which
+ * only workers with all of them may serve. Metrics do not carry them. Arrays of labels advance by the
+ * size that their first element has.
+ */
 typedef struct pointsman_label {
-    // Set by POINTSMAN_LABEL_INIT.
+    /** Set by POINTSMAN_LABEL_INIT. */
     uint32_t size;
-    // 0.
+    /** Must be 0. */
     uint32_t reserved;
-    // The key, UTF-8.
+    /** The key, UTF-8. */
     const char *key;
-    // Its length; POINTSMAN_NUL_TERMINATED by default.
+    /** Its length; POINTSMAN_NUL_TERMINATED by default. */
     size_t key_length;
-    // The value, UTF-8.
+    /** The value, UTF-8. */
     const char *value;
-    // Its length; POINTSMAN_NUL_TERMINATED by default.
+    /** Its length; POINTSMAN_NUL_TERMINATED by default. */
     size_t value_length;
 } pointsman_label;
 
-// What a worker is, told once at registration. Everything is copied.
+/** What a worker is, told once at registration. Everything is copied. */
 typedef struct pointsman_worker_spec {
-    // Set by POINTSMAN_WORKER_SPEC_INIT.
+    /** Set by POINTSMAN_WORKER_SPEC_INIT. */
     uint32_t size;
-    // One of the POINTSMAN_ROLE_ constants; regular by default.
-    uint32_t role;
-    // Identifies the worker, UTF-8. Any text that the host likes; no two workers have the same.
+    /** What it does; POINTSMAN_ROLE_REGULAR by default. */
+    pointsman_role role;
+    /** Identifies the worker, UTF-8. Any text that the host likes; no two workers have the same. */
     const char *url;
-    // Its length; POINTSMAN_NUL_TERMINATED by default.
+    /** Its length; POINTSMAN_NUL_TERMINATED by default. */
     size_t url_length;
-    // Pairs are formed within a group only; a worker without one pairs with any. NULL: none.
+    /** Pairs are formed within a group only; a worker without one pairs with any. NULL: none. */
     const char *group;
-    // Its length; POINTSMAN_NUL_TERMINATED by default.
+    /** Its length; POINTSMAN_NUL_TERMINATED by default. */
     size_t group_length;
-    // Share of the work in relation to the others', above 0; 1 by default.
+    /** Share of the work in relation to the others', above 0; 1 by default. */
     double weight;
-    // Tokens that fit into its KV cache; 0: unknown.
+    /** Tokens that fit into its KV cache; POINTSMAN_UNKNOWN64 by default. */
     uint64_t kv_capacity_tokens;
-    // Handed back with every selection of this worker.
+    /** Handed back with every selection of this worker. */
     uint64_t user_data;
-    // What requests can ask for; NULL: none.
+    /** What requests can ask for; NULL: none. */
     const pointsman_label *labels;
-    // How many.
+    /** How many. */
     uint32_t label_count;
-    // Requests that it may hold at once; 0: no limit.
+    /** Requests that it may hold at once; 0: no limit. */
     uint32_t max_in_flight;
 } pointsman_worker_spec;
 
-// What a worker says about its own load.
+/** What the host says about a worker's health: one of the POINTSMAN_HEALTH_ constants. */
+typedef uint32_t pointsman_health;
+
+/** Not known to the host: health follows from the outcomes of requests. */
+#define POINTSMAN_HEALTH_UNKNOWN 0
+
+/** Healthy by the host's word. */
+#define POINTSMAN_HEALTH_HEALTHY 1
+
+/** Unhealthy by the host's word. */
+#define POINTSMAN_HEALTH_UNHEALTHY 2
+
+/** A worker's report of its own load. */
 typedef struct pointsman_load {
-    // Set by POINTSMAN_LOAD_INIT.
+    /** Set by POINTSMAN_LOAD_INIT. */
     uint32_t size;
-    // Requests that it is running.
+    /** Requests that it is running. */
     uint32_t running;
-    // Requests in its queue.
+    /** Requests in its queue. */
     uint32_t waiting;
-    // 0.
+    /** Must be 0. */
     uint32_t reserved;
-    // KV cache tokens in use; all bits set, as POINTSMAN_LOAD_INIT has it: unknown.
+    /** KV cache tokens in use; POINTSMAN_UNKNOWN64 by default. */
     uint64_t kv_used_tokens;
-    // KV cache tokens in all; all bits set, as POINTSMAN_LOAD_INIT has it: unknown.
+    /** KV cache tokens in all; POINTSMAN_UNKNOWN64 by default. */
     uint64_t kv_total_tokens;
-    // When this was so; POINTSMAN_NOW by default.
+    /** When this was so; POINTSMAN_NOW by default. */
     uint64_t at;
 } pointsman_load;
 
-// Registers a worker, which takes requests from here on. worker may be NULL; it gets the
-// worker's id, which is never 0 and never reused.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_ALREADY_EXISTS (the URL), POINTSMAN_LIMIT,
-// POINTSMAN_IN_CALLBACK.
+/**
+ * Registers a worker, which takes requests from here on. worker may be NULL; it gets the
+ * worker's id, which is never 0 and never reused.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_ALREADY_EXISTS (the URL), POINTSMAN_LIMIT,
+ * POINTSMAN_IN_CALLBACK.
+ */
 pointsman_status pointsman_worker_add(const pointsman_router *router,
                                       const pointsman_worker_spec *spec,
                                       uint64_t now,
                                       uint64_t *worker);
 
-// Removes a worker at once: its open tickets are closed, its prefixes forgotten. To let its
-// requests end first, drain it.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
+/**
+ * Removes a worker at once: its open tickets are closed, its prefixes forgotten. To let its
+ * requests end first, drain it.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
+ */
 pointsman_status pointsman_worker_remove(const pointsman_router *router,
                                          uint64_t worker,
                                          uint64_t now);
 
-// Stops sending new requests to a worker (draining not 0) or starts again (0).
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
-pointsman_status pointsman_worker_drain(const pointsman_router *router,
-                                        uint64_t worker,
-                                        uint32_t draining);
+/**
+ * Stops sending new requests to a worker; those in flight go on.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
+ */
+pointsman_status pointsman_worker_drain(const pointsman_router *router, uint64_t worker);
 
-// Changes a worker's weight.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT (0 is not allowed: drain it), POINTSMAN_NOT_FOUND,
-// POINTSMAN_IN_CALLBACK.
+/**
+ * Sends new requests to a drained worker again.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
+ */
+pointsman_status pointsman_worker_resume(const pointsman_router *router, uint64_t worker);
+
+/**
+ * Changes a worker's weight.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT (0 is not allowed: drain it), POINTSMAN_NOT_FOUND,
+ * POINTSMAN_IN_CALLBACK.
+ */
 pointsman_status pointsman_worker_set_weight(const pointsman_router *router,
                                              uint64_t worker,
                                              double weight);
 
-// Changes how many requests a worker may hold at once; 0 lifts the limit.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
+/**
+ * Changes how many requests a worker may hold at once; 0 lifts the limit.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
+ */
 pointsman_status pointsman_worker_set_max_in_flight(const pointsman_router *router,
                                                     uint64_t worker,
                                                     uint32_t max_in_flight);
 
-// Tells a worker's health: one of the POINTSMAN_HEALTH_ constants.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
+/**
+ * Sets a worker's health, as the host knows it.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
+ */
 pointsman_status pointsman_worker_set_health(const pointsman_router *router,
                                              uint64_t worker,
-                                             uint32_t health);
+                                             pointsman_health health);
 
-// Stores what a worker says about its load, for policies that use it.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
+/**
+ * Stores a worker's report of its load, for policies that use it.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
+ */
 pointsman_status pointsman_worker_report_load(const pointsman_router *router,
                                               uint64_t worker,
                                               const pointsman_load *load);
@@ -388,94 +469,112 @@ pointsman_status pointsman_worker_report_load(const pointsman_router *router,
 
 #define POINTSMAN_WORKER_SPEC_INIT \
     {sizeof(pointsman_worker_spec), 0, NULL, POINTSMAN_NUL_TERMINATED, NULL, \
-     POINTSMAN_NUL_TERMINATED, 1.0, 0, 0, NULL, 0, 0}
+     POINTSMAN_NUL_TERMINATED, 1.0, POINTSMAN_UNKNOWN64, 0, NULL, 0, 0}
 
 #define POINTSMAN_LOAD_INIT \
-    {sizeof(pointsman_load), 0, 0, 0, UINT64_MAX, UINT64_MAX, 0}
+    {sizeof(pointsman_load), 0, 0, 0, POINTSMAN_UNKNOWN64, POINTSMAN_UNKNOWN64, 0}
 
 /* ---- Workers, looked up ---------------------------------------------------------------------- */
 
-// How a worker stands.
+/** A worker's state and counters. */
 typedef struct pointsman_worker_info {
-    // Set by POINTSMAN_WORKER_INFO_INIT.
+    /** Set by POINTSMAN_WORKER_INFO_INIT. */
     uint32_t size;
-    // One of the POINTSMAN_ROLE_ constants.
-    uint32_t role;
-    // Its id.
+    /** What it does. */
+    pointsman_role role;
+    /** Its id. */
     uint64_t worker;
-    // The host's own number.
+    /** The host's own number. */
     uint64_t user_data;
-    // The weight as configured.
+    /** The weight as configured. */
     double weight;
-    // The weight in force: lowered during slow start or overload.
+    /** The weight in force: lowered during slow start or overload. */
     double effective_weight;
-    // 1 if it takes new work as far as its health goes, else 0.
+    /** 1 if it takes new work as far as its health goes, else 0. */
     uint32_t healthy;
-    // 1 if it is let in one request at a time to see if it has recovered, else 0.
+    /** 1 if it is let in one request at a time to see if it has recovered, else 0. */
     uint32_t on_probation;
-    // 1 if it is draining, else 0.
+    /** 1 if it is draining, else 0. */
     uint32_t draining;
-    // Its slot.
+    /** Its slot. */
     uint32_t slot;
-    // Requests in flight.
+    /** Requests in flight. */
     uint64_t in_flight;
-    // Requests ever sent to it.
+    /** Requests ever sent to it. */
     uint64_t selections;
-    // KV tokens that its requests in flight are expected to hold at their end.
+    /** KV tokens that its requests in flight are expected to hold at their end. */
     uint64_t resident_tokens;
-    // Cached tokens predicted, over the requests whose usage was reported.
+    /** Cached tokens predicted, over the requests whose usage was reported. */
     uint64_t predicted_cached_tokens;
-    // Cached tokens that it reported for those requests.
+    /** Cached tokens that it reported for those requests. */
     uint64_t reported_cached_tokens;
-    // Requests that ended with POINTSMAN_OUTCOME_CLIENT_CANCELLED.
+    /** Requests that ended with POINTSMAN_OUTCOME_CLIENT_CANCELLED. */
     uint64_t client_cancelled;
-    // Requests that ended with POINTSMAN_OUTCOME_CLIENT_ERROR.
+    /** Requests that ended with POINTSMAN_OUTCOME_CLIENT_ERROR. */
     uint64_t client_error;
-    // Requests that ended with POINTSMAN_OUTCOME_WORKER_ERROR.
+    /** Requests that ended with POINTSMAN_OUTCOME_WORKER_ERROR. */
     uint64_t worker_error;
-    // Requests that ended with POINTSMAN_OUTCOME_TIMEOUT.
+    /** Requests that ended with POINTSMAN_OUTCOME_TIMEOUT. */
     uint64_t timeout;
-    // Requests that ended with POINTSMAN_OUTCOME_OVERLOADED.
+    /** Requests that ended with POINTSMAN_OUTCOME_OVERLOADED. */
     uint64_t overloaded;
-    // Requests that nobody completed in time.
+    /** Requests that were not completed in time. */
     uint64_t expired;
-    // Requests that it may hold at once; 0: no limit.
+    /** Requests that it may hold at once; 0: no limit. */
     uint32_t max_in_flight;
-    // 0.
+    /** 0. */
     uint32_t reserved;
 } pointsman_worker_info;
 
-// Finds the worker registered with a URL.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
+/**
+ * Finds the worker registered with a URL.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
+ */
 pointsman_status pointsman_worker_find(const pointsman_router *router,
                                        const char *url,
                                        size_t url_length,
                                        uint64_t *worker);
 
-// Copies a worker's URL and a final NUL into buffer. length may be NULL; it gets the URL's
-// length without the NUL. Neither locks nor allocates.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_NOT_FOUND; POINTSMAN_BUFFER_TOO_SMALL, where
-// length is written nevertheless.
+/**
+ * Copies a worker's URL and a final NUL into buffer. length may be NULL; it gets the URL's
+ * length without the NUL. Neither locks nor allocates.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_NOT_FOUND; POINTSMAN_BUFFER_TOO_SMALL, where
+ * length is written nevertheless.
+ */
 pointsman_status pointsman_worker_url(const pointsman_router *router,
                                       uint64_t worker,
                                       char *buffer,
                                       size_t capacity,
                                       size_t *length);
 
-// Tells how a worker stands. O(workers): for listings, not for requests.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
+/**
+ * Reads a worker's slot, below 1,024: what pointsman_request's allowed_words counts, until the
+ * worker is removed. O(1); neither locks nor allocates.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND.
+ */
+pointsman_status pointsman_worker_slot(const pointsman_router *router,
+                                       uint64_t worker,
+                                       uint32_t *slot);
+
+/**
+ * Describes a worker. O(workers), allocates: for listings, not for requests.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
+ */
 pointsman_status pointsman_worker_describe(const pointsman_router *router,
                                            uint64_t worker,
                                            uint64_t now,
                                            pointsman_worker_info *info);
 
-// Lists the ids of all workers. count gets how many there are.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_BUFFER_TOO_SMALL, where count is written
-// nevertheless; POINTSMAN_IN_CALLBACK.
+/**
+ * Lists the ids of all workers. count gets how many there are.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_BUFFER_TOO_SMALL, where count is written
+ * nevertheless; POINTSMAN_IN_CALLBACK.
+ */
 pointsman_status pointsman_workers(const pointsman_router *router,
                                    uint64_t *workers,
                                    size_t capacity,
@@ -487,74 +586,86 @@ pointsman_status pointsman_workers(const pointsman_router *router,
 
 /* ---- Request --------------------------------------------------------------------------------- */
 
-// A number of tokens that is not known.
-#define POINTSMAN_UNKNOWN UINT32_MAX
-
-// There is no prompt, or none that can be read.
-#define POINTSMAN_PROMPT_NONE 0
-
-// prompt points to text, or any bytes: all of the prompt, as the engine will see it.
-#define POINTSMAN_PROMPT_TEXT 1
-
-// prompt points to token ids, uint32_t; prompt_length counts tokens.
-#define POINTSMAN_PROMPT_TOKENS 2
-
-// prompt points to a pointsman_fingerprint of this router or one with the same key; prompt_length
-// is ignored.
-#define POINTSMAN_PROMPT_FINGERPRINT 3
-
-// prompt points to a JSON request body as it came from the client: OpenAI chat, completions and
-// responses, SGLang generate. Its model, lora_path, cache_salt and extra_key form the namespace
-// unless cache_namespace is set; its token limit counts as expected_output_tokens unless that is set.
-// Read only by policies that want prefixes.
-#define POINTSMAN_PROMPT_JSON 4
-
-// Labels that one request may demand.
+/** Labels that one request may demand. */
 #define POINTSMAN_MAX_REQUEST_LABELS 16
 
-// One request to be routed: lives on the caller's stack and borrows all that it points to until the
-// call returns. Nothing is copied.
+/** What a request's prompt points to: one of the POINTSMAN_PROMPT_ constants. */
+typedef uint32_t pointsman_prompt_kind;
+
+/** There is no prompt, or none that can be read. */
+#define POINTSMAN_PROMPT_NONE 0
+
+/** prompt points to text, or any bytes: all of the prompt, as the engine will see it. */
+#define POINTSMAN_PROMPT_TEXT 1
+
+/** prompt points to token ids, uint32_t; prompt_length counts tokens. */
+#define POINTSMAN_PROMPT_TOKENS 2
+
+/**
+ * prompt points to a pointsman_fingerprint of this router or one with the same key; prompt_length
+ * is ignored.
+ */
+#define POINTSMAN_PROMPT_FINGERPRINT 3
+
+/**
+ * prompt points to a JSON request body as it came from the client: OpenAI chat, completions and
+ * responses, SGLang generate. Its model, lora_path, cache_salt and extra_key form the namespace
+ * unless cache_namespace is set; its token limit counts as expected_output_tokens unless that is set.
+ * Read only by policies that want prefixes.
+ */
+#define POINTSMAN_PROMPT_JSON 4
+
+/**
+ * One request to be routed: lives on the caller's stack and borrows all that it points to until the
+ * call returns. Nothing is copied.
+ */
 typedef struct pointsman_request {
-    // Set by POINTSMAN_REQUEST_INIT.
+    /** Set by POINTSMAN_REQUEST_INIT. */
     uint32_t size;
-    // One of the POINTSMAN_PROMPT_ constants.
-    uint32_t prompt_kind;
-    // The prompt, in that form.
+    /** What prompt points to. */
+    pointsman_prompt_kind prompt_kind;
+    /** The prompt, in that form. */
     const void *prompt;
-    // Its length, in bytes or tokens.
+    /** Its length, in bytes or tokens. */
     size_t prompt_length;
-    // Requests share prefixes within a namespace only: model, LoRA and cache salt, as the host
-    // spells them, UTF-8. NULL: none.
+    /**
+     * Requests share prefixes within a namespace only: model, LoRA and cache salt, as the host
+     * spells them, UTF-8. NULL: none.
+     */
     const char *cache_namespace;
-    // Its length; POINTSMAN_NUL_TERMINATED by default.
+    /** Its length; POINTSMAN_NUL_TERMINATED by default. */
     size_t cache_namespace_length;
-    // What the request belongs to, for example a session, as any bytes: where no prefix says
-    // otherwise, cache-aware policies send equal keys to the same worker. NULL: none.
+    /**
+     * What the request belongs to, for example a session, as any bytes: where no prefix says
+     * otherwise, cache-aware policies send equal keys to the same worker. NULL: none.
+     */
     const void *routing_key;
-    // Its length; POINTSMAN_NUL_TERMINATED by default.
+    /** Its length; POINTSMAN_NUL_TERMINATED by default. */
     size_t routing_key_length;
-    // Ids of workers that must not be chosen, for example those that failed before a retry.
+    /** Ids of workers that must not be chosen, for example those that failed before a retry. */
     const uint64_t *excluded;
-    // How many.
+    /** How many. */
     size_t excluded_count;
-    // Ids of the only workers that may be chosen; NULL: all. Not NULL with a count of 0: none.
+    /** Ids of the only workers that may be chosen; NULL: all. Not NULL with a count of 0: none. */
     const uint64_t *allowed;
-    // How many.
+    /** How many. */
     size_t allowed_count;
-    // Slots of the only workers that may be chosen, as bits: slot s is bit s % 64 of word s / 64.
-    // NULL: all.
+    /**
+     * Slots of the only workers that may be chosen, as bits: slot s is bit s % 64 of word s / 64.
+     * NULL: all.
+     */
     const uint64_t *allowed_words;
-    // How many words; missing ones are 0.
+    /** How many words; missing ones are 0. */
     size_t allowed_words_count;
-    // Labels that the worker must carry, all of them, at most POINTSMAN_MAX_REQUEST_LABELS.
+    /** Labels that the worker must carry, all of them, at most POINTSMAN_MAX_REQUEST_LABELS. */
     const pointsman_label *labels;
-    // How many.
+    /** How many. */
     size_t label_count;
-    // Tokens that the answer is expected to have; POINTSMAN_UNKNOWN by default.
+    /** Tokens that the answer is expected to have; POINTSMAN_UNKNOWN by default. */
     uint32_t expected_output_tokens;
-    // 0.
+    /** Must be 0. */
     uint32_t reserved;
-    // The time of the request; POINTSMAN_NOW by default.
+    /** The time of the request; POINTSMAN_NOW by default. */
     uint64_t now;
 } pointsman_request;
 
@@ -562,252 +673,281 @@ typedef struct pointsman_request {
     {sizeof(pointsman_request), 0, NULL, 0, NULL, POINTSMAN_NUL_TERMINATED, NULL, \
      POINTSMAN_NUL_TERMINATED, NULL, 0, NULL, 0, NULL, 0, NULL, 0, POINTSMAN_UNKNOWN, 0, 0}
 
-/* ---- Routing --------------------------------------------------------------------------------- */
+/* ---- Selection ------------------------------------------------------------------------------- */
 
-// The worker answered in full.
-#define POINTSMAN_OUTCOME_SUCCESS 0
+/** Why a worker was chosen: one of the POINTSMAN_REASON_ constants. */
+typedef uint32_t pointsman_reason;
 
-// The client went away.
-#define POINTSMAN_OUTCOME_CLIENT_CANCELLED 1
+/** A random draw. */
+#define POINTSMAN_REASON_RANDOM 0
 
-// The request was the client's fault (4xx).
-#define POINTSMAN_OUTCOME_CLIENT_ERROR 2
+/** Its turn. */
+#define POINTSMAN_REASON_ROUND_ROBIN 1
 
-// The worker failed: refused or broke the connection, or answered 5xx. Counts against its health.
-#define POINTSMAN_OUTCOME_WORKER_ERROR 3
+/** The less loaded of two random candidates. */
+#define POINTSMAN_REASON_POWER_OF_TWO 2
 
-// The worker did not answer in time. Counts against its health.
-#define POINTSMAN_OUTCOME_TIMEOUT 4
+/** It holds the longest part of the prompt. */
+#define POINTSMAN_REASON_PREFIX_MATCH 3
 
-// The worker asked for a pause (429, 503): its weight is lowered for retry_after nanoseconds.
-#define POINTSMAN_OUTCOME_OVERLOADED 5
+/** Least loaded, as no worker holds enough of the prompt. */
+#define POINTSMAN_REASON_LEAST_LOADED 4
 
-// Nobody completed the ticket in time. Told by the library, never to it.
-#define POINTSMAN_OUTCOME_EXPIRED 6
+/** Least loaded, as the loads are out of balance. */
+#define POINTSMAN_REASON_IMBALANCED 5
 
-// The chosen worker, why it was chosen, and the ticket: the duty to call pointsman_complete once.
+/** Least work to wait for and to cause. */
+#define POINTSMAN_REASON_LEAST_WORK 6
+
+/** The rendezvous worker of the routing key. */
+#define POINTSMAN_REASON_ROUTING_KEY 7
+
+/** The only candidate. */
+#define POINTSMAN_REASON_ONLY_CANDIDATE 8
+
+/** Least resident KV tokens, for decode. */
+#define POINTSMAN_REASON_LEAST_RESIDENT 9
+
+/** A reason of the host's own policy. */
+#define POINTSMAN_REASON_CUSTOM 10
+
+/**
+ * The chosen worker, why it was chosen, and the ticket: the duty to call pointsman_complete once.
+ */
 typedef struct pointsman_selection {
-    // Set by POINTSMAN_SELECTION_INIT.
+    /** Set by POINTSMAN_SELECTION_INIT. */
     uint32_t size;
-    // One of the POINTSMAN_REASON_ constants.
-    uint32_t reason;
-    // The ticket; 0 if the table was full: the request is not tracked, and completing it is
-    // harmless.
+    /** Why it was chosen. */
+    pointsman_reason reason;
+    /**
+     * The ticket; 0 if the table was full: the request is not tracked, and completing it is
+     * harmless.
+     */
     uint64_t ticket;
-    // The worker's id.
+    /** The worker's id. */
     uint64_t worker;
-    // The host's own number, given at registration.
+    /** The host's own number, given at registration. */
     uint64_t user_data;
-    // The best of those not chosen, where the policy compared; else 0.
+    /** The best of those not chosen, where the policy compared; else 0. */
     uint64_t runner_up;
-    // What the policy minimised, in its own unit; 0 where it compared nothing.
+    /** What the policy minimised, in its own unit; 0 where it compared nothing. */
     double score;
-    // The same for the runner-up.
+    /** The same for the runner-up. */
     double runner_up_score;
-    // Leading tokens of the prompt that the worker is believed to hold.
+    /** Leading tokens of the prompt that the worker is believed to hold. */
     uint32_t matched_tokens;
-    // Tokens of the prompt; estimated where only bytes are known.
+    /**
+     * Tokens of the prompt, estimated where only bytes are known; 0 where the prompt was not read.
+     */
     uint32_t total_tokens;
 } pointsman_selection;
 
-// How a request ended.
-typedef struct pointsman_completion {
-    // Set by POINTSMAN_COMPLETION_INIT.
-    uint32_t size;
-    // One of the POINTSMAN_OUTCOME_ constants; success by default.
-    uint32_t outcome;
-    // Nanoseconds until an overloaded worker takes its full share again.
-    uint64_t retry_after;
-    // Tokens of the prompt as the worker reports them; POINTSMAN_UNKNOWN by default.
-    uint32_t prompt_tokens;
-    // Of these, found in its cache; POINTSMAN_UNKNOWN by default.
-    uint32_t cached_tokens;
-    // Tokens generated; POINTSMAN_UNKNOWN by default.
-    uint32_t completion_tokens;
-    // Whose outcome it is, in a pair: POINTSMAN_ROLE_PREFILL or POINTSMAN_ROLE_DECODE; by default
-    // (POINTSMAN_ROLE_REGULAR) the prefill worker's until the first token, then the decode worker's.
-    uint32_t blamed_role;
-    // When it ended; POINTSMAN_NOW by default.
-    uint64_t now;
-} pointsman_completion;
+/** A reason's name, as in metrics; "unknown" for a number that is none. Never NULL; static. */
+const char *pointsman_reason_string(pointsman_reason reason);
 
-// Names the worker for a request and charges it. O(1) for policies that do not read the prompt;
-// else each byte of the prompt is read once. Uses less than 64 KiB of stack: 24 KiB and a
-// sixteenth of the prompt's bytes; 40 KiB more where a policy of the host's own chooses among more
-// than 128 workers.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NO_WORKER, POINTSMAN_ALL_BUSY, POINTSMAN_BAD_BODY,
-// POINTSMAN_BAD_FINGERPRINT, POINTSMAN_POLICY_FAILED. Nothing is charged then.
-pointsman_status pointsman_select(const pointsman_router *router,
-                                  const pointsman_request *request,
-                                  pointsman_selection *selection);
-
-// Names a prefill and a decode worker for a request, as one decision under one ticket, which
-// both selections carry.
-//
-// Errors: as pointsman_select, and POINTSMAN_NO_PAIR.
-pointsman_status pointsman_select_pair(const pointsman_router *router,
-                                       const pointsman_request *request,
-                                       pointsman_selection *prefill,
-                                       pointsman_selection *decode);
-
-// The prompt is computed; cached_tokens of it came from the worker's cache (POINTSMAN_UNKNOWN if
-// it does not say). A pair's prefill worker gets its load back. Optional for single workers.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_ALREADY_CLOSED,
-// POINTSMAN_ALREADY_REPORTED.
-pointsman_status pointsman_first_token(const pointsman_router *router,
-                                       uint64_t ticket,
-                                       uint32_t cached_tokens,
-                                       uint64_t now);
-
-// The request is alive: its deadline starts afresh. Only needed by requests that may run longer
-// than the deadline, one hour by default.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_ALREADY_CLOSED.
-pointsman_status pointsman_progress(const pointsman_router *router, uint64_t ticket, uint64_t now);
-
-// The request is over: its load is given back. completion NULL is a success of which nothing
-// else is known. To be called once for each ticket; a second or late call is an error that harms
-// nothing, and ticket 0 is no error.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_ALREADY_CLOSED.
-pointsman_status pointsman_complete(const pointsman_router *router,
-                                    uint64_t ticket,
-                                    const pointsman_completion *completion);
-
-#define POINTSMAN_SELECTION_INIT \
-    {sizeof(pointsman_selection), 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0}
-
-#define POINTSMAN_COMPLETION_INIT \
-    {sizeof(pointsman_completion), 0, 0, POINTSMAN_UNKNOWN, POINTSMAN_UNKNOWN, \
-     POINTSMAN_UNKNOWN, 0, 0}
-
-/* ---- Outcomes -------------------------------------------------------------------------------- */
-
-// Sets a completion's outcome and retry_after to what the status of an HTTP response says about
-// the worker, for a response that came to its end; the completion's other fields stay.
-// retry_after: the nanoseconds that its Retry-After header asks for, 0 if it has none.
-//
-// 429, and 503 with a retry_after, are POINTSMAN_OUTCOME_OVERLOADED, for 1 second where nothing is
-// told and 300 seconds at most; 504 is POINTSMAN_OUTCOME_TIMEOUT; other 5xx are POINTSMAN_OUTCOME_WORKER_ERROR, other
-// 4xx POINTSMAN_OUTCOME_CLIENT_ERROR, and all else is POINTSMAN_OUTCOME_SUCCESS. A response that
-// never came or broke off has no status that counts: tell POINTSMAN_OUTCOME_WORKER_ERROR.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT, also if http_status is not between 100 and 599.
-pointsman_status pointsman_outcome_of_http_status(uint32_t http_status,
-                                                  uint64_t retry_after,
-                                                  pointsman_completion *completion);
-
-/* ---- Why ------------------------------------------------------------------------------------- */
-
-// A random draw.
-#define POINTSMAN_REASON_RANDOM 0
-
-// Its turn.
-#define POINTSMAN_REASON_ROUND_ROBIN 1
-
-// The less loaded of two random candidates.
-#define POINTSMAN_REASON_POWER_OF_TWO 2
-
-// It holds the longest part of the prompt.
-#define POINTSMAN_REASON_PREFIX_MATCH 3
-
-// Least loaded, as no worker holds enough of the prompt.
-#define POINTSMAN_REASON_LEAST_LOADED 4
-
-// Least loaded, as the loads are out of balance.
-#define POINTSMAN_REASON_IMBALANCED 5
-
-// Least work to wait for and to cause.
-#define POINTSMAN_REASON_LEAST_WORK 6
-
-// The rendezvous worker of the routing key.
-#define POINTSMAN_REASON_ROUTING_KEY 7
-
-// The only candidate.
-#define POINTSMAN_REASON_ONLY_CANDIDATE 8
-
-// Least resident KV tokens, for decode.
-#define POINTSMAN_REASON_LEAST_RESIDENT 9
-
-// A reason of the host's own policy.
-#define POINTSMAN_REASON_CUSTOM 10
-
-// Writes a selection as one line of JSON and a final NUL into buffer: the record of the
-// decision, for the host's log. length may be NULL; it gets the length without the NUL. router
-// may be NULL; the URLs are left out then.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_BUFFER_TOO_SMALL, where length is written
-// nevertheless.
+/**
+ * Writes a selection as one line of JSON and a final NUL into buffer: the record of the
+ * decision, for the host's log. length may be NULL; it gets the length without the NUL. router
+ * may be NULL; the URLs are left out then.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_BUFFER_TOO_SMALL, where length is written
+ * nevertheless.
+ */
 pointsman_status pointsman_selection_print(const pointsman_router *router,
                                            const pointsman_selection *selection,
                                            char *buffer,
                                            size_t capacity,
                                            size_t *length);
 
-// A reason's name, as in metrics; "unknown" for a number that is none. Never NULL; static.
-const char *pointsman_reason_string(uint32_t reason);
+#define POINTSMAN_SELECTION_INIT \
+    {sizeof(pointsman_selection), 0, 0, 0, 0, 0, 0.0, 0.0, 0, 0}
 
-// An outcome's name, as in metrics; "unknown" for a number that is none. Never NULL; static.
-const char *pointsman_outcome_string(uint32_t outcome);
+/* ---- Outcome --------------------------------------------------------------------------------- */
+
+/** How a request ended: one of the POINTSMAN_OUTCOME_ constants. */
+typedef uint32_t pointsman_outcome;
+
+/** The worker answered in full. */
+#define POINTSMAN_OUTCOME_SUCCESS 0
+
+/** The client went away. */
+#define POINTSMAN_OUTCOME_CLIENT_CANCELLED 1
+
+/** The request was the client's fault (4xx). */
+#define POINTSMAN_OUTCOME_CLIENT_ERROR 2
+
+/**
+ * The worker failed: refused or broke the connection, or answered 5xx. Counts against its health.
+ */
+#define POINTSMAN_OUTCOME_WORKER_ERROR 3
+
+/** The worker did not answer in time. Counts against its health. */
+#define POINTSMAN_OUTCOME_TIMEOUT 4
+
+/** The worker asked for a pause (429, 503): its weight is lowered for retry_after nanoseconds. */
+#define POINTSMAN_OUTCOME_OVERLOADED 5
+
+/** The ticket was not completed in time. Reported only by the library. */
+#define POINTSMAN_OUTCOME_EXPIRED 6
+
+/** How a request ended. */
+typedef struct pointsman_completion {
+    /** Set by POINTSMAN_COMPLETION_INIT. */
+    uint32_t size;
+    /** How; POINTSMAN_OUTCOME_SUCCESS by default. */
+    pointsman_outcome outcome;
+    /** Nanoseconds until an overloaded worker takes its full share again. */
+    uint64_t retry_after;
+    /** Tokens of the prompt as the worker reports them; POINTSMAN_UNKNOWN by default. */
+    uint32_t prompt_tokens;
+    /** Of these, found in its cache; POINTSMAN_UNKNOWN by default. */
+    uint32_t cached_tokens;
+    /** Tokens generated; POINTSMAN_UNKNOWN by default. */
+    uint32_t completion_tokens;
+    /**
+     * Whose outcome it is, in a pair: POINTSMAN_ROLE_PREFILL or POINTSMAN_ROLE_DECODE; by default
+     * (POINTSMAN_ROLE_REGULAR) the prefill worker's until the first token, then the decode worker's.
+     */
+    pointsman_role failed_role;
+    /** When it ended; POINTSMAN_NOW by default. */
+    uint64_t now;
+} pointsman_completion;
+
+/** An outcome's name, as in metrics; "unknown" for a number that is none. Never NULL; static. */
+const char *pointsman_outcome_string(pointsman_outcome outcome);
+
+/**
+ * Sets a completion's outcome and retry_after to what the status of an HTTP response says about
+ * the worker, for a response that came to its end; the completion's other fields stay.
+ * retry_after: the nanoseconds that its Retry-After header asks for, 0 if it has none.
+ *
+ * 429, and 503 with a retry_after, are POINTSMAN_OUTCOME_OVERLOADED, for 1 second where no length is
+ * given and 300 seconds at most; 504 is POINTSMAN_OUTCOME_TIMEOUT; other 5xx are
+ * POINTSMAN_OUTCOME_WORKER_ERROR, other 4xx POINTSMAN_OUTCOME_CLIENT_ERROR, and all else is
+ * POINTSMAN_OUTCOME_SUCCESS. A response that never came or broke off has no status that counts:
+ * report POINTSMAN_OUTCOME_WORKER_ERROR.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, also if http_status is not between 100 and 599.
+ */
+pointsman_status pointsman_outcome_of_http_status(uint32_t http_status,
+                                                  uint64_t retry_after,
+                                                  pointsman_completion *completion);
+
+#define POINTSMAN_COMPLETION_INIT \
+    {sizeof(pointsman_completion), 0, 0, POINTSMAN_UNKNOWN, POINTSMAN_UNKNOWN, \
+     POINTSMAN_UNKNOWN, 0, 0}
+
+/* ---- Routing --------------------------------------------------------------------------------- */
+
+/**
+ * Names the worker for a request and charges it. O(1) for policies that do not read the prompt;
+ * else each byte of the prompt is read once. Uses less than 64 KiB of stack: 24 KiB and a
+ * sixteenth of the prompt's bytes; 40 KiB more where a policy of the host's own chooses among more
+ * than 128 workers.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NO_WORKER, POINTSMAN_ALL_BUSY, POINTSMAN_BAD_BODY,
+ * POINTSMAN_BAD_FINGERPRINT, POINTSMAN_POLICY_FAILED. Nothing is charged then.
+ */
+pointsman_status pointsman_select(const pointsman_router *router,
+                                  const pointsman_request *request,
+                                  pointsman_selection *selection);
+
+/**
+ * Names a prefill and a decode worker for a request, as one decision under one ticket, which
+ * both selections carry.
+ *
+ * Errors: as pointsman_select, and POINTSMAN_NO_PAIR.
+ */
+pointsman_status pointsman_select_pair(const pointsman_router *router,
+                                       const pointsman_request *request,
+                                       pointsman_selection *prefill,
+                                       pointsman_selection *decode);
+
+/**
+ * The prompt is computed; cached_tokens of it came from the worker's cache (POINTSMAN_UNKNOWN if
+ * it does not say). A pair's prefill worker gets its load back. Optional for single workers.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_ALREADY_CLOSED,
+ * POINTSMAN_ALREADY_REPORTED.
+ */
+pointsman_status pointsman_first_token(const pointsman_router *router,
+                                       uint64_t ticket,
+                                       uint32_t cached_tokens,
+                                       uint64_t now);
+
+/**
+ * The request is alive: its deadline starts anew. Only needed by requests that may run longer
+ * than the deadline, one hour by default.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_ALREADY_CLOSED.
+ */
+pointsman_status pointsman_progress(const pointsman_router *router, uint64_t ticket, uint64_t now);
+
+/**
+ * The request is over: its load is given back. completion NULL is a success of which nothing
+ * else is known. To be called once for each ticket; a second or late call is an error that harms
+ * nothing, and ticket 0 is no error.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_ALREADY_CLOSED.
+ */
+pointsman_status pointsman_complete(const pointsman_router *router,
+                                    uint64_t ticket,
+                                    const pointsman_completion *completion);
 
 /* ---- Fingerprints ---------------------------------------------------------------------------- */
 
-// Lengths are counted in bytes of text.
+/** What a prompt's length is counted in: one of the POINTSMAN_UNIT_ constants. */
+typedef uint32_t pointsman_unit;
+
+/** Lengths are counted in bytes of text. */
 #define POINTSMAN_UNIT_TEXT 0
 
-// Lengths are counted in tokens.
+/** Lengths are counted in tokens. */
 #define POINTSMAN_UNIT_TOKENS 1
 
-// A prompt's fingerprint: a small header, and the hashes of its leading blocks, which it borrows.
-// Copy it freely while the hashes are alive; pointsman_fingerprint_encode makes bytes of it that can
-// be stored or sent.
+/**
+ * A prompt's fingerprint: a small header, and the hashes of its leading blocks, which it borrows.
+ * Copy it freely while the hashes are alive; pointsman_fingerprint_encode makes bytes of it that can
+ * be stored or sent.
+ */
 typedef struct pointsman_fingerprint {
-    // Set by POINTSMAN_FINGERPRINT_INIT.
+    /** Set by POINTSMAN_FINGERPRINT_INIT. */
     uint32_t size;
-    // Format version.
+    /** Format version. */
     uint32_t version;
-    // One of the POINTSMAN_UNIT_ constants.
-    uint32_t unit;
-    // Bytes per block.
+    /** What total is counted in. */
+    pointsman_unit unit;
+    /** Bytes per block. */
     uint32_t block_bytes;
-    // Check value of the key that it was made with.
+    /** Check value of the key that it was made with. */
     uint32_t key_id;
-    // Number of hashes.
+    /** Number of hashes. */
     uint32_t hash_count;
-    // Check value of the namespace; 0 where there is none.
+    /** Check value of the namespace; 0 where there is none. */
     uint64_t cache_namespace;
-    // Length of the whole prompt in bytes or tokens, whether hashed or not.
+    /** Length of the whole prompt in bytes or tokens, whether hashed or not. */
     uint64_t total;
-    // The hashes.
+    /** The hashes. */
     const uint64_t *hashes;
 } pointsman_fingerprint;
 
-// Fingerprints a request's prompt into hashes, as many blocks as capacity has room for: 4,096
-// cover 512 KiB of text with the default block size. The result borrows hashes, which may be
-// overwritten in any case. A request with POINTSMAN_PROMPT_FINGERPRINT then routes like this one.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_BAD_FINGERPRINT, POINTSMAN_BAD_BODY.
-pointsman_status pointsman_fingerprint_request(const pointsman_router *router,
-                                               const pointsman_request *request,
-                                               uint64_t *hashes,
-                                               size_t capacity,
-                                               pointsman_fingerprint *fingerprint);
-
-// Writes a fingerprint as bytes: 32 of header and 8 for each hash, the same on every machine.
-// length may be NULL; it gets the number of bytes.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_BAD_FINGERPRINT; POINTSMAN_BUFFER_TOO_SMALL,
-// where length is written nevertheless.
+/**
+ * Writes a fingerprint as bytes: 32 of header and 8 for each hash, the same on every machine.
+ * length may be NULL; it gets the number of bytes.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_BAD_FINGERPRINT; POINTSMAN_BUFFER_TOO_SMALL,
+ * where length is written nevertheless.
+ */
 pointsman_status pointsman_fingerprint_encode(const pointsman_fingerprint *fingerprint,
                                               void *buffer,
                                               size_t capacity,
                                               size_t *length);
 
-// Reads a fingerprint from bytes. Its hashes go to hashes, as many as capacity has room for.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_BAD_FINGERPRINT.
+/**
+ * Reads a fingerprint from bytes. Its hashes go to hashes, as many as capacity has room for.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_BAD_FINGERPRINT.
+ */
 pointsman_status pointsman_fingerprint_decode(const void *bytes,
                                               size_t length,
                                               uint64_t *hashes,
@@ -817,86 +957,119 @@ pointsman_status pointsman_fingerprint_decode(const void *bytes,
 #define POINTSMAN_FINGERPRINT_INIT \
     {sizeof(pointsman_fingerprint), 0, 0, 0, 0, 0, 0, 0, NULL}
 
-/* ---- Fingerprints of prompts that arrive in pieces ------------------------------------------- */
+/* ---- Prompts made into fingerprints ---------------------------------------------------------- */
 
-// `messages`.
-#define POINTSMAN_BODY_CHAT 1
-
-// `prompt`.
-#define POINTSMAN_BODY_COMPLETION 2
-
-// `input`.
-#define POINTSMAN_BODY_RESPONSES 3
-
-// `text` or `input_ids`.
-#define POINTSMAN_BODY_GENERATE 4
-
-// Fingerprints a prompt that arrives in pieces. Used by one thread at a time, for one prompt after
-// another.
-//
-// Lifetime: from pointsman_fingerprinter_new to pointsman_fingerprinter_free; keeps what it needs of
-// the router alive, so the order of freeing does not matter.
+/**
+ * Fingerprints a prompt that arrives in pieces. Used by one thread at a time, for one prompt after
+ * another.
+ *
+ * Lifetime: from pointsman_fingerprinter_new to pointsman_fingerprinter_free; keeps what it needs of
+ * the router alive, so the order of freeing does not matter.
+ */
 typedef struct pointsman_fingerprinter pointsman_fingerprinter;
 
-// What a JSON body says beside its prompt.
+/**
+ * What kind of request a JSON body is: one of the POINTSMAN_BODY_ constants, told by the field that
+ * holds the prompt.
+ */
+typedef uint32_t pointsman_body_kind;
+
+/** No field holds a prompt, or several do. */
+#define POINTSMAN_BODY_NONE 0
+
+/** `messages`. */
+#define POINTSMAN_BODY_CHAT 1
+
+/** `prompt`. */
+#define POINTSMAN_BODY_COMPLETION 2
+
+/** `input`. */
+#define POINTSMAN_BODY_RESPONSES 3
+
+/** `text` or `input_ids`. */
+#define POINTSMAN_BODY_GENERATE 4
+
+/** What a JSON body says besides its prompt. */
 typedef struct pointsman_body {
-    // Set by POINTSMAN_BODY_INIT.
+    /** Set by POINTSMAN_BODY_INIT. */
     uint32_t size;
-    // One of the POINTSMAN_BODY_ constants, told by the field that holds the prompt; 0 if none or
-    // several do.
-    uint32_t kind;
-    // 1 if the answer is to be streamed, else 0.
+    /** What kind of request it is. */
+    pointsman_body_kind kind;
+    /** 1 if the answer is to be streamed, else 0. */
     uint32_t stream;
-    // Most tokens to be generated; POINTSMAN_UNKNOWN if the body does not say.
+    /** Most tokens to be generated; POINTSMAN_UNKNOWN if the body does not say. */
     uint32_t max_tokens;
-    // 1 if a prompt was found that can be read, else 0: the fingerprint is empty then.
+    /** 1 if a prompt was found that can be read, else 0: the fingerprint is empty then. */
     uint32_t has_prompt;
-    // 0.
+    /** 0. */
     uint32_t reserved;
 } pointsman_body;
 
-// Makes a fingerprinter with room for capacity hashes.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT.
+/**
+ * Fingerprints a request's prompt into hashes, as many blocks as capacity has room for: 4,096
+ * cover 512 KiB of text with the default block size. The result borrows hashes, which may be
+ * overwritten in any case. A request with POINTSMAN_PROMPT_FINGERPRINT then routes like this one.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_BAD_FINGERPRINT, POINTSMAN_BAD_BODY.
+ */
+pointsman_status pointsman_fingerprint_request(const pointsman_router *router,
+                                               const pointsman_request *request,
+                                               uint64_t *hashes,
+                                               size_t capacity,
+                                               pointsman_fingerprint *fingerprint);
+
+/**
+ * Makes a fingerprinter with room for capacity hashes.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT.
+ */
 pointsman_status pointsman_fingerprinter_new(const pointsman_router *router,
                                              size_t capacity,
                                              pointsman_fingerprinter **fingerprinter);
 
-// Frees a fingerprinter and its last result; NULL is allowed.
+/** Frees a fingerprinter and its last result; NULL is allowed. */
 void pointsman_fingerprinter_free(pointsman_fingerprinter *fingerprinter);
 
-// Begins a prompt: POINTSMAN_PROMPT_TEXT, POINTSMAN_PROMPT_TOKENS or POINTSMAN_PROMPT_JSON, in
-// this namespace (NULL: none, or the one that the JSON body forms). Forgets a prompt that was
-// begun before and not finished. The result of the last one becomes invalid.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT.
+/**
+ * Begins a prompt: POINTSMAN_PROMPT_TEXT, POINTSMAN_PROMPT_TOKENS or POINTSMAN_PROMPT_JSON, in
+ * this namespace (NULL: none, or the one that the JSON body forms). Forgets a prompt that was
+ * begun before and not finished. The result of the last one becomes invalid.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT.
+ */
 pointsman_status pointsman_fingerprinter_begin(pointsman_fingerprinter *fingerprinter,
-                                               uint32_t prompt_kind,
+                                               pointsman_prompt_kind prompt_kind,
                                                const char *cache_namespace,
                                                size_t cache_namespace_length);
 
-// Adds the next piece: bytes, or tokens (uint32_t, length counts tokens), as begun. How the
-// prompt is cut makes no difference.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT, also if no prompt is begun; POINTSMAN_BAD_BODY, now and until
-// the next begin.
+/**
+ * Adds the next piece: bytes, or tokens (uint32_t, length counts tokens), as begun. How the
+ * prompt is cut makes no difference.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, also if no prompt is begun; POINTSMAN_BAD_BODY, now and until
+ * the next begin.
+ */
 pointsman_status pointsman_fingerprinter_push(pointsman_fingerprinter *fingerprinter,
                                               const void *piece,
                                               size_t length);
 
-// Ends the prompt. The result borrows the fingerprinter's memory until the next begin.
-//
-// A body without a prompt that can be read has a fingerprint without hashes, which is routed like
-// POINTSMAN_PROMPT_NONE.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT, also if no prompt is begun; POINTSMAN_BAD_BODY.
+/**
+ * Ends the prompt. The result borrows the fingerprinter's memory until the next begin.
+ *
+ * A body without a prompt that can be read has a fingerprint without hashes, which is routed like
+ * POINTSMAN_PROMPT_NONE.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, also if no prompt is begun; POINTSMAN_BAD_BODY.
+ */
 pointsman_status pointsman_fingerprinter_finish(pointsman_fingerprinter *fingerprinter,
                                                 pointsman_fingerprint *fingerprint);
 
-// Tells what the JSON body that was finished last says beside its prompt.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_NOT_FOUND if the last prompt was no JSON body or
-// is not finished.
+/**
+ * Reads what the JSON body that was finished last says besides its prompt.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_NOT_FOUND if the last prompt was no JSON body or
+ * is not finished.
+ */
 pointsman_status pointsman_fingerprinter_body(const pointsman_fingerprinter *fingerprinter,
                                               pointsman_body *body);
 
@@ -905,64 +1078,70 @@ pointsman_status pointsman_fingerprinter_body(const pointsman_fingerprinter *fin
 
 /* ---- Metrics --------------------------------------------------------------------------------- */
 
-// What a router has counted since it was made.
+/** A router's counters since it was made. */
 typedef struct pointsman_metrics {
-    // Set by POINTSMAN_METRICS_INIT.
+    /** Set by POINTSMAN_METRICS_INIT. */
     uint32_t size;
-    // Workers registered now.
+    /** Workers registered now. */
     uint32_t workers;
-    // Of these, healthy and not draining.
+    /** Of these, healthy and not draining. */
     uint32_t eligible_workers;
-    // 0.
+    /** 0. */
     uint32_t reserved;
-    // Decisions made; a pair counts as two.
+    /** Decisions made; a pair counts as two. */
     uint64_t decisions;
-    // Requests in flight now, over all workers.
+    /** Requests in flight now, over all workers. */
     uint64_t in_flight;
-    // Tickets open now.
+    /** Tickets open now. */
     uint64_t tickets_open;
-    // Most that can be open.
+    /** Most that can be open. */
     uint64_t tickets_capacity;
-    // Selections that got no ticket because the table was full.
+    /** Selections that got no ticket because the table was full. */
     uint64_t tickets_untracked;
-    // Tickets that nobody completed in time.
+    /** Tickets that were not completed in time. */
     uint64_t tickets_expired;
-    // Bytes that the ticket table holds.
+    /** Bytes that the ticket table holds. */
     uint64_t tickets_bytes;
-    // Bytes that the prefix tree may hold.
+    /** Bytes that the prefix tree may hold. */
     uint64_t tree_budget_bytes;
-    // Bytes that it holds.
+    /** Bytes that it holds. */
     uint64_t tree_held_bytes;
-    // Nodes that it wrote.
+    /** Nodes that it wrote. */
     uint64_t tree_inserted_nodes;
-    // Nodes that it replaced to make room.
+    /** Nodes that it replaced to make room. */
     uint64_t tree_evicted_nodes;
-    // Inserts and touches skipped because another thread wrote to the same set.
+    /** Inserts and touches skipped because another thread wrote to the same set. */
     uint64_t tree_skipped;
 } pointsman_metrics;
 
-// Tells what was counted so far; workers have counters of their own, see
-// pointsman_worker_describe. O(workers); allocates.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
+/**
+ * Reads the counters; workers have counters of their own, see
+ * pointsman_worker_describe. O(workers); allocates.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
+ */
 pointsman_status pointsman_router_metrics(const pointsman_router *router,
                                           uint64_t now,
                                           pointsman_metrics *metrics);
 
-// Writes every counter as OpenMetrics text, which Prometheus reads, and a final NUL, into buffer;
-// serve it as POINTSMAN_METRICS_CONTENT_TYPE. length may be NULL; it gets the text's length without
-// the NUL. About 4 KiB, and 2 KiB for each worker. The last line is "# EOF".
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_BUFFER_TOO_SMALL, where length is written
-// nevertheless; POINTSMAN_IN_CALLBACK.
+/**
+ * Writes every counter as OpenMetrics text, which Prometheus reads, and a final NUL, into buffer;
+ * serve it as POINTSMAN_METRICS_CONTENT_TYPE. length may be NULL; it gets the text's length without
+ * the NUL. About 4 KiB, and 2 KiB for each worker. The last line is "# EOF".
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_BUFFER_TOO_SMALL, where length is written
+ * nevertheless; POINTSMAN_IN_CALLBACK.
+ */
 pointsman_status pointsman_router_prometheus(const pointsman_router *router,
                                              uint64_t now,
                                              char *buffer,
                                              size_t capacity,
                                              size_t *length);
 
-// As pointsman_router_prometheus without the last line, for hosts that write families of their own
-// behind it and end the text themselves.
+/**
+ * As pointsman_router_prometheus without the last line, for hosts that write families of their own
+ * after it and end the text themselves.
+ */
 pointsman_status pointsman_router_prometheus_families(const pointsman_router *router,
                                                       uint64_t now,
                                                       char *buffer,
@@ -974,253 +1153,310 @@ pointsman_status pointsman_router_prometheus_families(const pointsman_router *ro
 
 /* ---- Log ------------------------------------------------------------------------------------- */
 
-// A policy of the host's own failed, or chose what it may not choose.
+/**
+ * How much a log is told: one of the POINTSMAN_LOG_ constants, each of which includes those above it.
+ */
+typedef int32_t pointsman_log_level;
+
+/** Nothing. */
+#define POINTSMAN_LOG_NONE 0
+
+/** A policy of the host's own failed, or chose what it may not choose. */
 #define POINTSMAN_LOG_ERROR 1
 
-// A request found no worker or could not be read; a worker was ejected.
+/** A request found no worker or could not be read; a worker was ejected. */
 #define POINTSMAN_LOG_WARNING 2
 
-// Workers came, went, were changed or recovered; a policy was switched.
+/** Workers came, went, were changed or recovered; a policy was switched. */
 #define POINTSMAN_LOG_INFO 3
 
-// Every decision, as the line of pointsman_selection_print.
+/** Every decision, as the line of pointsman_selection_print. */
 #define POINTSMAN_LOG_DEBUG 4
 
-// A worker takes its share again.
+/**
+ * How a worker's health stands, as outcomes and time have it: one of the POINTSMAN_STATE_ constants.
+ */
+typedef uint32_t pointsman_state;
+
+/** A worker takes its share again. */
 #define POINTSMAN_STATE_HEALTHY 0
 
-// A worker gets nothing: it failed too often in a row, or on probation.
+/** A worker gets nothing: it failed too often in a row, or on probation. */
 #define POINTSMAN_STATE_EJECTED 1
 
-// A worker is let in one request at a time, to see if it has recovered.
+/** A worker is let in one request at a time, to see if it has recovered. */
 #define POINTSMAN_STATE_PROBATION 2
 
-// Receives messages. Called on the thread that caused the message, before the call that caused it
-// returns, possibly by several threads at once; no lock is held. Messages about a worker's health
-// come as pointsman_health_callback says. message is UTF-8, NUL-terminated, at most 1,023 bytes
-// without a line end, and valid during the call only.
-//
-// It must return, not throw, and must not call functions of the library that change the router
-// (they answer POINTSMAN_IN_CALLBACK).
+/**
+ * Receives messages. Called on the thread that caused the message, before the call that caused it
+ * returns, possibly by several threads at once; no lock is held. Messages about a worker's health
+ * come as pointsman_health_callback says. message is UTF-8, NUL-terminated, at most 1,023 bytes
+ * without a line end, and valid during the call only.
+ *
+ * It must return, not throw, and must not call functions of the library that change the router
+ * (they answer POINTSMAN_IN_CALLBACK).
+ */
 typedef void (*pointsman_log_callback)(void *user_data,
-                                       int32_t level,
+                                       pointsman_log_level level,
                                        const char *message,
                                        size_t length);
 
-// One decision, for the decision log. Belongs to the library and is valid during the call.
+/** One decision, for the decision log. Belongs to the library and is valid during the call. */
 typedef struct pointsman_decision_record {
-    // sizeof this struct in the library.
+    /** sizeof this struct in the library. */
     uint32_t size;
-    // The role that a worker was chosen for: one of the POINTSMAN_ROLE_ constants.
-    uint32_t role;
-    // When, by the router's clock or as told.
+    /** The role that a worker was chosen for. */
+    pointsman_role role;
+    /** When, by the router's clock or as told. */
     uint64_t now;
-    // The request's ticket.
+    /** The request's ticket. */
     uint64_t ticket;
-    // Who was chosen.
+    /** The worker that was chosen. */
     uint64_t worker;
-    // The best of those not chosen; 0 where the policy did not compare.
+    /** The best of those not chosen; 0 where the policy did not compare. */
     uint64_t runner_up;
-    // What the policy minimised.
+    /** What the policy minimised. */
     double score;
-    // The same for the runner-up.
+    /** The same for the runner-up. */
     double runner_up_score;
-    // Why: one of the POINTSMAN_REASON_ constants.
-    uint32_t reason;
-    // Leading tokens of the prompt that the worker is believed to hold.
+    /** Why. */
+    pointsman_reason reason;
+    /** Leading tokens of the prompt that the worker is believed to hold. */
     uint32_t matched_tokens;
-    // Tokens of the prompt.
+    /** Tokens of the prompt. */
     uint32_t total_tokens;
-    // 0.
+    /** 0. */
     uint32_t reserved;
 } pointsman_decision_record;
 
-// Receives decisions, on the thread that asked, before pointsman_select returns. It must return, not
-// throw, and must not call functions of the library that change the router.
+/**
+ * Receives decisions, on the thread that asked, before pointsman_select returns. It must return, not
+ * throw, and must not call functions of the library that change the router.
+ */
 typedef void (*pointsman_decision_callback)(void *user_data,
                                             const pointsman_decision_record *record);
 
-// A change of a worker's health that outcomes of requests or time have brought about. Belongs to the
-// library and is valid during the call.
+/**
+ * A change of a worker's health that outcomes of requests or time have brought about. Belongs to the
+ * library and is valid during the call.
+ */
 typedef struct pointsman_health_change {
-    // sizeof this struct in the library.
+    /** sizeof this struct in the library. */
     uint32_t size;
-    // What the worker has become: one of the POINTSMAN_STATE_ constants.
-    uint32_t state;
-    // When, by the router's clock or as told.
+    /** What the worker has become. */
+    pointsman_state state;
+    /** When, by the router's clock or as told. */
     uint64_t now;
-    // Which worker.
+    /** Which worker. */
     uint64_t worker;
-    // The host's own number of it.
+    /** The host's own number of it. */
     uint64_t user_data;
-    // When probation begins, if it was ejected; else 0.
+    /** When probation begins, if it was ejected; else 0. */
     uint64_t until;
 } pointsman_health_change;
 
-// Receives changes of health, in order and by one thread at a time: by the one whose call has
-// brought the change about, before that call returns, or by one that was telling an earlier change
-// just then. Other threads do not wait for it; up to 1,024 changes do, and what comes on top is
-// dropped. What the host sets by pointsman_worker_set_health is not told.
-//
-// It must return, not throw, and must not call functions of the library that change the router.
-// pointsman_worker_url may be called.
+/**
+ * Receives changes of health, in order and by one thread at a time: by the one whose call has
+ * brought the change about, before that call returns, or by one that was telling an earlier change
+ * just then. Other threads do not wait for it; up to 1,024 changes do, and what comes on top is
+ * dropped. What the host sets by pointsman_worker_set_health is not told.
+ *
+ * It must return, not throw, and must not call functions of the library that change the router.
+ * pointsman_worker_url may be called.
+ */
 typedef void (*pointsman_health_callback)(void *user_data,
                                           const pointsman_health_change *change);
 
 /* ---- Policies of the host's own -------------------------------------------------------------- */
 
-// No index.
-#define POINTSMAN_NONE UINT32_MAX
+/** What a policy of the host's own wants: POINTSMAN_POLICY_WANTS_ bits. */
+typedef uint32_t pointsman_policy_flags;
 
-// The policy reads prefixes: prompts are fingerprinted, candidates show how much each holds, and
-// what is dispatched is remembered.
+/**
+ * The policy reads prefixes: prompts are fingerprinted, candidates show how much each holds, and
+ * what is dispatched is remembered.
+ */
 #define POINTSMAN_POLICY_WANTS_PREFIX 1
 
-// The policy wants the events of requests; it gets those of workers in any case.
+/** The policy wants the events of requests; it gets those of workers in any case. */
 #define POINTSMAN_POLICY_WANTS_REQUEST_EVENTS 2
 
-// A decision was charged: the request is about to be sent. For a pair there are two such events.
+/**
+ * What a policy of the host's own is told: one of the POINTSMAN_EVENT_ constants. Later versions may
+ * add some.
+ */
+typedef uint32_t pointsman_event_kind;
+
+/**
+ * A decision was charged: the request is about to be sent. For a pair there are two such events.
+ */
 #define POINTSMAN_EVENT_DISPATCH 1
 
-// The prompt is computed.
+/** The prompt is computed. */
 #define POINTSMAN_EVENT_FIRST_TOKEN 2
 
-// The request is over; exactly once per request.
+/** The request is over; exactly once per request. */
 #define POINTSMAN_EVENT_COMPLETE 3
 
-// A worker was registered. Also told for every worker when the policy takes over.
+/** A worker was registered. Also told for every worker when the policy takes over. */
 #define POINTSMAN_EVENT_WORKER_ADDED 4
 
-// A worker was removed; what is known about its slot is to be forgotten.
+/** A worker was removed; what is known about its slot is to be forgotten. */
 #define POINTSMAN_EVENT_WORKER_REMOVED 5
 
-// This process is a fork's child: draw new random seeds, forget requests in flight.
+/** This process is a fork's child: draw new random seeds, forget requests in flight. */
 #define POINTSMAN_EVENT_FORKED 6
 
-// The workers that a policy may choose from: arrays of count elements each, one element per worker.
-// They belong to the library and are valid during the call.
+/**
+ * The workers that a policy may choose from: arrays of count elements each, one element per worker.
+ * They belong to the library and are valid during the call.
+ */
 typedef struct pointsman_candidates {
-    // sizeof this struct in the library.
+    /** sizeof this struct in the library. */
     uint32_t size;
-    // Their role: one of the POINTSMAN_ROLE_ constants.
-    uint32_t role;
-    // How many there are, at least 1.
+    /** Their role. */
+    pointsman_role role;
+    /** How many there are, at least 1. */
     uint32_t count;
-    // 0.
+    /** 0. */
     uint32_t reserved;
-    // Their ids.
+    /** Their ids. */
     const uint64_t *workers;
-    // The host's own numbers.
+    /** The host's own numbers. */
     const uint64_t *user_data;
-    // The weights in force: as configured, lowered during slow start or overload.
+    /** The weights in force: as configured, lowered during slow start or overload. */
     const double *weights;
-    // Their slots, below 1,024: small numbers to keep knowledge about a worker under, until
-    // POINTSMAN_EVENT_WORKER_REMOVED. Ascending.
+    /**
+     * Their slots, below 1,024: small numbers to keep knowledge about a worker under, until
+     * POINTSMAN_EVENT_WORKER_REMOVED. Ascending.
+     */
     const uint32_t *slots;
-    // Requests in flight.
+    /** Requests in flight. */
     const uint32_t *in_flight;
-    // Leading tokens of the prompt that each is believed to hold; NULL unless the policy has
-    // POINTSMAN_POLICY_WANTS_PREFIX.
+    /**
+     * Leading tokens of the prompt that each is believed to hold; NULL unless the policy has
+     * POINTSMAN_POLICY_WANTS_PREFIX.
+     */
     const uint32_t *matched_tokens;
 } pointsman_candidates;
 
-// The request as a policy sees it. Belongs to the library and is valid during the call.
+/** The request as a policy sees it. Belongs to the library and is valid during the call. */
 typedef struct pointsman_request_view {
-    // sizeof this struct in the library.
+    /** sizeof this struct in the library. */
     uint32_t size;
-    // Length of the prompt in tokens, estimated where only bytes are known; 0 if unknown.
+    /**
+     * Tokens of the prompt, estimated where only bytes are known; 0 where the prompt was not read.
+     */
     uint32_t prompt_tokens;
-    // The time of the request.
+    /** The time of the request. */
     uint64_t now;
-    // A keyed digest of the routing key; 0 if there is none.
+    /** A keyed digest of the routing key; 0 if there is none. */
     uint64_t routing_key;
 } pointsman_request_view;
 
-// What a policy's select callback decides. The library sets everything before the call: index to
-// POINTSMAN_NONE, so that forgetting to choose is an error, and the rest to "nothing compared".
+/**
+ * What a policy's select callback decides. The library sets everything before the call: index to
+ * POINTSMAN_NONE, so that forgetting to choose is an error, and the rest to "nothing compared".
+ */
 typedef struct pointsman_decision {
-    // sizeof this struct in the library.
+    /** sizeof this struct in the library. */
     uint32_t size;
-    // The chosen candidate: an index into the arrays. Anything else fails the request with
-    // POINTSMAN_POLICY_FAILED.
+    /**
+     * The chosen candidate: an index into the arrays. Anything else fails the request with
+     * POINTSMAN_POLICY_FAILED.
+     */
     uint32_t index;
-    // The best of those not chosen, as an index, or POINTSMAN_NONE.
+    /** The best of those not chosen, as an index, or POINTSMAN_NONE. */
     uint32_t runner_up;
-    // Prompt tokens that the worker will have to compute; handed back with the events.
+    /** Prompt tokens that the worker will have to compute; handed back with the events. */
     uint32_t work_tokens;
-    // What the policy minimised, in its own unit.
+    /** What the policy minimised, in its own unit. */
     double score;
-    // The same for the runner-up.
+    /** The same for the runner-up. */
     double runner_up_score;
 } pointsman_decision;
 
-// Something happened to a request or a worker. Belongs to the library and is valid during the call.
+/**
+ * Something happened to a request or a worker. Belongs to the library and is valid during the call.
+ */
 typedef struct pointsman_event {
-    // sizeof this struct in the library.
+    /** sizeof this struct in the library. */
     uint32_t size;
-    // One of the POINTSMAN_EVENT_ constants; ignore those that you do not know.
-    uint32_t kind;
-    // The worker; for POINTSMAN_EVENT_COMPLETE the one that answered. 0 for POINTSMAN_EVENT_FORKED.
+    /** What happened; ignore kinds that you do not know. */
+    pointsman_event_kind kind;
+    /**
+     * The worker; for POINTSMAN_EVENT_COMPLETE the one that answered. 0 for POINTSMAN_EVENT_FORKED.
+     */
     uint64_t worker;
-    // The worker that computed the prompt, where that is known to be another one; else worker.
+    /** The worker that computed the prompt, where that is known to be another one; else worker. */
     uint64_t prefill_worker;
-    // The host's own number of the worker; only with the events of workers.
+    /** The host's own number of the worker; only with the events of workers. */
     uint64_t user_data;
-    // The time of the event; 0 with the events of workers.
+    /** The time of the event; 0 with the events of workers. */
     uint64_t now;
-    // The time of the dispatch.
+    /** The time of the dispatch. */
     uint64_t dispatched;
-    // The worker's slot.
+    /** The worker's slot. */
     uint32_t slot;
-    // The worker's role in this.
-    uint32_t role;
-    // As decided.
+    /** The worker's role in this. */
+    pointsman_role role;
+    /** As decided. */
     uint32_t work_tokens;
-    // As predicted when the worker was chosen.
+    /** As predicted when the worker was chosen. */
     uint32_t matched_tokens;
-    // Prompt tokens; POINTSMAN_UNKNOWN if nobody said so.
+    /** Prompt tokens; POINTSMAN_UNKNOWN if it was not reported. */
     uint32_t prompt_tokens;
-    // Prompt tokens that the worker found in its cache; POINTSMAN_UNKNOWN if it did not say so.
+    /**
+     * Prompt tokens that the worker found in its cache; POINTSMAN_UNKNOWN if it was not reported.
+     */
     uint32_t cached_tokens;
-    // Tokens generated; POINTSMAN_UNKNOWN if nobody said so.
+    /** Tokens generated; POINTSMAN_UNKNOWN if it was not reported. */
     uint32_t completion_tokens;
-    // With POINTSMAN_EVENT_COMPLETE: one of the POINTSMAN_OUTCOME_ constants.
-    uint32_t outcome;
+    /** How the request ended, with POINTSMAN_EVENT_COMPLETE. */
+    pointsman_outcome outcome;
 } pointsman_event;
 
-// A policy of the host's own.
-//
-// Callbacks are called from any thread that uses the router, several at a time. They must return,
-// not throw or longjmp, be quick, and must not call functions that change the router (these answer
-// POINTSMAN_IN_CALLBACK).
+/**
+ * A policy of the host's own.
+ *
+ * Callbacks are called from any thread that uses the router, several at a time. They must return,
+ * not throw or longjmp, be quick, and must not call functions that change the router (these answer
+ * POINTSMAN_IN_CALLBACK).
+ */
 typedef struct pointsman_policy {
-    // Set by POINTSMAN_POLICY_INIT.
+    /** Set by POINTSMAN_POLICY_INIT. */
     uint32_t size;
-    // POINTSMAN_POLICY_WANTS_ bits.
-    uint32_t flags;
-    // Handed to create and release; and to select and on_event if there is no create.
+    /** What it wants; 0 by default. */
+    pointsman_policy_flags flags;
+    /** Handed to create and release; and to select and on_event if there is no create. */
     void *user_data;
-    // Chooses one candidate. Only decides: the same request may be asked about again, and what was
-    // decided may come to nothing. Returns POINTSMAN_OK; POINTSMAN_NO_WORKER if it will have none of
-    // them; any other number fails the request with POINTSMAN_POLICY_FAILED. Required.
-    //
-    // Pairs are formed by calling it once for the prefill and once for the decode workers.
+    /**
+     * Chooses one candidate. Only decides: the same request may be asked about again, and what was
+     * decided may come to nothing. Returns POINTSMAN_OK; POINTSMAN_NO_WORKER if it will have none of
+     * them; any other number fails the request with POINTSMAN_POLICY_FAILED. Required.
+     *
+     * Pairs are formed by calling it once for the prefill and once for the decode workers.
+     */
     pointsman_status (*select)(void *instance,
                                const pointsman_candidates *candidates,
                                const pointsman_request_view *request,
                                pointsman_decision *decision);
-    // Learns what became of it. May be NULL.
+    /** Called with what happens to requests and workers. May be NULL. */
     void (*on_event)(void *instance, const pointsman_event *event);
-    // Makes an instance each time that configuration calls for the policy, with the options given
-    // there as JSON ("null" if none are). What it stores is handed to select and on_event. Returns
-    // POINTSMAN_OK, or any other number to refuse the options. May be NULL.
+    /**
+     * Makes an instance each time that configuration calls for the policy, with the options given
+     * there as JSON ("null" if none are). What it stores is handed to select and on_event. Returns
+     * POINTSMAN_OK, or any other number to refuse the options. May be NULL.
+     */
     pointsman_status (*create)(void *user_data,
                                const char *options,
                                size_t options_length,
                                void **instance);
-    // Frees an instance that create made, when nothing uses it any more. May be NULL.
+    /** Frees an instance that create made, when nothing uses it any more. May be NULL. */
     void (*destroy)(void *instance);
-    // Called once, when the builder and all routers that could make instances are gone. May be NULL.
+    /**
+     * Called once, when the builder and all routers that could make instances are gone. May be NULL.
+     */
     void (*release)(void *user_data);
 } pointsman_policy;
 
@@ -1229,104 +1465,130 @@ typedef struct pointsman_policy {
 
 /* ---- Builder --------------------------------------------------------------------------------- */
 
-// Collects what a router shall be. Used by one thread at a time; makes any number of routers.
-//
-// Lifetime: from pointsman_builder_new to pointsman_builder_free, which may come before the routers
-// are freed.
+/**
+ * The settings of routers to be built. Used by one thread at a time; makes any number of routers.
+ *
+ * Lifetime: from pointsman_builder_new to pointsman_builder_free, which may come before the routers
+ * are freed.
+ */
 typedef struct pointsman_builder pointsman_builder;
 
-// Makes a builder with every setting at its default.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT.
+/**
+ * Makes a builder with every setting at its default.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT.
+ */
 pointsman_status pointsman_builder_new(pointsman_builder **builder);
 
-// Frees a builder; NULL is allowed.
+/** Frees a builder; NULL is allowed. */
 void pointsman_builder_free(pointsman_builder *builder);
 
-// Replaces all settings by those of a configuration document; see pointsman_router_new.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_INVALID_CONFIG.
+/**
+ * Replaces all settings by those of a configuration document; see pointsman_router_new.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_INVALID_CONFIG.
+ */
 pointsman_status pointsman_builder_set_config(pointsman_builder *builder,
                                               const char *config,
                                               size_t config_length);
 
-// Sets the policy, as pointsman_router_set_policy does later. Its name is looked up when the
-// router is built.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_INVALID_CONFIG.
+/**
+ * Sets the policy, as pointsman_router_set_policy does later. Its name is looked up when the
+ * router is built.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_INVALID_CONFIG.
+ */
 pointsman_status pointsman_builder_set_policy(pointsman_builder *builder,
                                               const char *policy,
                                               size_t policy_length);
 
-// Sets the bytes that the prefix tree may hold; never exceeded. Default 64 MiB.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT. The range is checked when the router is built.
+/**
+ * Sets the bytes that the prefix tree may hold; never exceeded. Default 64 MiB.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT. The range is checked when the router is built.
+ */
 pointsman_status pointsman_builder_set_tree_budget(pointsman_builder *builder,
                                                    uint64_t bytes);
 
-// Sets how many workers (at most 1,024, the default) and how many open tickets (default 65,536)
-// the router has room for; 0 leaves a number as it is.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT. The range is checked when the router is built.
+/**
+ * Sets how many workers (at most 1,024, the default) and how many open tickets (default 65,536)
+ * the router has room for; 0 leaves a number as it is.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT. The range is checked when the router is built.
+ */
 pointsman_status pointsman_builder_set_limits(pointsman_builder *builder,
                                               uint32_t max_workers,
                                               uint32_t max_tickets);
 
-// Sets the 32-byte key of the router's hashes. Only routers that exchange fingerprints, or must
-// agree with each other, need the same key; by default each draws its own. Keep it secret.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT.
+/**
+ * Sets the 32-byte key of the router's hashes. Only routers that share fingerprints, or must
+ * agree with each other, need the same key; by default each draws its own. Keep it secret.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT.
+ */
 pointsman_status pointsman_builder_set_hash_key(pointsman_builder *builder,
                                                 const uint8_t *key,
                                                 size_t key_length);
 
-// Makes every random draw repeatable as long as one thread calls: for tests and simulations.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT.
+/**
+ * Makes every random draw repeatable as long as one thread calls: for tests and simulations.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT.
+ */
 pointsman_status pointsman_builder_set_seed(pointsman_builder *builder, uint64_t seed);
 
-// Registers a policy of the host's own under a name that configuration can use. The struct is
-// copied.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT (also if it has no select callback),
-// POINTSMAN_ALREADY_EXISTS.
+/**
+ * Registers a policy of the host's own under a name that configuration can use. The struct is
+ * copied.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT (also if it has no select callback),
+ * POINTSMAN_ALREADY_EXISTS.
+ */
 pointsman_status pointsman_builder_add_policy(pointsman_builder *builder,
                                               const char *name,
                                               size_t name_length,
                                               const pointsman_policy *policy);
 
-// Sets where the routers built from here on may write messages up to this level, one of the
-// POINTSMAN_LOG_ constants; a NULL callback or level 0 keeps them silent, which is the default.
-// What user_data points to must outlive those routers.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT.
+/**
+ * Sets where the routers built from here on may write messages up to this level; a NULL callback or
+ * POINTSMAN_LOG_NONE keeps them silent, which is the default.
+ * What user_data points to must outlive those routers.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT.
+ */
 pointsman_status pointsman_builder_set_log(pointsman_builder *builder,
-                                           int32_t level,
+                                           pointsman_log_level level,
                                            pointsman_log_callback callback,
                                            void *user_data);
 
-// Hands one in every decisions, chosen at random, to a callback; a NULL callback stops it. What
-// user_data points to must outlive the routers built.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT, also if every is 0.
+/**
+ * Passes one in every decisions, chosen at random, to a callback; a NULL callback stops it. What
+ * user_data points to must outlive the routers built.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, also if every is 0.
+ */
 pointsman_status pointsman_builder_set_decision_log(pointsman_builder *builder,
                                                     uint32_t every,
                                                     pointsman_decision_callback callback,
                                                     void *user_data);
 
-// Tells a callback when outcomes or time have ejected a worker, let it in on probation, or made
-// it healthy again; a NULL callback stops it. What user_data points to must outlive the routers
-// built.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT.
+/**
+ * Calls back when outcomes or time have ejected a worker, let it in on probation, or made it
+ * healthy again; a NULL callback stops it. What user_data points to must outlive the routers
+ * built.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT.
+ */
 pointsman_status pointsman_builder_set_health_log(pointsman_builder *builder,
                                                   pointsman_health_callback callback,
                                                   void *user_data);
 
-// Builds a router. The builder can be used again.
-//
-// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_INVALID_CONFIG, also if the policy's create
-// callback refuses the options; POINTSMAN_IN_CALLBACK.
+/**
+ * Builds a router. The builder can be used again.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_INVALID_CONFIG, also if the policy's create
+ * callback refuses the options; POINTSMAN_IN_CALLBACK.
+ */
 pointsman_status pointsman_builder_build(const pointsman_builder *builder,
                                          pointsman_router **router);
 

@@ -1,27 +1,35 @@
-// pointsman for C++17: owning types over pointsman.h, header-only, without exceptions.
-//
-// Nothing is decided here: every function calls the C function of the same name, whose description
-// in pointsman.h holds. Types own what they stand for and can be moved, not copied. Functions that
-// can fail return a result, which has either a value or an error.
-//
-//     auto router = pointsman::router::make(R"({"policy": "cache_aware"})");
-//     if (!router) return log(router.error().message);
-//     auto added = router->add_worker(pointsman::worker_spec("http://10.0.0.7:8000"));
-//     if (!added) return log(added.error().message);
-//
-//     pointsman::request request = pointsman::request::json(body);
-//     if (auto chosen = router->select(request)) {
-//         send(body, chosen->worker());        // dropping it gives the load back as cancelled
-//         auto done = chosen->complete(pointsman::outcome_of_http_status(200));
-//         if (!done) log(done.error().message);
-//     }
-//
-// Nothing that a host's own code throws leaves through the library: what is called back here is either
-// noexcept or, where it makes a policy, counts as having refused.
+/**
+ * @file
+ * pointsman for C++17: owning types over pointsman.h, header-only, without exceptions.
+ *
+ * Nothing is decided here: every function calls the C function of the same name, whose description
+ * in pointsman.h holds. Types own what they stand for and can be moved, not copied. Functions that
+ * can fail return a result, which has either a value or an error.
+ *
+ *     auto router = pointsman::router::make(R"({"policy": "cache_aware"})");
+ *     if (!router) return log(router.error().message);
+ *     auto added = router->add_worker(pointsman::worker_spec("http://10.0.0.7:8000"));
+ *     if (!added) return log(added.error().message);
+ *
+ *     pointsman::request request = pointsman::request::json(body);
+ *     if (auto chosen = router->select(request)) {
+ *         send(body, chosen->worker());        // dropping it gives the load back as cancelled
+ *         auto done = chosen->complete(pointsman::outcome_of_http_status(200));
+ *         if (!done) log(done.error().message);
+ *     }
+ *
+ * Selections, pairs, tickets and fingerprinters may outlive their router: the library's own router is
+ * freed with the last of them. Each selection counts as one reference, in one place for all threads;
+ * router::select_detached does without.
+ *
+ * Nothing that a host's own code throws leaves through the library: what is called back here is
+ * noexcept, or ends the process where it throws, or, where it makes a policy, counts as having refused.
+ */
 #ifndef POINTSMAN_HPP
 #define POINTSMAN_HPP
 
 #include <cassert>
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -37,16 +45,16 @@
 
 namespace pointsman {
 
-// Why a call failed: one of the POINTSMAN_ status codes, and the message that goes with it.
+/** Why a call failed: one of the POINTSMAN_ status codes, and the message that goes with it. */
 struct error {
     pointsman_status code;
     std::string message;
 
-    // The error of the call on this thread that has just returned this code.
+    /** The error of the call on this thread that has just returned this code. */
     static error last(pointsman_status code) { return error{code, pointsman_last_error()}; }
 };
 
-// A value, or the error that came instead.
+/** A value, or the error that came instead. */
 template <class T>
 class [[nodiscard]] result {
   public:
@@ -56,7 +64,7 @@ class [[nodiscard]] result {
     explicit operator bool() const noexcept { return held_.index() == 0; }
     bool has_value() const noexcept { return held_.index() == 0; }
 
-    // The value; only where there is one.
+    /** The value; only where there is one. */
     T &value() & noexcept { return *checked(std::get_if<0>(&held_)); }
     const T &value() const & noexcept { return *checked(std::get_if<0>(&held_)); }
     T &&value() && noexcept { return std::move(*checked(std::get_if<0>(&held_))); }
@@ -66,7 +74,7 @@ class [[nodiscard]] result {
     T *operator->() noexcept { return &value(); }
     const T *operator->() const noexcept { return &value(); }
 
-    // The error; only where there is no value.
+    /** The error; only where there is no value. */
     const pointsman::error &error() const noexcept { return *checked(std::get_if<1>(&held_)); }
 
   private:
@@ -79,14 +87,14 @@ class [[nodiscard]] result {
     std::variant<T, pointsman::error> held_;
 };
 
-// Success, or an error.
+/** Success, or an error. */
 template <>
 class [[nodiscard]] result<void> {
   public:
     result() = default;
     result(pointsman::error error) : error_(std::move(error)) {}
 
-    // What a call of the C interface has returned.
+    /** What a call of the C interface has returned. */
     static result of(pointsman_status code) {
         return code == POINTSMAN_OK ? result() : result(pointsman::error::last(code));
     }
@@ -102,45 +110,147 @@ class [[nodiscard]] result<void> {
     std::optional<pointsman::error> error_;
 };
 
-// A worker's id.
+/** A worker's id. */
 enum class worker_id : std::uint64_t { none = 0 };
 
-enum class role : std::uint32_t {
+/** What a worker does. */
+enum class role : pointsman_role {
     regular = POINTSMAN_ROLE_REGULAR,
     prefill = POINTSMAN_ROLE_PREFILL,
     decode = POINTSMAN_ROLE_DECODE,
 };
 
-enum class health : std::uint32_t {
-    passive = POINTSMAN_HEALTH_PASSIVE,
+/** What the host says about a worker's health. */
+enum class health : pointsman_health {
+    unknown = POINTSMAN_HEALTH_UNKNOWN,
     healthy = POINTSMAN_HEALTH_HEALTHY,
     unhealthy = POINTSMAN_HEALTH_UNHEALTHY,
 };
 
-enum class outcome : std::uint32_t {
+/** How a worker's health stands, as outcomes and time have it. */
+enum class health_state : pointsman_state {
+    healthy = POINTSMAN_STATE_HEALTHY,
+    ejected = POINTSMAN_STATE_EJECTED,
+    probation = POINTSMAN_STATE_PROBATION,
+};
+
+/** How a request ended. */
+enum class outcome : pointsman_outcome {
     success = POINTSMAN_OUTCOME_SUCCESS,
     client_cancelled = POINTSMAN_OUTCOME_CLIENT_CANCELLED,
     client_error = POINTSMAN_OUTCOME_CLIENT_ERROR,
     worker_error = POINTSMAN_OUTCOME_WORKER_ERROR,
     timeout = POINTSMAN_OUTCOME_TIMEOUT,
     overloaded = POINTSMAN_OUTCOME_OVERLOADED,
+    /** Reported only by the library. */
+    expired = POINTSMAN_OUTCOME_EXPIRED,
 };
 
-// How a request ended; pointsman_completion with names.
+/** Why a worker was chosen. */
+enum class reason : pointsman_reason {
+    random = POINTSMAN_REASON_RANDOM,
+    round_robin = POINTSMAN_REASON_ROUND_ROBIN,
+    power_of_two = POINTSMAN_REASON_POWER_OF_TWO,
+    prefix_match = POINTSMAN_REASON_PREFIX_MATCH,
+    least_loaded = POINTSMAN_REASON_LEAST_LOADED,
+    imbalanced = POINTSMAN_REASON_IMBALANCED,
+    least_work = POINTSMAN_REASON_LEAST_WORK,
+    routing_key = POINTSMAN_REASON_ROUTING_KEY,
+    only_candidate = POINTSMAN_REASON_ONLY_CANDIDATE,
+    least_resident = POINTSMAN_REASON_LEAST_RESIDENT,
+    custom = POINTSMAN_REASON_CUSTOM,
+};
+
+/** The form that a prompt comes in. */
+enum class prompt_kind : pointsman_prompt_kind {
+    text = POINTSMAN_PROMPT_TEXT,
+    tokens = POINTSMAN_PROMPT_TOKENS,
+    json = POINTSMAN_PROMPT_JSON,
+};
+
+/** How much a log is told; each level includes those above it. */
+enum class log_level : pointsman_log_level {
+    none = POINTSMAN_LOG_NONE,
+    error = POINTSMAN_LOG_ERROR,
+    warning = POINTSMAN_LOG_WARNING,
+    info = POINTSMAN_LOG_INFO,
+    debug = POINTSMAN_LOG_DEBUG,
+};
+
+namespace detail {
+
+template <class E>
+constexpr std::underlying_type_t<E> number(E value) noexcept {
+    return static_cast<std::underlying_type_t<E>>(value);
+}
+
+/** A length of time as the C interface has it; what is negative is none. */
+constexpr std::uint64_t length_of(std::chrono::nanoseconds length) noexcept {
+    return length.count() > 0 ? static_cast<std::uint64_t>(length.count()) : 0;
+}
+
+}  // namespace detail
+
+/** The name, as in metrics; "unknown" for a value that has none. */
+inline std::string_view name(outcome it) noexcept {
+    return pointsman_outcome_string(detail::number(it));
+}
+inline std::string_view name(reason it) noexcept {
+    return pointsman_reason_string(detail::number(it));
+}
+
+/**
+ * When something happens: by the router's own clock where nothing is said; else a time of any
+ * monotonic clock, the same one for all calls on a router, as a time point or as what has passed since
+ * some beginning (more than nothing).
+ */
+class time {
+  public:
+    constexpr time() noexcept = default;
+    template <class Number, class Period>
+    constexpr time(std::chrono::duration<Number, Period> since_beginning) noexcept
+        : nanoseconds_(detail::length_of(since_beginning)) {}
+    template <class Clock, class Duration>
+    constexpr time(std::chrono::time_point<Clock, Duration> point) noexcept
+        : time(point.time_since_epoch()) {
+        static_assert(Clock::is_steady, "the clock must not be set back");
+    }
+
+    /** As the C interface has it. */
+    constexpr std::uint64_t raw() const noexcept { return nanoseconds_; }
+    constexpr std::chrono::nanoseconds since_beginning() const noexcept {
+        return std::chrono::nanoseconds(static_cast<std::int64_t>(nanoseconds_));
+    }
+
+  private:
+    std::uint64_t nanoseconds_ = POINTSMAN_NOW;
+};
+
+namespace detail {
+
+inline time time_of(std::uint64_t raw) noexcept {
+    return std::chrono::nanoseconds(static_cast<std::int64_t>(raw));
+}
+
+}  // namespace detail
+
+/** How a request ended; pointsman_completion with names. */
 class completion {
   public:
-    completion(outcome how = outcome::success) { raw_.outcome = static_cast<std::uint32_t>(how); }
+    completion(outcome how = outcome::success) { raw_.outcome = detail::number(how); }
 
-    completion &retry_after(std::uint64_t nanoseconds) { return raw_.retry_after = nanoseconds, *this; }
+    completion &retry_after(std::chrono::nanoseconds pause) {
+        return raw_.retry_after = detail::length_of(pause), *this;
+    }
     completion &prompt_tokens(std::uint32_t tokens) { return raw_.prompt_tokens = tokens, *this; }
     completion &cached_tokens(std::uint32_t tokens) { return raw_.cached_tokens = tokens, *this; }
     completion &completion_tokens(std::uint32_t tokens) {
         return raw_.completion_tokens = tokens, *this;
     }
-    completion &blame(role which) {
-        return raw_.blamed_role = static_cast<std::uint32_t>(which), *this;
+    completion &failed_role(role which) {
+        return raw_.failed_role = detail::number(which), *this;
     }
-    completion &at(std::uint64_t now) { return raw_.now = now, *this; }
+    completion &at(time now) { return raw_.now = now.raw(), *this; }
 
     const pointsman_completion *raw() const noexcept { return &raw_; }
 
@@ -148,14 +258,19 @@ class completion {
     pointsman_completion raw_ = POINTSMAN_COMPLETION_INIT;
 };
 
-// What the status of an HTTP response, and the nanoseconds that its Retry-After header asks for, say about
-// the worker; see pointsman_outcome_of_http_status. What is no status of HTTP counts as a worker's error.
-inline completion outcome_of_http_status(std::uint32_t status, std::uint64_t retry_after = 0) {
+/**
+ * What the status of an HTTP response, and the pause that its Retry-After header asks for, say about the
+ * worker; see pointsman_outcome_of_http_status. What is no status of HTTP counts as a worker's error.
+ */
+inline completion outcome_of_http_status(std::uint32_t status,
+                                         std::chrono::nanoseconds retry_after = {}) {
     pointsman_completion raw = POINTSMAN_COMPLETION_INIT;
-    if (pointsman_outcome_of_http_status(status, retry_after, &raw) != POINTSMAN_OK) {
+    const std::uint64_t pause = detail::length_of(retry_after);
+    if (pointsman_outcome_of_http_status(status, pause, &raw) != POINTSMAN_OK) {
         return outcome::worker_error;
     }
-    return completion(static_cast<outcome>(raw.outcome)).retry_after(raw.retry_after);
+    return completion(static_cast<outcome>(raw.outcome))
+        .retry_after(std::chrono::nanoseconds(static_cast<std::int64_t>(raw.retry_after)));
 }
 
 namespace detail {
@@ -171,13 +286,13 @@ inline pointsman_label label_of(std::string_view key, std::string_view value) {
 
 }  // namespace detail
 
-// What a worker is. Owns its texts.
+/** What a worker is. Owns its texts. */
 class worker_spec {
   public:
     explicit worker_spec(std::string_view url) : url_(url) {}
 
     worker_spec &role(pointsman::role which) {
-        return raw_.role = static_cast<std::uint32_t>(which), *this;
+        return raw_.role = detail::number(which), *this;
     }
     worker_spec &weight(double weight) { return raw_.weight = weight, *this; }
     worker_spec &group(std::string_view group) { return group_ = group, *this; }
@@ -191,7 +306,7 @@ class worker_spec {
         return *this;
     }
 
-    // Calls with the C struct, which borrows from this object, and returns what comes back.
+    /** Calls with the C struct, which borrows from this object, and returns what comes back. */
     template <class Call>
     auto lend(Call &&call) const {
         std::vector<pointsman_label> labels;
@@ -216,8 +331,25 @@ class worker_spec {
     std::vector<std::pair<std::string, std::string>> labels_;
 };
 
-// One request to be routed. Borrows the texts, tokens and fingerprint that it is given until it has been
-// routed; lists of workers it owns.
+/** A worker's report of its own load; pointsman_load with names. */
+class load {
+  public:
+    load &running(std::uint32_t requests) { return raw_.running = requests, *this; }
+    load &waiting(std::uint32_t requests) { return raw_.waiting = requests, *this; }
+    load &kv_used_tokens(std::uint64_t tokens) { return raw_.kv_used_tokens = tokens, *this; }
+    load &kv_total_tokens(std::uint64_t tokens) { return raw_.kv_total_tokens = tokens, *this; }
+    load &at(time when) { return raw_.at = when.raw(), *this; }
+
+    const pointsman_load *raw() const noexcept { return &raw_; }
+
+  private:
+    pointsman_load raw_ = POINTSMAN_LOAD_INIT;
+};
+
+/**
+ * One request to be routed. Borrows the texts, tokens and fingerprint that it is given until it has been
+ * routed; lists of workers it owns.
+ */
 class request {
   public:
     request() = default;
@@ -246,9 +378,9 @@ class request {
         return *this;
     }
     request &exclude(std::vector<worker_id> ids) { return excluded_ = std::move(ids), *this; }
-    // None at all allows nobody.
+    /** An empty list allows none. */
     request &allow(std::vector<worker_id> ids) { return allowed_ = std::move(ids), *this; }
-    // Slot s is bit s % 64 of word s / 64. None at all allows nobody.
+    /** Slot s is bit s % 64 of word s / 64. An empty list allows none. */
     request &allow_slots(std::vector<std::uint64_t> words) {
         return allowed_words_ = std::move(words), *this;
     }
@@ -259,12 +391,12 @@ class request {
     request &expected_output_tokens(std::uint32_t tokens) {
         return raw_.expected_output_tokens = tokens, *this;
     }
-    request &at(std::uint64_t now) { return raw_.now = now, *this; }
+    request &at(time now) { return raw_.now = now.raw(), *this; }
 
-    // The C struct, which borrows from this object.
+    /** The C struct, which borrows from this object. */
     pointsman_request raw() const noexcept {
         // Where a list without members begins, so that it is not taken for no list.
-        static const std::uint64_t nobody = 0;
+        static const std::uint64_t none = 0;
         pointsman_request raw = raw_;
         raw.labels = labels_.data();
         raw.label_count = labels_.size();
@@ -272,19 +404,19 @@ class request {
         raw.excluded_count = excluded_.size();
         if (allowed_) {
             raw.allowed = allowed_->empty()
-                              ? &nobody
+                              ? &none
                               : reinterpret_cast<const std::uint64_t *>(allowed_->data());
             raw.allowed_count = allowed_->size();
         }
         if (allowed_words_) {
-            raw.allowed_words = allowed_words_->empty() ? &nobody : allowed_words_->data();
+            raw.allowed_words = allowed_words_->empty() ? &none : allowed_words_->data();
             raw.allowed_words_count = allowed_words_->size();
         }
         return raw;
     }
 
   private:
-    request(std::uint32_t kind, const void *prompt, std::size_t length) {
+    request(pointsman_prompt_kind kind, const void *prompt, std::size_t length) {
         raw_.prompt_kind = kind;
         raw_.prompt = prompt;
         raw_.prompt_length = length;
@@ -297,56 +429,82 @@ class request {
     std::optional<std::vector<std::uint64_t>> allowed_words_;
 };
 
-// A ticket that closes itself as cancelled by the client. Its router must outlive it.
+namespace detail {
+
+/** A router of the C interface, and the functions of the host's that it calls. */
+class shared_router {
+  public:
+    explicit shared_router(pointsman_router *raw, std::vector<std::shared_ptr<void>> kept = {})
+        : raw_(raw), kept_(std::move(kept)) {}
+    shared_router(const shared_router &) = delete;
+    shared_router &operator=(const shared_router &) = delete;
+    ~shared_router() { pointsman_router_free(raw_); }
+
+    pointsman_router *raw() const noexcept { return raw_; }
+
+  private:
+    pointsman_router *raw_;
+    std::vector<std::shared_ptr<void>> kept_;
+};
+
+using router_handle = std::shared_ptr<const shared_router>;
+
+}  // namespace detail
+
+/** A ticket that closes itself as cancelled by the client. Keeps its router alive. */
 class ticket {
   public:
-    ticket(pointsman_router *router, std::uint64_t number) noexcept
-        : router_(router), number_(number) {}
-    ticket(ticket &&other) noexcept : router_(other.router_), number_(other.release()) {}
+    ticket(detail::router_handle router, std::uint64_t number) noexcept
+        : router_(std::move(router)), number_(number) {}
+    ticket(ticket &&other) noexcept
+        : router_(std::move(other.router_)), number_(std::exchange(other.number_, 0)) {}
     ticket &operator=(ticket &&other) noexcept {
         if (this != &other) {
             cancel();
-            router_ = other.router_;
-            number_ = other.release();
+            router_ = std::move(other.router_);
+            number_ = std::exchange(other.number_, 0);
         }
         return *this;
     }
     ~ticket() { cancel(); }
 
     std::uint64_t number() const noexcept { return number_; }
-    // Gives the duty to complete the request to the caller.
+    /** Gives the duty to complete the request to the caller. */
     std::uint64_t release() noexcept { return std::exchange(number_, 0); }
 
-    result<void> first_token(std::uint32_t cached_tokens, std::uint64_t now) {
-        return result<void>::of(pointsman_first_token(router_, number_, cached_tokens, now));
+    /**
+     * What nothing is tracked for any more, as it was completed, released or moved away, succeeds
+     * without doing anything.
+     */
+    result<void> first_token(std::uint32_t cached_tokens, time now) {
+        if (number_ == 0) return {};
+        return result<void>::of(
+            pointsman_first_token(router_->raw(), number_, cached_tokens, now.raw()));
     }
-    result<void> progress(std::uint64_t now) {
-        return result<void>::of(pointsman_progress(router_, number_, now));
+    result<void> progress(time now) {
+        if (number_ == 0) return {};
+        return result<void>::of(pointsman_progress(router_->raw(), number_, now.raw()));
     }
     result<void> complete(const completion &end) {
-        return result<void>::of(pointsman_complete(router_, release(), end.raw()));
+        if (number_ == 0) return {};
+        return result<void>::of(pointsman_complete(router_->raw(), release(), end.raw()));
     }
 
   private:
-    void cancel() noexcept {
-        if (number_ != 0) {
-            (void)pointsman_complete(router_, release(), completion(outcome::client_cancelled).raw());
-        }
-    }
+    void cancel() noexcept { (void)complete(outcome::client_cancelled); }
 
-    pointsman_router *router_;
+    detail::router_handle router_;
     std::uint64_t number_;
 };
 
-// One worker of a selection, and why it was chosen.
+/** One worker of a selection, and why it was chosen. */
 class chosen {
   public:
     explicit chosen(const pointsman_selection &raw) noexcept : raw_(raw) {}
 
     worker_id worker() const noexcept { return worker_id{raw_.worker}; }
     std::uint64_t user_data() const noexcept { return raw_.user_data; }
-    std::uint32_t reason() const noexcept { return raw_.reason; }
-    std::string_view reason_name() const noexcept { return pointsman_reason_string(raw_.reason); }
+    pointsman::reason reason() const noexcept { return static_cast<pointsman::reason>(raw_.reason); }
     std::uint32_t matched_tokens() const noexcept { return raw_.matched_tokens; }
     std::uint32_t total_tokens() const noexcept { return raw_.total_tokens; }
     double score() const noexcept { return raw_.score; }
@@ -360,22 +518,22 @@ class chosen {
 
 namespace detail {
 
-// What one worker and a pair have in common: the ticket.
+/** What one worker and a pair have in common: the ticket. */
 class open {
   public:
     std::uint64_t ticket() const noexcept { return ticket_.number(); }
-    // Gives the duty to complete the request to the caller.
+    /** Gives the duty to complete the request to the caller. */
     std::uint64_t release() noexcept { return ticket_.release(); }
     result<void> first_token(std::uint32_t cached_tokens = POINTSMAN_UNKNOWN,
-                             std::uint64_t now = POINTSMAN_NOW) {
+                             time now = {}) {
         return ticket_.first_token(cached_tokens, now);
     }
-    result<void> progress(std::uint64_t now = POINTSMAN_NOW) { return ticket_.progress(now); }
-    // Once: afterwards the selection holds nothing.
+    result<void> progress(time now = {}) { return ticket_.progress(now); }
+    /** Once: afterwards the selection holds nothing. */
     result<void> complete(const completion &end = completion()) { return ticket_.complete(end); }
 
   protected:
-    open(pointsman_router *router, std::uint64_t number) noexcept : ticket_(router, number) {}
+    open(router_handle router, std::uint64_t number) noexcept : ticket_(std::move(router), number) {}
 
   private:
     pointsman::ticket ticket_;
@@ -383,19 +541,29 @@ class open {
 
 }  // namespace detail
 
-// The worker chosen for a request. Dropping it gives the load back as cancelled.
+/** The worker chosen for a request. Dropping it gives the load back as cancelled. */
 class selection : public detail::open, public chosen {
   public:
-    selection(pointsman_router *router, const pointsman_selection &raw) noexcept
-        : open(router, raw.ticket), chosen(raw) {}
+    selection(detail::router_handle router, const pointsman_selection &raw) noexcept
+        : open(std::move(router), raw.ticket), chosen(raw) {}
 };
 
-// The workers chosen for a prefill/decode pair, under one ticket.
+/**
+ * The worker chosen for a request, without a hold on the router: dropping it does nothing, and the host
+ * has to hand its ticket to router::complete.
+ */
+class detached_selection : public chosen {
+  public:
+    using chosen::chosen;
+    std::uint64_t ticket() const noexcept { return raw().ticket; }
+};
+
+/** The workers chosen for a prefill/decode pair, under one ticket. */
 class pair_selection : public detail::open {
   public:
-    pair_selection(pointsman_router *router, const pointsman_selection &prefill,
+    pair_selection(detail::router_handle router, const pointsman_selection &prefill,
                    const pointsman_selection &decode) noexcept
-        : open(router, prefill.ticket), prefill_(prefill), decode_(decode) {}
+        : open(std::move(router), prefill.ticket), prefill_(prefill), decode_(decode) {}
 
     const chosen &prefill() const noexcept { return prefill_; }
     const chosen &decode() const noexcept { return decode_; }
@@ -404,65 +572,77 @@ class pair_selection : public detail::open {
     chosen prefill_, decode_;
 };
 
-// A router. Every member function may be called by any number of threads at once.
+/** A router. Every member function may be called by any number of threads at once. */
 class router {
   public:
-    // Takes over a router of the C interface.
-    explicit router(pointsman_router *raw) noexcept : raw_(raw) {}
+    /** Takes over a router of the C interface. */
+    explicit router(pointsman_router *raw)
+        : shared_(std::make_shared<const detail::shared_router>(raw)) {}
 
     static result<router> make(std::string_view config = {}) {
-        pointsman_router *raw = nullptr;
-        const pointsman_status code = pointsman_router_new(config.data(), config.size(), &raw);
+        pointsman_router *made = nullptr;
+        const pointsman_status code = pointsman_router_new(config.data(), config.size(), &made);
         if (code != POINTSMAN_OK) return error::last(code);
-        return router(raw);
+        return router(made);
     }
 
-    pointsman_router *raw() const noexcept { return raw_.get(); }
+    router(router &&) noexcept = default;
+    router &operator=(router &&) noexcept = default;
 
-    result<worker_id> add_worker(const worker_spec &spec, std::uint64_t now = POINTSMAN_NOW) {
+    pointsman_router *raw() const noexcept { return shared_->raw(); }
+
+    result<worker_id> add_worker(const worker_spec &spec, time now = {}) {
         std::uint64_t id = 0;
-        const pointsman_status code = spec.lend([&](const pointsman_worker_spec &raw) {
-            return pointsman_worker_add(raw_.get(), &raw, now, &id);
+        const pointsman_status code = spec.lend([&](const pointsman_worker_spec &lent) {
+            return pointsman_worker_add(raw(), &lent, now.raw(), &id);
         });
         if (code != POINTSMAN_OK) return error::last(code);
         return worker_id{id};
     }
-    result<void> remove_worker(worker_id id, std::uint64_t now = POINTSMAN_NOW) {
-        return of(pointsman_worker_remove(raw_.get(), number(id), now));
+    result<void> remove_worker(worker_id id, time now = {}) {
+        return of(pointsman_worker_remove(raw(), number(id), now.raw()));
     }
-    result<void> drain_worker(worker_id id, bool draining = true) {
-        return of(pointsman_worker_drain(raw_.get(), number(id), draining ? 1 : 0));
+    result<void> drain_worker(worker_id id) {
+        return of(pointsman_worker_drain(raw(), number(id)));
+    }
+    result<void> resume_worker(worker_id id) {
+        return of(pointsman_worker_resume(raw(), number(id)));
     }
     result<void> set_weight(worker_id id, double weight) {
-        return of(pointsman_worker_set_weight(raw_.get(), number(id), weight));
+        return of(pointsman_worker_set_weight(raw(), number(id), weight));
     }
     result<void> set_max_in_flight(worker_id id, std::uint32_t requests) {
-        return of(pointsman_worker_set_max_in_flight(raw_.get(), number(id), requests));
+        return of(pointsman_worker_set_max_in_flight(raw(), number(id), requests));
     }
     result<void> set_health(worker_id id, health state) {
-        const auto raw = static_cast<std::uint32_t>(state);
-        return of(pointsman_worker_set_health(raw_.get(), number(id), raw));
+        return of(pointsman_worker_set_health(raw(), number(id), detail::number(state)));
     }
-    result<void> report_load(worker_id id, const pointsman_load &load) {
-        return of(pointsman_worker_report_load(raw_.get(), number(id), &load));
+    result<void> report_load(worker_id id, const load &load) {
+        return of(pointsman_worker_report_load(raw(), number(id), load.raw()));
     }
     result<worker_id> find_worker(std::string_view url) const {
         std::uint64_t id = 0;
         const pointsman_status code =
-            pointsman_worker_find(raw_.get(), url.data(), url.size(), &id);
+            pointsman_worker_find(raw(), url.data(), url.size(), &id);
         if (code != POINTSMAN_OK) return error::last(code);
         return worker_id{id};
     }
     result<std::string> worker_url(worker_id id) const {
         return text([&](char *buffer, std::size_t capacity, std::size_t *length) {
-            return pointsman_worker_url(raw_.get(), number(id), buffer, capacity, length);
+            return pointsman_worker_url(raw(), number(id), buffer, capacity, length);
         });
     }
+    result<std::uint32_t> worker_slot(worker_id id) const {
+        std::uint32_t slot = 0;
+        const pointsman_status code = pointsman_worker_slot(raw(), number(id), &slot);
+        if (code != POINTSMAN_OK) return error::last(code);
+        return slot;
+    }
     result<pointsman_worker_info> describe_worker(worker_id id,
-                                                  std::uint64_t now = POINTSMAN_NOW) const {
+                                                  time now = {}) const {
         pointsman_worker_info info = POINTSMAN_WORKER_INFO_INIT;
         const pointsman_status code =
-            pointsman_worker_describe(raw_.get(), number(id), now, &info);
+            pointsman_worker_describe(raw(), number(id), now.raw(), &info);
         if (code != POINTSMAN_OK) return error::last(code);
         return info;
     }
@@ -471,7 +651,7 @@ class router {
         for (;;) {
             std::size_t count = 0;
             const pointsman_status code = pointsman_workers(
-                raw_.get(), reinterpret_cast<std::uint64_t *>(ids.data()), ids.size(), &count);
+                raw(), reinterpret_cast<std::uint64_t *>(ids.data()), ids.size(), &count);
             if (code != POINTSMAN_OK && code != POINTSMAN_BUFFER_TOO_SMALL) return error::last(code);
             ids.resize(count);
             if (code == POINTSMAN_OK) return ids;
@@ -479,102 +659,117 @@ class router {
     }
 
     result<selection> select(const request &request) {
-        const pointsman_request raw = request.raw();
-        pointsman_selection chosen = POINTSMAN_SELECTION_INIT;
-        const pointsman_status code = pointsman_select(raw_.get(), &raw, &chosen);
-        if (code != POINTSMAN_OK) return error::last(code);
-        return selection(raw_.get(), chosen);
+        auto chosen = choose(request);
+        if (!chosen) return chosen.error();
+        return selection(shared_, *chosen);
+    }
+    /** As select, for hosts that keep the ticket themselves. */
+    result<detached_selection> select_detached(const request &request) {
+        auto chosen = choose(request);
+        if (!chosen) return chosen.error();
+        return detached_selection(*chosen);
     }
     result<pair_selection> select_pair(const request &request) {
-        const pointsman_request raw = request.raw();
+        const pointsman_request asked = request.raw();
         pointsman_selection prefill = POINTSMAN_SELECTION_INIT, decode = POINTSMAN_SELECTION_INIT;
-        const pointsman_status code = pointsman_select_pair(raw_.get(), &raw, &prefill, &decode);
+        const pointsman_status code = pointsman_select_pair(raw(), &asked, &prefill, &decode);
         if (code != POINTSMAN_OK) return error::last(code);
-        return pair_selection(raw_.get(), prefill, decode);
+        return pair_selection(shared_, prefill, decode);
     }
-    // For tickets whose number was released.
+    /** For tickets whose number was released. */
     result<void> first_token(std::uint64_t ticket, std::uint32_t cached_tokens = POINTSMAN_UNKNOWN,
-                             std::uint64_t now = POINTSMAN_NOW) {
-        return of(pointsman_first_token(raw_.get(), ticket, cached_tokens, now));
+                             time now = {}) {
+        return of(pointsman_first_token(raw(), ticket, cached_tokens, now.raw()));
     }
-    result<void> progress(std::uint64_t ticket, std::uint64_t now = POINTSMAN_NOW) {
-        return of(pointsman_progress(raw_.get(), ticket, now));
+    result<void> progress(std::uint64_t ticket, time now = {}) {
+        return of(pointsman_progress(raw(), ticket, now.raw()));
     }
     result<void> complete(std::uint64_t ticket, const completion &end = completion()) {
-        return of(pointsman_complete(raw_.get(), ticket, end.raw()));
+        return of(pointsman_complete(raw(), ticket, end.raw()));
     }
-    // The prompt's fingerprint, as many hashes as there is room for. It borrows them.
+    /** The prompt's fingerprint, as many hashes as there is room for. It borrows them. */
     result<pointsman_fingerprint> fingerprint(const request &request,
                                               std::vector<std::uint64_t> &hashes) const {
-        const pointsman_request raw = request.raw();
+        const pointsman_request asked = request.raw();
         pointsman_fingerprint fingerprint = POINTSMAN_FINGERPRINT_INIT;
         const pointsman_status code = pointsman_fingerprint_request(
-            raw_.get(), &raw, hashes.data(), hashes.size(), &fingerprint);
+            raw(), &asked, hashes.data(), hashes.size(), &fingerprint);
         if (code != POINTSMAN_OK) return error::last(code);
         return fingerprint;
     }
-    // The record of a decision as one line of JSON.
+    /** The record of a decision as one line of JSON. */
     result<std::string> print(const chosen &chosen) const {
         return text([&](char *buffer, std::size_t capacity, std::size_t *length) {
-            return pointsman_selection_print(raw_.get(), &chosen.raw(), buffer, capacity, length);
+            return pointsman_selection_print(raw(), &chosen.raw(), buffer, capacity, length);
         });
     }
 
-    // The name of the policy that regular requests are chosen by.
+    /** The name of the policy that regular requests are chosen by. */
     result<std::string> policy() const {
         return text([&](char *buffer, std::size_t capacity, std::size_t *length) {
-            return pointsman_router_policy(raw_.get(), buffer, capacity, length);
+            return pointsman_router_policy(raw(), buffer, capacity, length);
         });
     }
     result<void> set_policy(std::string_view policy) {
-        return of(pointsman_router_set_policy(raw_.get(), policy.data(), policy.size()));
+        return of(pointsman_router_set_policy(raw(), policy.data(), policy.size()));
     }
-    // An empty one leaves that role to policy.
+    /** An empty one leaves that role to policy. */
     result<void> set_policies(std::string_view policy, std::string_view prefill,
                               std::string_view decode) {
-        return of(pointsman_router_set_policies(raw_.get(), policy.data(), policy.size(),
+        return of(pointsman_router_set_policies(raw(), policy.data(), policy.size(),
                                                 prefill.data(), prefill.size(), decode.data(),
                                                 decode.size()));
     }
     result<void> set_shadow(std::string_view policy) {
-        return of(pointsman_router_set_shadow(raw_.get(), policy.data(), policy.size()));
+        return of(pointsman_router_set_shadow(raw(), policy.data(), policy.size()));
     }
     result<void> set_split(std::string_view policy, double share) {
-        return of(pointsman_router_set_split(raw_.get(), policy.data(), policy.size(), share));
+        return of(pointsman_router_set_split(raw(), policy.data(), policy.size(), share));
     }
-    result<void> tick(std::uint64_t now = POINTSMAN_NOW) {
-        return of(pointsman_router_tick(raw_.get(), now));
+    result<void> tick(time now = {}) {
+        return of(pointsman_router_tick(raw(), now.raw()));
     }
-    result<void> after_fork() { return of(pointsman_router_after_fork(raw_.get())); }
-    std::uint64_t now() const noexcept { return pointsman_router_now(raw_.get()); }
+    result<void> after_fork() { return of(pointsman_router_after_fork(raw())); }
+    /** The router's own clock: how long ago the router was made. */
+    time now() const noexcept {
+        return std::chrono::nanoseconds(static_cast<std::int64_t>(pointsman_router_now(raw())));
+    }
 
-    result<pointsman_metrics> metrics(std::uint64_t now = POINTSMAN_NOW) const {
+    result<pointsman_metrics> metrics(time now = {}) const {
         pointsman_metrics metrics = POINTSMAN_METRICS_INIT;
-        const pointsman_status code = pointsman_router_metrics(raw_.get(), now, &metrics);
+        const pointsman_status code = pointsman_router_metrics(raw(), now.raw(), &metrics);
         if (code != POINTSMAN_OK) return error::last(code);
         return metrics;
     }
-    // As prometheus without the last line, for hosts that write families of their own behind it.
-    result<std::string> prometheus_families(std::uint64_t now = POINTSMAN_NOW) const {
+    /** As prometheus without the last line, for hosts that write families of their own after it. */
+    result<std::string> prometheus_families(time now = {}) const {
         return text([&](char *buffer, std::size_t capacity, std::size_t *length) {
-            return pointsman_router_prometheus_families(raw_.get(), now, buffer, capacity, length);
+            return pointsman_router_prometheus_families(raw(), now.raw(), buffer, capacity, length);
         });
     }
-    result<std::string> prometheus(std::uint64_t now = POINTSMAN_NOW) const {
+    result<std::string> prometheus(time now = {}) const {
         return text([&](char *buffer, std::size_t capacity, std::size_t *length) {
-            return pointsman_router_prometheus(raw_.get(), now, buffer, capacity, length);
+            return pointsman_router_prometheus(raw(), now.raw(), buffer, capacity, length);
         });
     }
 
   private:
-    struct free {
-        void operator()(pointsman_router *raw) const noexcept { pointsman_router_free(raw); }
-    };
+    friend class builder;
 
-    static std::uint64_t number(worker_id id) noexcept { return static_cast<std::uint64_t>(id); }
+    explicit router(detail::router_handle shared) noexcept : shared_(std::move(shared)) {}
+
+    result<pointsman_selection> choose(const request &request) {
+        const pointsman_request asked = request.raw();
+        pointsman_selection chosen = POINTSMAN_SELECTION_INIT;
+        const pointsman_status code = pointsman_select(raw(), &asked, &chosen);
+        if (code != POINTSMAN_OK) return error::last(code);
+        return chosen;
+    }
+
+    static std::uint64_t number(worker_id id) noexcept { return detail::number(id); }
     static result<void> of(pointsman_status code) { return result<void>::of(code); }
 
-    // Calls a function that fills a buffer until the buffer is large enough.
+    /** Calls a function that fills a buffer until the buffer is large enough. */
     template <class Fill>
     static result<std::string> text(Fill &&fill) {
         std::string buffer(256, '\0');
@@ -591,23 +786,25 @@ class router {
         }
     }
 
-    std::unique_ptr<pointsman_router, free> raw_;
+    detail::router_handle shared_;
 };
 
-// What a policy of the host's own decides: the index of a candidate and, as far as the policy knows them,
-// the rest of a pointsman_decision.
+/**
+ * What a policy of the host's own decides: the index of a candidate and, as far as the policy knows them,
+ * the rest of a pointsman_decision.
+ */
 class choice {
   public:
     choice(std::uint32_t index) noexcept : index_(index) {}
 
-    // The best of those not chosen, and what the policy minimised there.
+    /** The best of those not chosen, and what the policy minimised there. */
     choice &runner_up(std::uint32_t index, double score) noexcept {
         runner_up_ = index;
         return runner_up_score_ = score, *this;
     }
-    // What the policy minimised, in its own unit.
+    /** What the policy minimised, in its own unit. */
     choice &score(double score) noexcept { return score_ = score, *this; }
-    // Prompt tokens that the worker will have to compute; handed back with the events.
+    /** Prompt tokens that the worker will have to compute; handed back with the events. */
     choice &work_tokens(std::uint32_t tokens) noexcept { return work_tokens_ = tokens, *this; }
 
     void write(pointsman_decision &decision) const noexcept {
@@ -626,18 +823,63 @@ class choice {
     double runner_up_score_ = 0;
 };
 
-// What a policy of the host's own does. Derive from it and register it by builder::add_policy. Its
-// functions are called by many threads at once and are noexcept: what they throw ends the process.
+/**
+ * What a policy of the host's own does. Derive from it and register it by builder::add_policy. Its
+ * functions are called by many threads at once and are noexcept: what they throw ends the process.
+ */
 class policy {
   public:
     virtual ~policy() = default;
-    // The choice, which may be a mere index, or nothing to refuse all.
+    /** The choice, which may be a mere index, or nothing to refuse all. */
     virtual std::optional<choice> select(const pointsman_candidates &candidates,
                                          const pointsman_request_view &request) noexcept = 0;
     virtual void on_event(const pointsman_event &) noexcept {}
 };
 
-// Collects what a router shall be.
+/** One decision, for the decision log; pointsman_decision_record with names. */
+struct decision_record {
+    pointsman::role role;
+    time now;
+    std::uint64_t ticket;
+    worker_id worker;
+    worker_id runner_up;
+    double score;
+    double runner_up_score;
+    pointsman::reason reason;
+    std::uint32_t matched_tokens;
+    std::uint32_t total_tokens;
+
+    explicit decision_record(const pointsman_decision_record &raw) noexcept
+        : role(static_cast<pointsman::role>(raw.role)),
+          now(detail::time_of(raw.now)),
+          ticket(raw.ticket),
+          worker{raw.worker},
+          runner_up{raw.runner_up},
+          score(raw.score),
+          runner_up_score(raw.runner_up_score),
+          reason(static_cast<pointsman::reason>(raw.reason)),
+          matched_tokens(raw.matched_tokens),
+          total_tokens(raw.total_tokens) {}
+};
+
+/** A change of a worker's health, for the health log; pointsman_health_change with names. */
+struct health_change {
+    health_state state;
+    time now;
+    worker_id worker;
+    std::uint64_t user_data;
+    /** When probation begins, where the worker was ejected. */
+    time until;
+
+    explicit health_change(const pointsman_health_change &raw) noexcept
+        : state(static_cast<health_state>(raw.state)),
+          now(detail::time_of(raw.now)),
+          worker{raw.worker},
+          user_data(raw.user_data),
+          until(detail::time_of(raw.until)) {}
+};
+
+/** The settings of routers to be built. */
 class builder {
   public:
     static result<builder> make() {
@@ -667,24 +909,47 @@ class builder {
     result<void> seed(std::uint64_t seed) {
         return of(pointsman_builder_set_seed(raw_.get(), seed));
     }
-    // What user_data points to must outlive the routers, here and below.
-    result<void> log(std::int32_t level, pointsman_log_callback callback, void *user_data) {
-        return of(pointsman_builder_set_log(raw_.get(), level, callback, user_data));
+    /**
+     * The functions of the host's live as long as this builder and the routers that were built with
+     * them. They are called by any thread, several at a time; an empty one stops the log.
+     */
+    result<void> log(log_level level, std::function<void(log_level, std::string_view)> write) {
+        const auto call = [](void *kept, pointsman_log_level at, const char *text,
+                             std::size_t length) noexcept {
+            (*static_cast<decltype(write) *>(kept))(log_level{at}, {text, length});
+        };
+        auto kept = keep(std::move(write));
+        return keeping(log_, kept, pointsman_builder_set_log(raw_.get(), detail::number(level),
+                                                             kept ? +call : nullptr, kept.get()));
     }
-    result<void> decision_log(std::uint32_t every, pointsman_decision_callback callback,
-                              void *user_data) {
-        return of(pointsman_builder_set_decision_log(raw_.get(), every, callback, user_data));
+    result<void> decision_log(std::uint32_t every,
+                              std::function<void(const decision_record &)> write) {
+        const auto call = [](void *kept, const pointsman_decision_record *record) noexcept {
+            (*static_cast<decltype(write) *>(kept))(pointsman::decision_record(*record));
+        };
+        auto kept = keep(std::move(write));
+        return keeping(decision_log_, kept,
+                       pointsman_builder_set_decision_log(raw_.get(), every, kept ? +call : nullptr,
+                                                          kept.get()));
     }
-    result<void> health_log(pointsman_health_callback callback, void *user_data) {
-        return of(pointsman_builder_set_health_log(raw_.get(), callback, user_data));
+    result<void> health_log(std::function<void(const health_change &)> write) {
+        const auto call = [](void *kept, const pointsman_health_change *change) noexcept {
+            (*static_cast<decltype(write) *>(kept))(pointsman::health_change(*change));
+        };
+        auto kept = keep(std::move(write));
+        return keeping(health_log_, kept,
+                       pointsman_builder_set_health_log(raw_.get(), kept ? +call : nullptr,
+                                                        kept.get()));
     }
-    // make is called, with the options as JSON, each time that configuration calls for the policy:
-    // {"policy": {"custom": {"name": name, "options": ...}}}. What it returns lives until nothing uses
-    // it any more. NULL, or throwing, refuses the options. flags are POINTSMAN_POLICY_WANTS_ bits.
+    /**
+     * make is called, with the options as JSON, each time that configuration calls for the policy:
+     * {"policy": {"custom": {"name": name, "options": ...}}}. What it returns lives until nothing uses
+     * it any more. NULL, or throwing, refuses the options. flags are POINTSMAN_POLICY_WANTS_ bits.
+     */
     result<void> add_policy(
         std::string_view name,
         std::function<std::unique_ptr<pointsman::policy>(std::string_view options)> make,
-        std::uint32_t flags = 0) {
+        pointsman_policy_flags flags = 0) {
         using maker = decltype(make);
         pointsman_policy raw = POINTSMAN_POLICY_INIT;
         raw.flags = flags;
@@ -727,7 +992,8 @@ class builder {
         pointsman_router *raw = nullptr;
         const pointsman_status code = pointsman_builder_build(raw_.get(), &raw);
         if (code != POINTSMAN_OK) return error::last(code);
-        return router(raw);
+        return router(std::make_shared<const detail::shared_router>(
+            raw, std::vector<std::shared_ptr<void>>{log_, decision_log_, health_log_}));
     }
 
   private:
@@ -737,10 +1003,23 @@ class builder {
     explicit builder(pointsman_builder *raw) noexcept : raw_(raw) {}
     static result<void> of(pointsman_status code) { return result<void>::of(code); }
 
+    /** Where a function stays at one address; nothing for an empty one. */
+    template <class Function>
+    static std::shared_ptr<void> keep(Function function) {
+        return function ? std::make_shared<Function>(std::move(function)) : nullptr;
+    }
+    /** Keeps what the library has taken; what it refused leaves the one before in place. */
+    static result<void> keeping(std::shared_ptr<void> &place, std::shared_ptr<void> kept,
+                                pointsman_status code) {
+        if (code == POINTSMAN_OK) place = std::move(kept);
+        return of(code);
+    }
+
     std::unique_ptr<pointsman_builder, free> raw_;
+    std::shared_ptr<void> log_, decision_log_, health_log_;
 };
 
-// Fingerprints a prompt that arrives in pieces.
+/** Fingerprints a prompt that arrives in pieces. */
 class fingerprinter {
   public:
     static result<fingerprinter> make(const router &router, std::size_t capacity = 4096) {
@@ -750,17 +1029,20 @@ class fingerprinter {
         return fingerprinter(raw);
     }
 
-    // kind: POINTSMAN_PROMPT_TEXT or POINTSMAN_PROMPT_JSON.
-    result<void> begin(std::uint32_t kind, std::optional<std::string_view> cache_namespace = {}) {
+    result<void> begin(prompt_kind kind, std::optional<std::string_view> cache_namespace = {}) {
         const char *text = nullptr;
         if (cache_namespace) text = cache_namespace->data() ? cache_namespace->data() : "";
-        return of(pointsman_fingerprinter_begin(raw_.get(), kind, text,
+        return of(pointsman_fingerprinter_begin(raw_.get(), detail::number(kind), text,
                                                 cache_namespace ? cache_namespace->size() : 0));
     }
     result<void> push(std::string_view piece) {
         return of(pointsman_fingerprinter_push(raw_.get(), piece.data(), piece.size()));
     }
-    // Borrows the fingerprinter's memory until the next begin.
+    /** The same for a prompt that was begun as tokens. */
+    result<void> push(const std::uint32_t *tokens, std::size_t count) {
+        return of(pointsman_fingerprinter_push(raw_.get(), tokens, count));
+    }
+    /** Borrows the fingerprinter's memory until the next begin. */
     result<pointsman_fingerprint> finish() {
         pointsman_fingerprint fingerprint = POINTSMAN_FINGERPRINT_INIT;
         const pointsman_status code = pointsman_fingerprinter_finish(raw_.get(), &fingerprint);

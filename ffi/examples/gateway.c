@@ -94,7 +94,7 @@ static void *watcher(void *unused) {
             check(pointsman_worker_report_load(router, ids[i], &load), "report_load");
             int healthy = i != atomic_load(&down);
             check(pointsman_worker_set_health(
-                      router, ids[i], healthy ? POINTSMAN_HEALTH_PASSIVE : POINTSMAN_HEALTH_UNHEALTHY),
+                      router, ids[i], healthy ? POINTSMAN_HEALTH_UNKNOWN : POINTSMAN_HEALTH_UNHEALTHY),
                   "set_health");
         }
         atomic_store(&down, round % 8 == 3 ? round / 8 % WORKERS : -1);

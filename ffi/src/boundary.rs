@@ -1,16 +1,25 @@
-//! The one way out: every export is made by [`export!`], which holds the panic boundary.
+//! The one way out: every export is made by [`export!`], which turns what C passes into what Rust
+//! understands, and both failures and panics into what C understands.
 
 use std::any::Any;
 use std::ffi::c_char;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crate::status::{self, Failure, POINTSMAN_INTERNAL, POINTSMAN_OK, pointsman_status};
+use crate::failure::{self, Failure};
+use crate::status::{POINTSMAN_INTERNAL, POINTSMAN_OK, pointsman_status};
 
-/// Defines exported functions: documentation, C signature, and the function that does the work.
+/// Defines exported functions: description, C signature, and the safe function that does the work,
+/// with how each of its arguments is made of those of C.
+///
+/// - `now` is passed on as it is.
+/// - `text(url, url_length)` calls the function `text` with these and, for messages, the name of the
+///   first. See [`argument`](crate::argument) and [`handle`](crate::handle) for what there is.
+/// - `input[spec]` does the same with room on the stack, for what cannot be borrowed where it lies.
 macro_rules! export {
     ($(
         $(#[$attribute:meta])*
-        fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)? => $body:path;
+        fn $name:ident($($argument:ident: $type:ty),* $(,)?) $(-> $result:ty)?
+            => $body:ident($($kind:ident $(($($plain:ident),+))? $([$($roomy:ident),+])?),*);
     )*) => {$(
         $(#[$attribute])*
         ///
@@ -20,67 +29,82 @@ macro_rules! export {
         #[unsafe(no_mangle)]
         pub unsafe extern "C" fn $name($($argument: $type),*) $(-> $result)? {
             $crate::boundary::guard(move || {
-                // SAFETY: passes on the caller's promise, which is the same.
-                #[allow(unused_unsafe)]
-                unsafe { $body($($argument),*) }
+                self::$body($($crate::boundary::take!($kind $(($($plain),+))? $([$($roomy),+])?)),*)
             })
         }
     )*};
 }
 
+/// One argument of an export's body.
+macro_rules! take {
+    ($value:ident) => { $value };
+    ($kind:ident($first:ident $(, $more:ident)*)) => {
+        // SAFETY: passes on the caller's promise, which is that of the export.
+        unsafe { self::$kind($first $(, $more)*, stringify!($first)) }?
+    };
+    ($kind:ident[$first:ident]) => {
+        // A temporary of the whole call lives as long as the call.
+        match &mut std::mem::MaybeUninit::uninit() {
+            // SAFETY: as above.
+            room => unsafe { self::$kind($first, stringify!($first), room) }?,
+        }
+    };
+}
+pub(crate) use take;
+
 /// What an export returns to C.
 pub(crate) trait Answer: Sized {
+    /// What its body comes to.
+    type Value;
+    fn of_value(value: Self::Value) -> Self;
+    fn of_failure(failure: Failure) -> Self;
     fn of_panic() -> Self;
 }
 
-/// What an export's body comes to, and how that becomes the answer.
-pub(crate) trait Body<A> {
-    fn answer(self) -> A;
-}
-
-impl<A: Answer> Body<A> for A {
-    #[inline(always)]
-    fn answer(self) -> A {
-        self
-    }
-}
-
-impl Body<pointsman_status> for Result<(), Failure> {
-    #[inline(always)]
-    fn answer(self) -> pointsman_status {
-        match self {
-            Ok(()) => POINTSMAN_OK,
-            Err(failure) => status::report(&failure),
-        }
-    }
-}
-
 impl Answer for pointsman_status {
+    type Value = ();
+
+    #[inline(always)]
+    fn of_value((): ()) -> Self {
+        POINTSMAN_OK
+    }
+
+    #[inline(always)]
+    fn of_failure(failure: Failure) -> Self {
+        failure::report(failure)
+    }
+
     fn of_panic() -> Self {
         POINTSMAN_INTERNAL
     }
 }
 
-impl Answer for () {
-    fn of_panic() {}
+/// Answers that have no number for a failure.
+macro_rules! answer {
+    ($($type:ty, $nothing:expr;)*) => {$(
+        impl Answer for $type {
+            type Value = $type;
+
+            fn of_value(value: $type) -> $type {
+                value
+            }
+
+            fn of_failure(_: Failure) -> $type {
+                $nothing
+            }
+
+            fn of_panic() -> $type {
+                $nothing
+            }
+        }
+    )*};
 }
 
-impl Answer for u32 {
-    fn of_panic() -> u32 {
-        0
-    }
-}
-
-impl Answer for u64 {
-    fn of_panic() -> u64 {
-        0
-    }
-}
-
-impl Answer for *const c_char {
-    fn of_panic() -> *const c_char {
-        c"".as_ptr()
-    }
+answer! {
+    (), ();
+    u32, 0;
+    u64, 0;
+    *const c_char, c"".as_ptr();
 }
 
 /// Runs an export's body. A panic ends here.
@@ -88,8 +112,12 @@ impl Answer for *const c_char {
 /// The router stays usable: it undoes what an interrupted call had charged (its guards run while the
 /// stack unwinds), and its locks do not poison.
 #[inline(always)]
-pub(crate) fn guard<A: Answer, B: Body<A>>(body: impl FnOnce() -> B) -> A {
-    match catch_unwind(AssertUnwindSafe(|| body().answer())) {
+pub(crate) fn guard<A: Answer>(body: impl FnOnce() -> Result<A::Value, Failure>) -> A {
+    let answer = || match body() {
+        Ok(value) => A::of_value(value),
+        Err(failure) => A::of_failure(failure),
+    };
+    match catch_unwind(AssertUnwindSafe(answer)) {
         Ok(answer) => answer,
         Err(payload) => {
             note(payload);
@@ -109,7 +137,7 @@ fn note(payload: Box<dyn Any + Send>) {
     } else {
         "of unknown cause"
     };
-    status::set_last_error(format_args!("internal error: {message}"));
+    failure::set_last_error(format_args!("internal error: {message}"));
     // A payload that panics when dropped would do so outside of the boundary.
     std::mem::forget(payload);
 }
@@ -117,14 +145,14 @@ fn note(payload: Box<dyn Any + Send>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::status::POINTSMAN_INVALID_ARGUMENT;
 
     mod exported {
-        use super::{Failure, pointsman_status};
-        use crate::status::POINTSMAN_INVALID_ARGUMENT;
+        use super::{Failure, POINTSMAN_INVALID_ARGUMENT, pointsman_status};
 
         export! {
             /// Panics if asked to.
-            fn pointsman_test_boundary(mode: i32) -> pointsman_status => body;
+            fn pointsman_test_boundary(mode: i32) -> pointsman_status => body(mode);
         }
 
         fn body(mode: i32) -> Result<(), Failure> {
@@ -143,10 +171,10 @@ mod tests {
         let call = |mode| {
             // SAFETY: takes no pointers.
             let status = unsafe { exported::pointsman_test_boundary(mode) };
-            (status, status::last_error_text())
+            (status, failure::last_error_text())
         };
         assert_eq!(call(0).0, POINTSMAN_OK);
-        assert_eq!(call(1), (status::POINTSMAN_INVALID_ARGUMENT, "mode is 1".to_owned()));
+        assert_eq!(call(1), (POINTSMAN_INVALID_ARGUMENT, "mode is 1".to_owned()));
         assert_eq!(call(2), (POINTSMAN_INTERNAL, "internal error: mode is 2".to_owned()));
         assert_eq!(call(3), (POINTSMAN_INTERNAL, "internal error: plain".to_owned()));
         assert_eq!(call(4), (POINTSMAN_INTERNAL, "internal error: of unknown cause".to_owned()));

@@ -1,23 +1,24 @@
 //! Routers that a document alone cannot describe: with policies and a log of the host's own.
 
 use std::ffi::{c_char, c_void};
-use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use pointsman_core::{Router, RouterConfig, policy::PolicyFactory};
 
-use crate::argument::{self, Place};
+use crate::argument::{Place, input, optional_text, place, slice, text};
+use crate::failure::Failure;
+use crate::handle::{Handle, exclusive, hand_out, outside, taken};
 use crate::log::{
-    DecisionLog, HealthLog, Log, POINTSMAN_LOG_DEBUG, level, pointsman_decision_callback,
-    pointsman_health_callback, pointsman_log_callback,
+    DecisionLog, HealthLog, Log, POINTSMAN_LOG_DEBUG, POINTSMAN_LOG_NONE, level,
+    pointsman_decision_callback, pointsman_health_callback, pointsman_log_callback,
+    pointsman_log_level,
 };
-use crate::policy::{Registration, in_callback, pointsman_policy};
-use crate::router::{
-    Handle, borrow, hand_out, handle, pointsman_router, read_config, read_policy, take,
-};
-use crate::status::{Failure, pointsman_status};
+use crate::own_policy::Registration;
+use crate::policy::pointsman_policy;
+use crate::router::{pointsman_router, read_config, read_policy};
+use crate::status::pointsman_status;
 
-/// Collects what a router shall be. Used by one thread at a time; makes any number of routers.
+/// The settings of routers to be built. Used by one thread at a time; makes any number of routers.
 ///
 /// Lifetime: from pointsman_builder_new to pointsman_builder_free, which may come before the routers
 /// are freed.
@@ -31,16 +32,16 @@ pub struct pointsman_builder {
     health_log: Option<HealthLog>,
 }
 
-handle!(pointsman_builder, "builder", b"PMbuildr");
+handle!(pointsman_builder, b"PMbuildr");
 
 export! {
     /// Makes a builder with every setting at its default.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT.
-    fn pointsman_builder_new(builder: *mut *mut pointsman_builder) -> pointsman_status => new;
+    fn pointsman_builder_new(builder: *mut *mut pointsman_builder) -> pointsman_status => new(place(builder));
 
     /// Frees a builder; NULL is allowed.
-    fn pointsman_builder_free(builder: *mut pointsman_builder) => free;
+    fn pointsman_builder_free(builder: *mut pointsman_builder) => free(taken(builder));
 
     /// Replaces all settings by those of a configuration document; see pointsman_router_new.
     ///
@@ -49,7 +50,7 @@ export! {
         builder: *mut pointsman_builder,
         config: *const c_char,
         config_length: usize,
-    ) -> pointsman_status => set_config;
+    ) -> pointsman_status => set_config(exclusive(builder), optional_text(config, config_length));
 
     /// Sets the policy, as pointsman_router_set_policy does later. Its name is looked up when the
     /// router is built.
@@ -59,7 +60,7 @@ export! {
         builder: *mut pointsman_builder,
         policy: *const c_char,
         policy_length: usize,
-    ) -> pointsman_status => set_policy;
+    ) -> pointsman_status => set_policy(exclusive(builder), text(policy, policy_length));
 
     /// Sets the bytes that the prefix tree may hold; never exceeded. Default 64 MiB.
     ///
@@ -67,7 +68,7 @@ export! {
     fn pointsman_builder_set_tree_budget(
         builder: *mut pointsman_builder,
         bytes: u64,
-    ) -> pointsman_status => set_tree_budget;
+    ) -> pointsman_status => set_tree_budget(exclusive(builder), bytes);
 
     /// Sets how many workers (at most 1,024, the default) and how many open tickets (default 65,536)
     /// the router has room for; 0 leaves a number as it is.
@@ -77,9 +78,9 @@ export! {
         builder: *mut pointsman_builder,
         max_workers: u32,
         max_tickets: u32,
-    ) -> pointsman_status => set_limits;
+    ) -> pointsman_status => set_limits(exclusive(builder), max_workers, max_tickets);
 
-    /// Sets the 32-byte key of the router's hashes. Only routers that exchange fingerprints, or must
+    /// Sets the 32-byte key of the router's hashes. Only routers that share fingerprints, or must
     /// agree with each other, need the same key; by default each draws its own. Keep it secret.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT.
@@ -87,7 +88,7 @@ export! {
         builder: *mut pointsman_builder,
         key: *const u8,
         key_length: usize,
-    ) -> pointsman_status => set_hash_key;
+    ) -> pointsman_status => set_hash_key(exclusive(builder), slice(key, key_length));
 
     /// Makes every random draw repeatable as long as one thread calls: for tests and simulations.
     ///
@@ -95,7 +96,7 @@ export! {
     fn pointsman_builder_set_seed(
         builder: *mut pointsman_builder,
         seed: u64,
-    ) -> pointsman_status => set_seed;
+    ) -> pointsman_status => set_seed(exclusive(builder), seed);
 
     /// Registers a policy of the host's own under a name that configuration can use. The struct is
     /// copied.
@@ -107,21 +108,21 @@ export! {
         name: *const c_char,
         name_length: usize,
         policy: *const pointsman_policy,
-    ) -> pointsman_status => add_policy;
+    ) -> pointsman_status => add_policy(exclusive(builder), text(name, name_length), input[policy]);
 
-    /// Sets where the routers built from here on may write messages up to this level, one of the
-    /// POINTSMAN_LOG_ constants; a NULL callback or level 0 keeps them silent, which is the default.
+    /// Sets where the routers built from here on may write messages up to this level; a NULL callback or
+    /// POINTSMAN_LOG_NONE keeps them silent, which is the default.
     /// What user_data points to must outlive those routers.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT.
     fn pointsman_builder_set_log(
         builder: *mut pointsman_builder,
-        level: i32,
+        level: pointsman_log_level,
         callback: pointsman_log_callback,
         user_data: *mut c_void,
-    ) -> pointsman_status => set_log;
+    ) -> pointsman_status => set_log(exclusive(builder), level, callback, user_data);
 
-    /// Hands one in every decisions, chosen at random, to a callback; a NULL callback stops it. What
+    /// Passes one in every decisions, chosen at random, to a callback; a NULL callback stops it. What
     /// user_data points to must outlive the routers built.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT, also if every is 0.
@@ -130,10 +131,10 @@ export! {
         every: u32,
         callback: pointsman_decision_callback,
         user_data: *mut c_void,
-    ) -> pointsman_status => set_decision_log;
+    ) -> pointsman_status => set_decision_log(exclusive(builder), every, callback, user_data);
 
-    /// Tells a callback when outcomes or time have ejected a worker, let it in on probation, or made
-    /// it healthy again; a NULL callback stops it. What user_data points to must outlive the routers
+    /// Calls back when outcomes or time have ejected a worker, let it in on probation, or made it
+    /// healthy again; a NULL callback stops it. What user_data points to must outlive the routers
     /// built.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT.
@@ -141,7 +142,7 @@ export! {
         builder: *mut pointsman_builder,
         callback: pointsman_health_callback,
         user_data: *mut c_void,
-    ) -> pointsman_status => set_health_log;
+    ) -> pointsman_status => set_health_log(exclusive(builder), callback, user_data);
 
     /// Builds a router. The builder can be used again.
     ///
@@ -150,110 +151,58 @@ export! {
     fn pointsman_builder_build(
         builder: *const pointsman_builder,
         router: *mut *mut pointsman_router,
-    ) -> pointsman_status => build;
+    ) -> pointsman_status => build(outside(builder), place(router));
 }
 
-/// # Safety
-/// See the export.
-unsafe fn new(builder: *mut *mut pointsman_builder) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let place = unsafe { Place::new(builder, "builder") }?;
-    place.write(Box::into_raw(Box::new(pointsman_builder {
+fn new(place: Place<*mut pointsman_builder>) -> Result<(), Failure> {
+    place.write(hand_out(pointsman_builder {
         magic: pointsman_builder::MAGIC,
         config: RouterConfig::default(),
         policies: Vec::new(),
         log: Log::NONE,
         decision_log: None,
         health_log: None,
-    })));
+    }));
     Ok(())
 }
 
-/// # Safety
-/// See the export.
-unsafe fn free(builder: *mut pointsman_builder) {
-    // SAFETY: the caller's promise.
-    drop(unsafe { take(builder) });
+fn free(builder: Box<pointsman_builder>) -> Result<(), Failure> {
+    drop(builder);
+    Ok(())
 }
 
-/// # Safety
-/// The builder is NULL or alive, and used by nobody else during the call.
-unsafe fn borrow_mut<'a>(
-    builder: *mut pointsman_builder,
-) -> Result<&'a mut pointsman_builder, Failure> {
-    // SAFETY: the caller's promise.
-    unsafe { borrow(builder.cast_const()) }?;
-    // SAFETY: as above; `borrow` has checked the pointer.
-    Ok(unsafe { &mut *builder })
-}
-
-/// # Safety
-/// See the export.
-unsafe fn set_config(
-    builder: *mut pointsman_builder,
-    config: *const c_char,
-    config_length: usize,
-) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let (builder, config) =
-        unsafe { (borrow_mut(builder)?, argument::text_or_none(config, config_length, "config")?) };
+fn set_config(builder: &mut pointsman_builder, config: Option<&str>) -> Result<(), Failure> {
     builder.config = read_config(config)?;
     Ok(())
 }
 
-/// # Safety
-/// See the export.
-unsafe fn set_policy(
-    builder: *mut pointsman_builder,
-    policy: *const c_char,
-    policy_length: usize,
-) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let (builder, policy) =
-        unsafe { (borrow_mut(builder)?, argument::text(policy, policy_length, "policy")?) };
+fn set_policy(builder: &mut pointsman_builder, policy: &str) -> Result<(), Failure> {
     builder.config.policy =
         read_policy(policy)?.ok_or(Failure::argument("policy", "is NULL or empty"))?;
     Ok(())
 }
 
-/// # Safety
-/// See the export.
-unsafe fn set_tree_budget(builder: *mut pointsman_builder, bytes: u64) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let builder = unsafe { borrow_mut(builder) }?;
+fn set_tree_budget(builder: &mut pointsman_builder, bytes: u64) -> Result<(), Failure> {
     builder.config.tree.budget_bytes = usize::try_from(bytes)
         .map_err(|_| Failure::argument("bytes", "is more than this machine can address"))?;
     Ok(())
 }
 
-/// # Safety
-/// See the export.
-unsafe fn set_limits(
-    builder: *mut pointsman_builder,
+fn set_limits(
+    builder: &mut pointsman_builder,
     max_workers: u32,
     max_tickets: u32,
 ) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let config = &mut unsafe { borrow_mut(builder) }?.config;
     if max_workers != 0 {
-        config.max_workers = max_workers as usize;
+        builder.config.max_workers = max_workers as usize;
     }
     if max_tickets != 0 {
-        config.max_tickets = max_tickets as usize;
+        builder.config.max_tickets = max_tickets as usize;
     }
     Ok(())
 }
 
-/// # Safety
-/// See the export.
-unsafe fn set_hash_key(
-    builder: *mut pointsman_builder,
-    key: *const u8,
-    key_length: usize,
-) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let (builder, key) =
-        unsafe { (borrow_mut(builder)?, argument::slice(key, key_length, "key")?) };
+fn set_hash_key(builder: &mut pointsman_builder, key: &[u8]) -> Result<(), Failure> {
     if key.len() != 32 {
         return Err(Failure::argument("key", "is not 32 bytes long"));
     }
@@ -261,31 +210,16 @@ unsafe fn set_hash_key(
     Ok(())
 }
 
-/// # Safety
-/// See the export.
-unsafe fn set_seed(builder: *mut pointsman_builder, seed: u64) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    unsafe { borrow_mut(builder) }?.config.seed = Some(seed);
+fn set_seed(builder: &mut pointsman_builder, seed: u64) -> Result<(), Failure> {
+    builder.config.seed = Some(seed);
     Ok(())
 }
 
-/// # Safety
-/// See the export.
-unsafe fn add_policy(
-    builder: *mut pointsman_builder,
-    name: *const c_char,
-    name_length: usize,
-    policy: *const pointsman_policy,
+fn add_policy(
+    builder: &mut pointsman_builder,
+    name: &str,
+    policy: &pointsman_policy,
 ) -> Result<(), Failure> {
-    let mut scratch = MaybeUninit::uninit();
-    // SAFETY: the caller's promise.
-    let (builder, name, policy) = unsafe {
-        (
-            borrow_mut(builder)?,
-            argument::text(name, name_length, "name")?,
-            argument::input(policy, "policy", &mut scratch)?,
-        )
-    };
     if name.is_empty() {
         return Err(Failure::argument("name", "is NULL or empty"));
     }
@@ -304,67 +238,42 @@ unsafe fn add_policy(
     Ok(())
 }
 
-/// # Safety
-/// See the export.
-unsafe fn set_log(
-    builder: *mut pointsman_builder,
-    level: i32,
+fn set_log(
+    builder: &mut pointsman_builder,
+    level: pointsman_log_level,
     callback: pointsman_log_callback,
     user_data: *mut c_void,
 ) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let builder = unsafe { borrow_mut(builder) }?;
-    if !(0..=POINTSMAN_LOG_DEBUG).contains(&level) {
+    if !(POINTSMAN_LOG_NONE..=POINTSMAN_LOG_DEBUG).contains(&level) {
         return Err(Failure::argument("level", "is none of the POINTSMAN_LOG_ levels"));
     }
-    builder.log = match callback {
-        Some(_) => Log { callback, user_data, level },
-        None => Log::NONE,
-    };
+    builder.log = Log::new(level, callback, user_data);
     Ok(())
 }
 
-/// # Safety
-/// See the export.
-unsafe fn set_decision_log(
-    builder: *mut pointsman_builder,
+fn set_decision_log(
+    builder: &mut pointsman_builder,
     every: u32,
     callback: pointsman_decision_callback,
     user_data: *mut c_void,
 ) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let builder = unsafe { borrow_mut(builder) }?;
     if every == 0 {
         return Err(Failure::argument("every", "is 0"));
     }
-    builder.decision_log = callback.map(|callback| DecisionLog { every, callback, user_data });
+    builder.decision_log = DecisionLog::new(every, callback, user_data);
     Ok(())
 }
 
-/// # Safety
-/// See the export.
-unsafe fn set_health_log(
-    builder: *mut pointsman_builder,
+fn set_health_log(
+    builder: &mut pointsman_builder,
     callback: pointsman_health_callback,
     user_data: *mut c_void,
 ) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let builder = unsafe { borrow_mut(builder) }?;
-    builder.health_log = callback.map(|callback| HealthLog { callback, user_data });
+    builder.health_log = HealthLog::new(callback, user_data);
     Ok(())
 }
 
-/// # Safety
-/// See the export.
-unsafe fn build(
-    builder: *const pointsman_builder,
-    router: *mut *mut pointsman_router,
-) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let (builder, place) = unsafe { (borrow(builder)?, Place::new(router, "router")?) };
-    if in_callback() {
-        return Err(Failure::InCallback);
-    }
+fn build(builder: &pointsman_builder, place: Place<*mut pointsman_router>) -> Result<(), Failure> {
     let mut factory = PolicyFactory::with_builtins();
     for registration in &builder.policies {
         let made_by = Arc::clone(registration);
@@ -384,6 +293,6 @@ unsafe fn build(
         });
     }
     let built = core.build()?;
-    place.write(hand_out(built, builder.log));
+    place.write(pointsman_router::hand_out(built, builder.log));
     Ok(())
 }

@@ -7,16 +7,19 @@ use std::mem::MaybeUninit;
 use pointsman_core::Fingerprint;
 use pointsman_core::prefix::{FingerprintHeader, Unit};
 
-use crate::argument::{self, Output, Place};
-use crate::request::{self, pointsman_request};
-use crate::router::{borrow, pointsman_router};
-use crate::status::{Failure, pointsman_status};
+use crate::argument::{self, Output, Place, memory, memory_mut, optional_place, output, slice_mut};
+use crate::failure::Failure;
+use crate::status::pointsman_status;
+
+/// What a prompt's length is counted in: one of the POINTSMAN_UNIT_ constants.
+#[allow(non_camel_case_types)]
+pub type pointsman_unit = u32;
 
 /// Lengths are counted in bytes of text.
-pub const POINTSMAN_UNIT_TEXT: u32 = 0;
+pub const POINTSMAN_UNIT_TEXT: pointsman_unit = 0;
 
 /// Lengths are counted in tokens.
-pub const POINTSMAN_UNIT_TOKENS: u32 = 1;
+pub const POINTSMAN_UNIT_TOKENS: pointsman_unit = 1;
 
 /// A prompt's fingerprint: a small header, and the hashes of its leading blocks, which it borrows.
 /// Copy it freely while the hashes are alive; pointsman_fingerprint_encode makes bytes of it that can
@@ -29,8 +32,8 @@ pub struct pointsman_fingerprint {
     pub size: u32,
     /// Format version.
     pub version: u32,
-    /// One of the POINTSMAN_UNIT_ constants.
-    pub unit: u32,
+    /// What total is counted in.
+    pub unit: pointsman_unit,
     /// Bytes per block.
     pub block_bytes: u32,
     /// Check value of the key that it was made with.
@@ -48,19 +51,6 @@ pub struct pointsman_fingerprint {
 sized!(pointsman_fingerprint);
 
 export! {
-    /// Fingerprints a request's prompt into hashes, as many blocks as capacity has room for: 4,096
-    /// cover 512 KiB of text with the default block size. The result borrows hashes, which may be
-    /// overwritten in any case. A request with POINTSMAN_PROMPT_FINGERPRINT then routes like this one.
-    ///
-    /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_BAD_FINGERPRINT, POINTSMAN_BAD_BODY.
-    fn pointsman_fingerprint_request(
-        router: *const pointsman_router,
-        request: *const pointsman_request,
-        hashes: *mut u64,
-        capacity: usize,
-        fingerprint: *mut pointsman_fingerprint,
-    ) -> pointsman_status => fingerprint_request;
-
     /// Writes a fingerprint as bytes: 32 of header and 8 for each hash, the same on every machine.
     /// length may be NULL; it gets the number of bytes.
     ///
@@ -71,7 +61,7 @@ export! {
         buffer: *mut c_void,
         capacity: usize,
         length: *mut usize,
-    ) -> pointsman_status => encode;
+    ) -> pointsman_status => encode(borrowed[fingerprint], memory_mut(buffer, capacity), optional_place(length));
 
     /// Reads a fingerprint from bytes. Its hashes go to hashes, as many as capacity has room for.
     ///
@@ -82,20 +72,20 @@ export! {
         hashes: *mut u64,
         capacity: usize,
         fingerprint: *mut pointsman_fingerprint,
-    ) -> pointsman_status => decode;
+    ) -> pointsman_status => decode(memory(bytes, length), slice_mut(hashes, capacity), output(fingerprint));
 }
 
 /// Borrows the caller's fingerprint as one of the core.
 ///
 /// # Safety
 /// `pointer` is NULL or points to a fingerprint as the struct says; its hashes outlive `'a`.
-pub(crate) unsafe fn read<'a>(
+pub(crate) unsafe fn borrowed<'a>(
     pointer: *const pointsman_fingerprint,
     name: &'static str,
+    room: &mut MaybeUninit<pointsman_fingerprint>,
 ) -> Result<Fingerprint<'a>, Failure> {
-    let mut scratch = MaybeUninit::uninit();
     // SAFETY: the caller's promise.
-    let raw = unsafe { argument::input(pointer, name, &mut scratch) }?;
+    let raw = unsafe { argument::input(pointer, name, room) }?;
     let misfit = |field| Failure::argument(field, "has a value that no fingerprint has");
     let header = FingerprintHeader {
         version: u8::try_from(raw.version).map_err(|_| misfit("fingerprint.version"))?,
@@ -135,44 +125,11 @@ pub(crate) fn raw_of(fingerprint: &Fingerprint<'_>) -> pointsman_fingerprint {
     }
 }
 
-/// # Safety
-/// See the export.
-unsafe fn fingerprint_request(
-    router: *const pointsman_router,
-    request: *const pointsman_request,
-    hashes: *mut u64,
-    capacity: usize,
-    fingerprint: *mut pointsman_fingerprint,
+fn encode(
+    fingerprint: Fingerprint<'_>,
+    buffer: &mut [u8],
+    length: Option<Place<usize>>,
 ) -> Result<(), Failure> {
-    let (mut scratch, mut labels) = (MaybeUninit::uninit(), MaybeUninit::uninit());
-    // SAFETY: the caller's promise.
-    unsafe {
-        let router = &borrow(router)?.router;
-        let output = Output::new(fingerprint, "fingerprint")?;
-        let raw = argument::input(request, "request", &mut scratch)?;
-        let request = request::read(raw, &mut labels)?;
-        let hashes = argument::slice_mut(hashes, capacity, "hashes")?;
-        output.write(raw_of(&router.fingerprint(&request, hashes)?));
-    }
-    Ok(())
-}
-
-/// # Safety
-/// See the export.
-unsafe fn encode(
-    fingerprint: *const pointsman_fingerprint,
-    buffer: *mut c_void,
-    capacity: usize,
-    length: *mut usize,
-) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let (fingerprint, buffer, length) = unsafe {
-        (
-            read(fingerprint, "fingerprint")?,
-            argument::slice_mut(buffer.cast::<u8>(), capacity, "buffer")?,
-            Place::optional(length, "length")?,
-        )
-    };
     let written = fingerprint.encode(buffer);
     if let Some(length) = length {
         length.write(fingerprint.encoded_len());
@@ -181,21 +138,11 @@ unsafe fn encode(
     Ok(())
 }
 
-/// # Safety
-/// See the export.
-unsafe fn decode(
-    bytes: *const c_void,
-    length: usize,
-    hashes: *mut u64,
-    capacity: usize,
-    fingerprint: *mut pointsman_fingerprint,
+fn decode(
+    bytes: &[u8],
+    hashes: &mut [u64],
+    output: Output<pointsman_fingerprint>,
 ) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        let output = Output::new(fingerprint, "fingerprint")?;
-        let bytes = argument::slice(bytes.cast::<u8>(), length, "bytes")?;
-        let hashes = argument::slice_mut(hashes, capacity, "hashes")?;
-        output.write(raw_of(&Fingerprint::decode(bytes, hashes)?));
-    }
+    output.write(raw_of(&Fingerprint::decode(bytes, hashes)?));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! Fingerprints of prompts that arrive in pieces.
+//! Prompts made into fingerprints: whole, or as they arrive in pieces.
 
 use std::ffi::{c_char, c_void};
 
@@ -6,34 +6,44 @@ use pointsman_core::Router;
 use pointsman_core::body::{BodyFingerprint, BodyKind, BodyReader};
 use pointsman_core::prefix::{Fingerprinter, Unit};
 
-use crate::argument::{self, Output, Place};
+use crate::argument::{self, Output, Place, optional_text, output, place, slice_mut};
+use crate::failure::Failure;
 use crate::fingerprint::{pointsman_fingerprint, raw_of};
-use crate::request::{self, POINTSMAN_UNKNOWN};
-use crate::router::{Handle, borrow, handle, pointsman_router, take};
-use crate::status::{Failure, pointsman_status};
+use crate::handle::{Handle, exclusive, hand_out, handle, taken};
+use crate::request::{self, Asked, asked, pointsman_prompt_kind, pointsman_request};
+use crate::router::pointsman_router;
+use crate::special::POINTSMAN_UNKNOWN;
+use crate::status::pointsman_status;
+
+/// What kind of request a JSON body is: one of the POINTSMAN_BODY_ constants, told by the field that
+/// holds the prompt.
+#[allow(non_camel_case_types)]
+pub type pointsman_body_kind = u32;
+
+/// No field holds a prompt, or several do.
+pub const POINTSMAN_BODY_NONE: pointsman_body_kind = 0;
 
 /// `messages`.
-pub const POINTSMAN_BODY_CHAT: u32 = 1;
+pub const POINTSMAN_BODY_CHAT: pointsman_body_kind = 1;
 
 /// `prompt`.
-pub const POINTSMAN_BODY_COMPLETION: u32 = 2;
+pub const POINTSMAN_BODY_COMPLETION: pointsman_body_kind = 2;
 
 /// `input`.
-pub const POINTSMAN_BODY_RESPONSES: u32 = 3;
+pub const POINTSMAN_BODY_RESPONSES: pointsman_body_kind = 3;
 
 /// `text` or `input_ids`.
-pub const POINTSMAN_BODY_GENERATE: u32 = 4;
+pub const POINTSMAN_BODY_GENERATE: pointsman_body_kind = 4;
 
-/// What a JSON body says beside its prompt.
+/// What a JSON body says besides its prompt.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct pointsman_body {
     /// Set by POINTSMAN_BODY_INIT.
     pub size: u32,
-    /// One of the POINTSMAN_BODY_ constants, told by the field that holds the prompt; 0 if none or
-    /// several do.
-    pub kind: u32,
+    /// What kind of request it is.
+    pub kind: pointsman_body_kind,
     /// 1 if the answer is to be streamed, else 0.
     pub stream: u32,
     /// Most tokens to be generated; POINTSMAN_UNKNOWN if the body does not say.
@@ -44,7 +54,7 @@ pub struct pointsman_body {
     pub reserved: u32,
 }
 
-sized!(pointsman_body);
+sized!(pointsman_body.reserved);
 
 /// Fingerprints a prompt that arrives in pieces. Used by one thread at a time, for one prompt after
 /// another.
@@ -69,9 +79,27 @@ enum Prompt {
     Body(BodyReader<'static, 'static>),
 }
 
-handle!(pointsman_fingerprinter, "fingerprinter", b"PMfinger");
+handle!(pointsman_fingerprinter, b"PMfinger");
 
 export! {
+    /// Fingerprints a request's prompt into hashes, as many blocks as capacity has room for: 4,096
+    /// cover 512 KiB of text with the default block size. The result borrows hashes, which may be
+    /// overwritten in any case. A request with POINTSMAN_PROMPT_FINGERPRINT then routes like this one.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_BAD_FINGERPRINT, POINTSMAN_BAD_BODY.
+    fn pointsman_fingerprint_request(
+        router: *const pointsman_router,
+        request: *const pointsman_request,
+        hashes: *mut u64,
+        capacity: usize,
+        fingerprint: *mut pointsman_fingerprint,
+    ) -> pointsman_status => fingerprint_request(
+        handle(router),
+        asked[request],
+        slice_mut(hashes, capacity),
+        output(fingerprint)
+    );
+
     /// Makes a fingerprinter with room for capacity hashes.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT.
@@ -79,10 +107,10 @@ export! {
         router: *const pointsman_router,
         capacity: usize,
         fingerprinter: *mut *mut pointsman_fingerprinter,
-    ) -> pointsman_status => new;
+    ) -> pointsman_status => new(handle(router), capacity, place(fingerprinter));
 
     /// Frees a fingerprinter and its last result; NULL is allowed.
-    fn pointsman_fingerprinter_free(fingerprinter: *mut pointsman_fingerprinter) => free;
+    fn pointsman_fingerprinter_free(fingerprinter: *mut pointsman_fingerprinter) => free(taken(fingerprinter));
 
     /// Begins a prompt: POINTSMAN_PROMPT_TEXT, POINTSMAN_PROMPT_TOKENS or POINTSMAN_PROMPT_JSON, in
     /// this namespace (NULL: none, or the one that the JSON body forms). Forgets a prompt that was
@@ -91,10 +119,14 @@ export! {
     /// Errors: POINTSMAN_INVALID_ARGUMENT.
     fn pointsman_fingerprinter_begin(
         fingerprinter: *mut pointsman_fingerprinter,
-        prompt_kind: u32,
+        prompt_kind: pointsman_prompt_kind,
         cache_namespace: *const c_char,
         cache_namespace_length: usize,
-    ) -> pointsman_status => begin;
+    ) -> pointsman_status => begin(
+        exclusive(fingerprinter),
+        prompt_kind,
+        optional_text(cache_namespace, cache_namespace_length)
+    );
 
     /// Adds the next piece: bytes, or tokens (uint32_t, length counts tokens), as begun. How the
     /// prompt is cut makes no difference.
@@ -105,7 +137,7 @@ export! {
         fingerprinter: *mut pointsman_fingerprinter,
         piece: *const c_void,
         length: usize,
-    ) -> pointsman_status => push;
+    ) -> pointsman_status => push(exclusive(fingerprinter), any_form(piece, length));
 
     /// Ends the prompt. The result borrows the fingerprinter's memory until the next begin.
     ///
@@ -116,74 +148,56 @@ export! {
     fn pointsman_fingerprinter_finish(
         fingerprinter: *mut pointsman_fingerprinter,
         fingerprint: *mut pointsman_fingerprint,
-    ) -> pointsman_status => finish;
+    ) -> pointsman_status => finish(exclusive(fingerprinter), output(fingerprint));
 
-    /// Tells what the JSON body that was finished last says beside its prompt.
+    /// Reads what the JSON body that was finished last says besides its prompt.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_NOT_FOUND if the last prompt was no JSON body or
     /// is not finished.
     fn pointsman_fingerprinter_body(
         fingerprinter: *const pointsman_fingerprinter,
         body: *mut pointsman_body,
-    ) -> pointsman_status => tell_body;
+    ) -> pointsman_status => tell_body(handle(fingerprinter), output(body));
 }
 
-/// # Safety
-/// See the export.
-unsafe fn new(
-    router: *const pointsman_router,
-    capacity: usize,
-    fingerprinter: *mut *mut pointsman_fingerprinter,
+fn fingerprint_request(
+    router: &pointsman_router,
+    asked: Asked<'_>,
+    hashes: &mut [u64],
+    output: Output<pointsman_fingerprint>,
 ) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let (router, place) = unsafe { (borrow(router)?, Place::new(fingerprinter, "fingerprinter")?) };
+    output.write(raw_of(&router.router.fingerprint(asked.request, hashes)?));
+    Ok(())
+}
+
+fn new(
+    router: &pointsman_router,
+    capacity: usize,
+    place: Place<*mut pointsman_fingerprinter>,
+) -> Result<(), Failure> {
     if capacity > 1 << 24 {
         return Err(Failure::argument("capacity", "is more than 16,777,216 hashes"));
     }
-    place.write(Box::into_raw(Box::new(pointsman_fingerprinter {
+    place.write(hand_out(pointsman_fingerprinter {
         magic: pointsman_fingerprinter::MAGIC,
         prompt: None,
         body: None,
         hashes: vec![0; capacity].into_boxed_slice(),
         router: router.router.clone(),
-    })));
+    }));
     Ok(())
 }
 
-/// # Safety
-/// See the export.
-unsafe fn free(fingerprinter: *mut pointsman_fingerprinter) {
-    // SAFETY: the caller's promise.
-    drop(unsafe { take(fingerprinter) });
+fn free(fingerprinter: Box<pointsman_fingerprinter>) -> Result<(), Failure> {
+    drop(fingerprinter);
+    Ok(())
 }
 
-/// # Safety
-/// The handle is NULL or alive, and used by nobody else during the call.
-unsafe fn borrow_mut<'a>(
-    fingerprinter: *mut pointsman_fingerprinter,
-) -> Result<&'a mut pointsman_fingerprinter, Failure> {
-    // SAFETY: the caller's promise.
-    unsafe { borrow(fingerprinter.cast_const()) }?;
-    // SAFETY: as above; `borrow` has checked the pointer.
-    Ok(unsafe { &mut *fingerprinter })
-}
-
-/// # Safety
-/// See the export.
-unsafe fn begin(
-    fingerprinter: *mut pointsman_fingerprinter,
-    prompt_kind: u32,
-    cache_namespace: *const c_char,
-    cache_namespace_length: usize,
+fn begin(
+    this: &mut pointsman_fingerprinter,
+    prompt_kind: pointsman_prompt_kind,
+    namespace: Option<&str>,
 ) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let (this, namespace) = unsafe {
-        (
-            borrow_mut(fingerprinter)?,
-            argument::text(cache_namespace, cache_namespace_length, "cache_namespace")?,
-        )
-    };
-    let namespace = if cache_namespace.is_null() { None } else { Some(namespace) };
     let unit = match prompt_kind {
         request::POINTSMAN_PROMPT_TEXT => Some(Unit::Text),
         request::POINTSMAN_PROMPT_TOKENS => Some(Unit::Tokens),
@@ -192,7 +206,7 @@ unsafe fn begin(
     };
     (this.prompt, this.body) = (None, None);
     // SAFETY: what is borrowed here stays where it is while `prompt` lives, which is dropped or taken
-    // before either changes: the router's clone holds the key behind an `Arc`, the hashes are boxed.
+    // before either changes: the router's clone holds the key in an `Arc`, the hashes are boxed.
     let (router, hashes) = unsafe {
         (
             &*std::ptr::from_ref(&this.router),
@@ -214,39 +228,49 @@ fn not_begun() -> Failure {
     Failure::argument("fingerprinter", "has no prompt begun")
 }
 
-/// # Safety
-/// See the export.
-unsafe fn push(
-    fingerprinter: *mut pointsman_fingerprinter,
-    piece: *const c_void,
+/// A piece of a prompt, in the form that the prompt was begun in.
+struct Piece {
+    pointer: *const c_void,
     length: usize,
-) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let this = unsafe { borrow_mut(fingerprinter) }?;
-    // SAFETY: the caller's promise.
-    unsafe {
-        match this.prompt.as_mut().ok_or_else(not_begun)? {
-            Prompt::Plain { unit: Unit::Tokens, printer, .. } => {
-                printer.push_tokens(argument::slice(piece.cast(), length, "piece")?);
-            }
-            Prompt::Plain { printer, .. } => {
-                printer.push(argument::bytes(piece.cast(), length, "piece")?);
-            }
-            Prompt::Body(reader) => reader.push(argument::bytes(piece.cast(), length, "piece")?)?,
-        }
+    name: &'static str,
+}
+
+/// # Safety
+/// `pointer` is NULL or valid for `length` bytes or tokens, as the prompt was begun, until the call
+/// ends.
+unsafe fn any_form(
+    pointer: *const c_void,
+    length: usize,
+    name: &'static str,
+) -> Result<Piece, Failure> {
+    Ok(Piece { pointer, length, name })
+}
+
+impl Piece {
+    fn tokens(&self) -> Result<&[u32], Failure> {
+        // SAFETY: the promise given to `any_form`; only asked for where tokens were begun.
+        unsafe { argument::slice(self.pointer.cast(), self.length, self.name) }
+    }
+
+    fn bytes(&self) -> Result<&[u8], Failure> {
+        // SAFETY: the promise given to `any_form`; only asked for where bytes were begun.
+        unsafe { argument::bytes(self.pointer.cast(), self.length, self.name) }
+    }
+}
+
+fn push(this: &mut pointsman_fingerprinter, piece: Piece) -> Result<(), Failure> {
+    match this.prompt.as_mut().ok_or_else(not_begun)? {
+        Prompt::Plain { unit: Unit::Tokens, printer, .. } => printer.push_tokens(piece.tokens()?),
+        Prompt::Plain { printer, .. } => printer.push(piece.bytes()?),
+        Prompt::Body(reader) => reader.push(piece.bytes()?)?,
     }
     Ok(())
 }
 
-/// # Safety
-/// See the export.
-unsafe fn finish(
-    fingerprinter: *mut pointsman_fingerprinter,
-    fingerprint: *mut pointsman_fingerprint,
+fn finish(
+    this: &mut pointsman_fingerprinter,
+    output: Output<pointsman_fingerprint>,
 ) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let (this, output) =
-        unsafe { (borrow_mut(fingerprinter)?, Output::new(fingerprint, "fingerprint")?) };
     match this.prompt.take().ok_or_else(not_begun)? {
         Prompt::Plain { namespace, printer, .. } => {
             output.write(raw_of(&printer.finish(namespace, 0)));
@@ -271,7 +295,7 @@ fn body_of(read: &BodyFingerprint<'_>) -> pointsman_body {
             BodyKind::Completion => POINTSMAN_BODY_COMPLETION,
             BodyKind::Responses => POINTSMAN_BODY_RESPONSES,
             BodyKind::Generate => POINTSMAN_BODY_GENERATE,
-            _ => 0,
+            _ => POINTSMAN_BODY_NONE,
         },
         stream: read.stream.into(),
         max_tokens: read.max_tokens.unwrap_or(POINTSMAN_UNKNOWN),
@@ -280,14 +304,10 @@ fn body_of(read: &BodyFingerprint<'_>) -> pointsman_body {
     }
 }
 
-/// # Safety
-/// See the export.
-unsafe fn tell_body(
-    fingerprinter: *const pointsman_fingerprinter,
-    body: *mut pointsman_body,
+fn tell_body(
+    this: &pointsman_fingerprinter,
+    output: Output<pointsman_body>,
 ) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let (this, output) = unsafe { (borrow(fingerprinter)?, Output::new(body, "body")?) };
-    output.write(this.body.ok_or(Failure::NoBody)?);
+    output.write(this.body.ok_or(Failure::NoJsonBody)?);
     Ok(())
 }

@@ -1,23 +1,27 @@
 //! Workers: looked up and listed.
 
 use std::ffi::c_char;
+use std::sync::Arc;
 
-use pointsman_core::PoolError;
+use pointsman_core::{PoolError, WorkerInfo};
 
-use crate::argument::{self, Output, Place};
-use crate::router::{borrow, outside_callbacks, pointsman_router, time};
-use crate::status::{Failure, pointsman_status};
+use crate::argument::{Output, Place, TextRoom, output, place, slice_mut, text, text_room};
+use crate::failure::Failure;
+use crate::handle::{handle, outside};
+use crate::role::pointsman_role;
+use crate::router::pointsman_router;
+use crate::status::pointsman_status;
 use crate::worker::id;
 
-/// How a worker stands.
+/// A worker's state and counters.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub struct pointsman_worker_info {
     /// Set by POINTSMAN_WORKER_INFO_INIT.
     pub size: u32,
-    /// One of the POINTSMAN_ROLE_ constants.
-    pub role: u32,
+    /// What it does.
+    pub role: pointsman_role,
     /// Its id.
     pub worker: u64,
     /// The host's own number.
@@ -54,7 +58,7 @@ pub struct pointsman_worker_info {
     pub timeout: u64,
     /// Requests that ended with POINTSMAN_OUTCOME_OVERLOADED.
     pub overloaded: u64,
-    /// Requests that nobody completed in time.
+    /// Requests that were not completed in time.
     pub expired: u64,
     /// Requests that it may hold at once; 0: no limit.
     pub max_in_flight: u32,
@@ -62,7 +66,7 @@ pub struct pointsman_worker_info {
     pub reserved: u32,
 }
 
-sized!(pointsman_worker_info);
+sized!(pointsman_worker_info.reserved);
 
 export! {
     /// Finds the worker registered with a URL.
@@ -73,7 +77,7 @@ export! {
         url: *const c_char,
         url_length: usize,
         worker: *mut u64,
-    ) -> pointsman_status => find;
+    ) -> pointsman_status => find(outside(router), text(url, url_length), place(worker));
 
     /// Copies a worker's URL and a final NUL into buffer. length may be NULL; it gets the URL's
     /// length without the NUL. Neither locks nor allocates.
@@ -86,9 +90,19 @@ export! {
         buffer: *mut c_char,
         capacity: usize,
         length: *mut usize,
-    ) -> pointsman_status => url;
+    ) -> pointsman_status => url(handle(router), worker, text_room(buffer, capacity, length));
 
-    /// Tells how a worker stands. O(workers): for listings, not for requests.
+    /// Reads a worker's slot, below 1,024: what pointsman_request's allowed_words counts, until the
+    /// worker is removed. O(1); neither locks nor allocates.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND.
+    fn pointsman_worker_slot(
+        router: *const pointsman_router,
+        worker: u64,
+        slot: *mut u32,
+    ) -> pointsman_status => slot(handle(router), worker, place(slot));
+
+    /// Describes a worker. O(workers), allocates: for listings, not for requests.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
     fn pointsman_worker_describe(
@@ -96,7 +110,7 @@ export! {
         worker: u64,
         now: u64,
         info: *mut pointsman_worker_info,
-    ) -> pointsman_status => describe;
+    ) -> pointsman_status => describe(outside(router), worker, now, output(info));
 
     /// Lists the ids of all workers. count gets how many there are.
     ///
@@ -107,65 +121,41 @@ export! {
         workers: *mut u64,
         capacity: usize,
         count: *mut usize,
-    ) -> pointsman_status => list;
+    ) -> pointsman_status => list(outside(router), slice_mut(workers, capacity), place(count));
 }
 
-/// # Safety
-/// See the export.
-unsafe fn find(
-    router: *const pointsman_router,
-    url: *const c_char,
-    url_length: usize,
-    worker: *mut u64,
-) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let (handle, url, place) = unsafe {
-        (
-            outside_callbacks(router)?,
-            argument::text(url, url_length, "url")?,
-            Place::new(worker, "worker")?,
-        )
-    };
-    let found = handle.router.worker_by_url(url).ok_or(Failure::NoSuchUrl)?;
+fn find(router: &pointsman_router, url: &str, place: Place<u64>) -> Result<(), Failure> {
+    let found = router.router.worker_by_url(url).ok_or(Failure::NoSuchUrl)?;
     place.write(found.to_raw());
     Ok(())
 }
 
-/// # Safety
-/// See the export.
-unsafe fn url(
-    router: *const pointsman_router,
-    worker: u64,
-    buffer: *mut c_char,
-    capacity: usize,
-    length: *mut usize,
-) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let router = &unsafe { borrow(router) }?.router;
+/// A registered worker.
+fn known(router: &pointsman_router, worker: u64) -> Result<Arc<WorkerInfo>, Failure> {
     let id = id(worker)?;
-    let info = router.worker(id).ok_or(PoolError::UnknownWorker(id))?;
-    // SAFETY: the caller's promise.
-    unsafe { argument::copy_text(info.url.as_bytes(), buffer, capacity, length) }
+    Ok(router.router.worker(id).ok_or(PoolError::UnknownWorker(id))?)
 }
 
-/// # Safety
-/// See the export.
-unsafe fn describe(
-    router: *const pointsman_router,
+fn url(router: &pointsman_router, worker: u64, buffer: TextRoom) -> Result<(), Failure> {
+    buffer.write(&known(router, worker)?.url)
+}
+
+fn slot(router: &pointsman_router, worker: u64, place: Place<u32>) -> Result<(), Failure> {
+    place.write(known(router, worker)?.id.slot() as u32);
+    Ok(())
+}
+
+fn describe(
+    router: &pointsman_router,
     worker: u64,
     now: u64,
-    info: *mut pointsman_worker_info,
+    output: Output<pointsman_worker_info>,
 ) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let (handle, output) = unsafe { (outside_callbacks(router)?, Output::new(info, "info")?) };
-    let (router, id) = (&handle.router, id(worker)?);
-    let now = time(router, now);
-    let unknown = PoolError::UnknownWorker(id);
+    let id = id(worker)?;
     let status = router.at(now).workers().into_iter().find(|status| status.info.id == id);
-    let counts = router.at(now).metrics().workers.into_iter().find(|counts| counts.info.id == id);
-    let (status, counts) = status.zip(counts).ok_or(unknown)?;
+    let status = status.ok_or(PoolError::UnknownWorker(id))?;
     let [_, client_cancelled, client_error, worker_error, timeout, overloaded, expired] =
-        counts.outcomes;
+        status.outcomes;
     output.write(pointsman_worker_info {
         size: size_of::<pointsman_worker_info>() as u32,
         role: status.info.role.index() as u32,
@@ -179,9 +169,9 @@ unsafe fn describe(
         slot: id.slot() as u32,
         in_flight: status.in_flight as u64,
         selections: status.selections,
-        resident_tokens: counts.resident_tokens,
-        predicted_cached_tokens: counts.predicted_cached_tokens,
-        reported_cached_tokens: counts.reported_cached_tokens,
+        resident_tokens: status.resident_tokens,
+        predicted_cached_tokens: status.predicted_cached_tokens,
+        reported_cached_tokens: status.reported_cached_tokens,
         client_cancelled,
         client_error,
         worker_error,
@@ -194,23 +184,8 @@ unsafe fn describe(
     Ok(())
 }
 
-/// # Safety
-/// See the export.
-unsafe fn list(
-    router: *const pointsman_router,
-    workers: *mut u64,
-    capacity: usize,
-    count: *mut usize,
-) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let (handle, out, count) = unsafe {
-        (
-            outside_callbacks(router)?,
-            argument::slice_mut(workers, capacity, "workers")?,
-            Place::new(count, "count")?,
-        )
-    };
-    let statuses = handle.router.workers();
+fn list(router: &pointsman_router, out: &mut [u64], count: Place<usize>) -> Result<(), Failure> {
+    let statuses = router.router.workers();
     count.write(statuses.len());
     let needed = statuses.len() * size_of::<u64>();
     let target = out.get_mut(..statuses.len()).ok_or(Failure::BufferTooSmall(needed))?;

@@ -5,8 +5,10 @@ use std::fmt;
 
 use pointsman_core::{DecisionRecord, HealthChange, HealthState};
 
-use crate::policy::Inside;
-use crate::status::Text;
+use crate::callback::Callback;
+use crate::reason::pointsman_reason;
+use crate::role::pointsman_role;
+use crate::text::Text;
 
 /// Writes to a log if it wants the level; formats nothing otherwise.
 macro_rules! write {
@@ -18,21 +20,31 @@ macro_rules! write {
 }
 pub(crate) use write;
 
+/// How much a log is told: one of the POINTSMAN_LOG_ constants, each of which includes those above it.
+#[allow(non_camel_case_types)]
+pub type pointsman_log_level = i32;
+
+/// Nothing.
+pub const POINTSMAN_LOG_NONE: pointsman_log_level = 0;
 /// A policy of the host's own failed, or chose what it may not choose.
-pub const POINTSMAN_LOG_ERROR: i32 = 1;
+pub const POINTSMAN_LOG_ERROR: pointsman_log_level = 1;
 /// A request found no worker or could not be read; a worker was ejected.
-pub const POINTSMAN_LOG_WARNING: i32 = 2;
+pub const POINTSMAN_LOG_WARNING: pointsman_log_level = 2;
 /// Workers came, went, were changed or recovered; a policy was switched.
-pub const POINTSMAN_LOG_INFO: i32 = 3;
+pub const POINTSMAN_LOG_INFO: pointsman_log_level = 3;
 /// Every decision, as the line of pointsman_selection_print.
-pub const POINTSMAN_LOG_DEBUG: i32 = 4;
+pub const POINTSMAN_LOG_DEBUG: pointsman_log_level = 4;
+
+/// How a worker's health stands, as outcomes and time have it: one of the POINTSMAN_STATE_ constants.
+#[allow(non_camel_case_types)]
+pub type pointsman_state = u32;
 
 /// A worker takes its share again.
-pub const POINTSMAN_STATE_HEALTHY: u32 = 0;
+pub const POINTSMAN_STATE_HEALTHY: pointsman_state = 0;
 /// A worker gets nothing: it failed too often in a row, or on probation.
-pub const POINTSMAN_STATE_EJECTED: u32 = 1;
+pub const POINTSMAN_STATE_EJECTED: pointsman_state = 1;
 /// A worker is let in one request at a time, to see if it has recovered.
-pub const POINTSMAN_STATE_PROBATION: u32 = 2;
+pub const POINTSMAN_STATE_PROBATION: pointsman_state = 2;
 
 /// Receives messages. Called on the thread that caused the message, before the call that caused it
 /// returns, possibly by several threads at once; no lock is held. Messages about a worker's health
@@ -43,7 +55,12 @@ pub const POINTSMAN_STATE_PROBATION: u32 = 2;
 /// (they answer POINTSMAN_IN_CALLBACK).
 #[allow(non_camel_case_types)]
 pub type pointsman_log_callback = Option<
-    unsafe extern "C" fn(user_data: *mut c_void, level: i32, message: *const c_char, length: usize),
+    unsafe extern "C" fn(
+        user_data: *mut c_void,
+        level: pointsman_log_level,
+        message: *const c_char,
+        length: usize,
+    ),
 >;
 
 /// One decision, for the decision log. Belongs to the library and is valid during the call.
@@ -53,13 +70,13 @@ pub type pointsman_log_callback = Option<
 pub struct pointsman_decision_record {
     /// sizeof this struct in the library.
     pub size: u32,
-    /// The role that a worker was chosen for: one of the POINTSMAN_ROLE_ constants.
-    pub role: u32,
+    /// The role that a worker was chosen for.
+    pub role: pointsman_role,
     /// When, by the router's clock or as told.
     pub now: u64,
     /// The request's ticket.
     pub ticket: u64,
-    /// Who was chosen.
+    /// The worker that was chosen.
     pub worker: u64,
     /// The best of those not chosen; 0 where the policy did not compare.
     pub runner_up: u64,
@@ -67,8 +84,8 @@ pub struct pointsman_decision_record {
     pub score: f64,
     /// The same for the runner-up.
     pub runner_up_score: f64,
-    /// Why: one of the POINTSMAN_REASON_ constants.
-    pub reason: u32,
+    /// Why.
+    pub reason: pointsman_reason,
     /// Leading tokens of the prompt that the worker is believed to hold.
     pub matched_tokens: u32,
     /// Tokens of the prompt.
@@ -91,8 +108,8 @@ pub type pointsman_decision_callback =
 pub struct pointsman_health_change {
     /// sizeof this struct in the library.
     pub size: u32,
-    /// What the worker has become: one of the POINTSMAN_STATE_ constants.
-    pub state: u32,
+    /// What the worker has become.
+    pub state: pointsman_state,
     /// When, by the router's clock or as told.
     pub now: u64,
     /// Which worker.
@@ -114,19 +131,19 @@ pub struct pointsman_health_change {
 pub type pointsman_health_callback =
     Option<unsafe extern "C" fn(user_data: *mut c_void, change: *const pointsman_health_change)>;
 
+type HealthFunction = unsafe extern "C" fn(*mut c_void, *const pointsman_health_change);
+type DecisionFunction = unsafe extern "C" fn(*mut c_void, *const pointsman_decision_record);
+type LogFunction = unsafe extern "C" fn(*mut c_void, pointsman_log_level, *const c_char, usize);
+
 /// A host's health log.
 #[derive(Clone, Copy)]
-pub(crate) struct HealthLog {
-    pub(crate) callback: unsafe extern "C" fn(*mut c_void, *const pointsman_health_change),
-    pub(crate) user_data: *mut c_void,
-}
-
-// SAFETY: whoever registers a callback promises that any thread may call it with its user data.
-unsafe impl Send for HealthLog {}
-// SAFETY: as above.
-unsafe impl Sync for HealthLog {}
+pub(crate) struct HealthLog(Callback<HealthFunction>);
 
 impl HealthLog {
+    pub(crate) fn new(callback: pointsman_health_callback, user_data: *mut c_void) -> Option<Self> {
+        Some(HealthLog(Callback::new(callback?, user_data)))
+    }
+
     pub(crate) fn write(&self, change: &HealthChange) {
         let (state, until) = match change.state {
             HealthState::Ejected { until } => (POINTSMAN_STATE_EJECTED, until),
@@ -141,9 +158,8 @@ impl HealthLog {
             user_data: change.worker.user_data,
             until,
         };
-        let _inside = Inside::enter();
         // SAFETY: the host's promise at registration; the change is valid during the call.
-        unsafe { (self.callback)(self.user_data, &raw) };
+        self.0.call(|function, user_data| unsafe { function(user_data, &raw) });
     }
 }
 
@@ -151,58 +167,63 @@ impl HealthLog {
 #[derive(Clone, Copy)]
 pub(crate) struct DecisionLog {
     pub(crate) every: u32,
-    pub(crate) callback: unsafe extern "C" fn(*mut c_void, *const pointsman_decision_record),
-    pub(crate) user_data: *mut c_void,
+    callback: Callback<DecisionFunction>,
 }
 
-// SAFETY: whoever registers a callback promises that any thread may call it with its user data.
-unsafe impl Send for DecisionLog {}
-// SAFETY: as above.
-unsafe impl Sync for DecisionLog {}
-
 impl DecisionLog {
+    pub(crate) fn new(
+        every: u32,
+        callback: pointsman_decision_callback,
+        user_data: *mut c_void,
+    ) -> Option<Self> {
+        Some(DecisionLog { every, callback: Callback::new(callback?, user_data) })
+    }
+
     pub(crate) fn write(&self, record: &DecisionRecord) {
-        let (runner_up, runner_up_score) =
-            record.runner_up.map_or((0, 0.0), |other| (other.worker.to_raw(), other.score));
+        let runner_up = record.runner_up;
         let raw = pointsman_decision_record {
             size: size_of::<pointsman_decision_record>() as u32,
             role: record.role.index() as u32,
             now: record.now,
             ticket: record.ticket.to_raw(),
             worker: record.worker.to_raw(),
-            runner_up,
+            runner_up: runner_up.map_or(0, |other| other.worker.to_raw()),
             score: record.score,
-            runner_up_score,
+            runner_up_score: runner_up.map_or(0.0, |other| other.score),
             reason: record.reason as u32,
             matched_tokens: record.matched_tokens,
             total_tokens: record.total_tokens,
             reserved: 0,
         };
-        let _inside = Inside::enter();
         // SAFETY: the host's promise at registration; the record is valid during the call.
-        unsafe { (self.callback)(self.user_data, &raw) };
+        self.callback.call(|function, user_data| unsafe { function(user_data, &raw) });
     }
 }
 
 /// A host's log.
 #[derive(Clone, Copy)]
 pub(crate) struct Log {
-    pub(crate) callback: pointsman_log_callback,
-    pub(crate) user_data: *mut c_void,
-    /// The most talkative level that the host wants; 0 wants nothing.
-    pub(crate) level: i32,
+    callback: Option<Callback<LogFunction>>,
+    /// The most talkative level that the host wants.
+    level: pointsman_log_level,
 }
 
-// SAFETY: whoever registers a callback promises that any thread may call it with its user data.
-unsafe impl Send for Log {}
-// SAFETY: as above.
-unsafe impl Sync for Log {}
-
 impl Log {
-    pub(crate) const NONE: Log = Log { callback: None, user_data: std::ptr::null_mut(), level: 0 };
+    pub(crate) const NONE: Log = Log { callback: None, level: POINTSMAN_LOG_NONE };
+
+    pub(crate) fn new(
+        level: pointsman_log_level,
+        callback: pointsman_log_callback,
+        user_data: *mut c_void,
+    ) -> Self {
+        callback.map_or(Log::NONE, |function| Log {
+            callback: Some(Callback::new(function, user_data)),
+            level,
+        })
+    }
 
     #[inline(always)]
-    pub(crate) fn wants(&self, level: i32) -> bool {
+    pub(crate) fn wants(&self, level: pointsman_log_level) -> bool {
         level <= self.level
     }
 
@@ -220,13 +241,13 @@ impl Log {
 
     #[cold]
     #[inline(never)]
-    pub(crate) fn write(&self, level: i32, message: fmt::Arguments<'_>) {
+    pub(crate) fn write(&self, level: pointsman_log_level, message: fmt::Arguments<'_>) {
         let Some(callback) = self.callback else { return };
         let mut text = Text::<1024>::new();
         text.set(message);
-        let _inside = Inside::enter();
+        let (pointer, length) = (text.as_ptr(), text.as_bytes().len());
         // SAFETY: the host's promise at registration; the text is valid and NUL-terminated.
-        unsafe { callback(self.user_data, level, text.as_ptr(), text.as_bytes().len()) };
+        callback.call(|function, user_data| unsafe { function(user_data, level, pointer, length) });
     }
 }
 

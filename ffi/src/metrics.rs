@@ -2,13 +2,13 @@
 
 use std::ffi::c_char;
 
-use pointsman_core::MetricsSnapshot;
+use crate::argument::{Output, TextRoom, output, text_room};
+use crate::failure::Failure;
+use crate::handle::outside;
+use crate::router::pointsman_router;
+use crate::status::pointsman_status;
 
-use crate::argument::{self, Output};
-use crate::router::{outside_callbacks, pointsman_router, time};
-use crate::status::{Failure, pointsman_status};
-
-/// What a router has counted since it was made.
+/// A router's counters since it was made.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -31,7 +31,7 @@ pub struct pointsman_metrics {
     pub tickets_capacity: u64,
     /// Selections that got no ticket because the table was full.
     pub tickets_untracked: u64,
-    /// Tickets that nobody completed in time.
+    /// Tickets that were not completed in time.
     pub tickets_expired: u64,
     /// Bytes that the ticket table holds.
     pub tickets_bytes: u64,
@@ -47,10 +47,10 @@ pub struct pointsman_metrics {
     pub tree_skipped: u64,
 }
 
-sized!(pointsman_metrics);
+sized!(pointsman_metrics.reserved);
 
 export! {
-    /// Tells what was counted so far; workers have counters of their own, see
+    /// Reads the counters; workers have counters of their own, see
     /// pointsman_worker_describe. O(workers); allocates.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
@@ -58,7 +58,7 @@ export! {
         router: *const pointsman_router,
         now: u64,
         metrics: *mut pointsman_metrics,
-    ) -> pointsman_status => snapshot;
+    ) -> pointsman_status => snapshot(outside(router), now, output(metrics));
 
     /// Writes every counter as OpenMetrics text, which Prometheus reads, and a final NUL, into buffer;
     /// serve it as POINTSMAN_METRICS_CONTENT_TYPE. length may be NULL; it gets the text's length without
@@ -72,30 +72,25 @@ export! {
         buffer: *mut c_char,
         capacity: usize,
         length: *mut usize,
-    ) -> pointsman_status => prometheus;
+    ) -> pointsman_status => prometheus(outside(router), now, text_room(buffer, capacity, length));
 
     /// As pointsman_router_prometheus without the last line, for hosts that write families of their own
-    /// behind it and end the text themselves.
+    /// after it and end the text themselves.
     fn pointsman_router_prometheus_families(
         router: *const pointsman_router,
         now: u64,
         buffer: *mut c_char,
         capacity: usize,
         length: *mut usize,
-    ) -> pointsman_status => families;
+    ) -> pointsman_status => families(outside(router), now, text_room(buffer, capacity, length));
 }
 
-/// # Safety
-/// See the export.
-unsafe fn snapshot(
-    router: *const pointsman_router,
+fn snapshot(
+    router: &pointsman_router,
     now: u64,
-    metrics: *mut pointsman_metrics,
+    output: Output<pointsman_metrics>,
 ) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let (router, output) =
-        unsafe { (&outside_callbacks(router)?.router, Output::new(metrics, "metrics")?) };
-    let counted = router.at(time(router, now)).metrics();
+    let counted = router.at(now).metrics();
     let eligible = counted.workers.iter().filter(|worker| worker.healthy && !worker.draining);
     let (tickets, tree) = (&counted.tickets, &counted.tree);
     output.write(pointsman_metrics {
@@ -119,46 +114,16 @@ unsafe fn snapshot(
     Ok(())
 }
 
-/// # Safety
-/// See the export.
-unsafe fn prometheus(
-    router: *const pointsman_router,
-    now: u64,
-    buffer: *mut c_char,
-    capacity: usize,
-    length: *mut usize,
-) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let snapshot = unsafe { counted(router, now) }?;
+fn prometheus(router: &pointsman_router, now: u64, buffer: TextRoom) -> Result<(), Failure> {
     let mut text = String::new();
     // Writing to a string does not fail.
-    let _ = snapshot.write_prometheus(&mut text);
-    // SAFETY: the caller's promise.
-    unsafe { argument::copy_text(text.as_bytes(), buffer, capacity, length) }
+    let _ = router.at(now).metrics().write_prometheus(&mut text);
+    buffer.write(&text)
 }
 
-/// # Safety
-/// See the export.
-unsafe fn families(
-    router: *const pointsman_router,
-    now: u64,
-    buffer: *mut c_char,
-    capacity: usize,
-    length: *mut usize,
-) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let snapshot = unsafe { counted(router, now) }?;
+fn families(router: &pointsman_router, now: u64, buffer: TextRoom) -> Result<(), Failure> {
     let mut text = String::new();
     // Writing to a string does not fail.
-    let _ = snapshot.write_families(&mut text);
-    // SAFETY: the caller's promise.
-    unsafe { argument::copy_text(text.as_bytes(), buffer, capacity, length) }
-}
-
-/// # Safety
-/// See the export.
-unsafe fn counted(router: *const pointsman_router, now: u64) -> Result<MetricsSnapshot, Failure> {
-    // SAFETY: the caller's promise.
-    let router = &unsafe { outside_callbacks(router) }?.router;
-    Ok(router.at(time(router, now)).metrics())
+    let _ = router.at(now).metrics().write_families(&mut text);
+    buffer.write(&text)
 }

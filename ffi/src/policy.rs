@@ -1,38 +1,38 @@
-//! Policies of the host's own: what they see, what they are told, and how they are registered.
+//! Policies of the host's own: what they see, what they are told, and what they are made of.
 
-use std::cell::Cell;
 use std::ffi::{c_char, c_void};
-use std::sync::Arc;
 
-use pointsman_core::{PolicyError, RoutingPolicy};
-use serde_json::Value;
+use crate::outcome::pointsman_outcome;
+use crate::role::pointsman_role;
+use crate::status::pointsman_status;
 
-use crate::own_policy::OwnPolicy;
-use crate::status::{POINTSMAN_OK, pointsman_status};
-
-/// No index.
-pub const POINTSMAN_NONE: u32 = 0xffff_ffff;
+/// What a policy of the host's own wants: POINTSMAN_POLICY_WANTS_ bits.
+#[allow(non_camel_case_types)]
+pub type pointsman_policy_flags = u32;
 
 /// The policy reads prefixes: prompts are fingerprinted, candidates show how much each holds, and
 /// what is dispatched is remembered.
-pub const POINTSMAN_POLICY_WANTS_PREFIX: u32 = 1;
+pub const POINTSMAN_POLICY_WANTS_PREFIX: pointsman_policy_flags = 1;
 /// The policy wants the events of requests; it gets those of workers in any case.
-pub const POINTSMAN_POLICY_WANTS_REQUEST_EVENTS: u32 = 2;
+pub const POINTSMAN_POLICY_WANTS_REQUEST_EVENTS: pointsman_policy_flags = 2;
 
-const KNOWN_FLAGS: u32 = POINTSMAN_POLICY_WANTS_PREFIX | POINTSMAN_POLICY_WANTS_REQUEST_EVENTS;
+/// What a policy of the host's own is told: one of the POINTSMAN_EVENT_ constants. Later versions may
+/// add some.
+#[allow(non_camel_case_types)]
+pub type pointsman_event_kind = u32;
 
 /// A decision was charged: the request is about to be sent. For a pair there are two such events.
-pub const POINTSMAN_EVENT_DISPATCH: u32 = 1;
+pub const POINTSMAN_EVENT_DISPATCH: pointsman_event_kind = 1;
 /// The prompt is computed.
-pub const POINTSMAN_EVENT_FIRST_TOKEN: u32 = 2;
+pub const POINTSMAN_EVENT_FIRST_TOKEN: pointsman_event_kind = 2;
 /// The request is over; exactly once per request.
-pub const POINTSMAN_EVENT_COMPLETE: u32 = 3;
+pub const POINTSMAN_EVENT_COMPLETE: pointsman_event_kind = 3;
 /// A worker was registered. Also told for every worker when the policy takes over.
-pub const POINTSMAN_EVENT_WORKER_ADDED: u32 = 4;
+pub const POINTSMAN_EVENT_WORKER_ADDED: pointsman_event_kind = 4;
 /// A worker was removed; what is known about its slot is to be forgotten.
-pub const POINTSMAN_EVENT_WORKER_REMOVED: u32 = 5;
+pub const POINTSMAN_EVENT_WORKER_REMOVED: pointsman_event_kind = 5;
 /// This process is a fork's child: draw new random seeds, forget requests in flight.
-pub const POINTSMAN_EVENT_FORKED: u32 = 6;
+pub const POINTSMAN_EVENT_FORKED: pointsman_event_kind = 6;
 
 /// The workers that a policy may choose from: arrays of count elements each, one element per worker.
 /// They belong to the library and are valid during the call.
@@ -42,8 +42,8 @@ pub const POINTSMAN_EVENT_FORKED: u32 = 6;
 pub struct pointsman_candidates {
     /// sizeof this struct in the library.
     pub size: u32,
-    /// Their role: one of the POINTSMAN_ROLE_ constants.
-    pub role: u32,
+    /// Their role.
+    pub role: pointsman_role,
     /// How many there are, at least 1.
     pub count: u32,
     /// 0.
@@ -71,7 +71,7 @@ pub struct pointsman_candidates {
 pub struct pointsman_request_view {
     /// sizeof this struct in the library.
     pub size: u32,
-    /// Length of the prompt in tokens, estimated where only bytes are known; 0 if unknown.
+    /// Tokens of the prompt, estimated where only bytes are known; 0 where the prompt was not read.
     pub prompt_tokens: u32,
     /// The time of the request.
     pub now: u64,
@@ -107,8 +107,8 @@ pub struct pointsman_decision {
 pub struct pointsman_event {
     /// sizeof this struct in the library.
     pub size: u32,
-    /// One of the POINTSMAN_EVENT_ constants; ignore those that you do not know.
-    pub kind: u32,
+    /// What happened; ignore kinds that you do not know.
+    pub kind: pointsman_event_kind,
     /// The worker; for POINTSMAN_EVENT_COMPLETE the one that answered. 0 for POINTSMAN_EVENT_FORKED.
     pub worker: u64,
     /// The worker that computed the prompt, where that is known to be another one; else worker.
@@ -122,19 +122,19 @@ pub struct pointsman_event {
     /// The worker's slot.
     pub slot: u32,
     /// The worker's role in this.
-    pub role: u32,
+    pub role: pointsman_role,
     /// As decided.
     pub work_tokens: u32,
     /// As predicted when the worker was chosen.
     pub matched_tokens: u32,
-    /// Prompt tokens; POINTSMAN_UNKNOWN if nobody said so.
+    /// Prompt tokens; POINTSMAN_UNKNOWN if it was not reported.
     pub prompt_tokens: u32,
-    /// Prompt tokens that the worker found in its cache; POINTSMAN_UNKNOWN if it did not say so.
+    /// Prompt tokens that the worker found in its cache; POINTSMAN_UNKNOWN if it was not reported.
     pub cached_tokens: u32,
-    /// Tokens generated; POINTSMAN_UNKNOWN if nobody said so.
+    /// Tokens generated; POINTSMAN_UNKNOWN if it was not reported.
     pub completion_tokens: u32,
-    /// With POINTSMAN_EVENT_COMPLETE: one of the POINTSMAN_OUTCOME_ constants.
-    pub outcome: u32,
+    /// How the request ended, with POINTSMAN_EVENT_COMPLETE.
+    pub outcome: pointsman_outcome,
 }
 
 /// A policy of the host's own.
@@ -148,8 +148,8 @@ pub struct pointsman_event {
 pub struct pointsman_policy {
     /// Set by POINTSMAN_POLICY_INIT.
     pub size: u32,
-    /// POINTSMAN_POLICY_WANTS_ bits.
-    pub flags: u32,
+    /// What it wants; 0 by default.
+    pub flags: pointsman_policy_flags,
     /// Handed to create and release; and to select and on_event if there is no create.
     pub user_data: *mut c_void,
     /// Chooses one candidate. Only decides: the same request may be asked about again, and what was
@@ -165,7 +165,7 @@ pub struct pointsman_policy {
             decision: *mut pointsman_decision,
         ) -> pointsman_status,
     >,
-    /// Learns what became of it. May be NULL.
+    /// Called with what happens to requests and workers. May be NULL.
     pub on_event:
         Option<unsafe extern "C" fn(instance: *mut c_void, event: *const pointsman_event)>,
     /// Makes an instance each time that configuration calls for the policy, with the options given
@@ -186,84 +186,3 @@ pub struct pointsman_policy {
 }
 
 sized!(pointsman_policy);
-
-thread_local! {
-    static DEPTH: Cell<u32> = const { Cell::new(0) };
-}
-
-/// Marks the thread as being inside a callback until dropped.
-pub(crate) struct Inside;
-
-impl Inside {
-    pub(crate) fn enter() -> Self {
-        DEPTH.with(|depth| depth.set(depth.get() + 1));
-        Inside
-    }
-}
-
-impl Drop for Inside {
-    fn drop(&mut self) {
-        DEPTH.with(|depth| depth.set(depth.get().saturating_sub(1)));
-    }
-}
-
-/// Whether a callback is running on this thread.
-pub(crate) fn in_callback() -> bool {
-    DEPTH.with(Cell::get) > 0
-}
-
-/// A policy that a host has registered: what instances are made from.
-pub(crate) struct Registration {
-    pub(crate) name: String,
-    pub(crate) callbacks: pointsman_policy,
-}
-
-// SAFETY: the host promises that any thread may call the callbacks with their data.
-unsafe impl Send for Registration {}
-// SAFETY: as above, several threads at a time.
-unsafe impl Sync for Registration {}
-
-impl Registration {
-    pub(crate) fn new(name: &str, callbacks: pointsman_policy) -> Self {
-        Registration { name: name.to_owned(), callbacks }
-    }
-
-    /// Whether the flags have a meaning.
-    pub(crate) fn knows(flags: u32) -> bool {
-        flags & !KNOWN_FLAGS == 0
-    }
-
-    /// Makes a policy with these options.
-    pub(crate) fn create(
-        self: &Arc<Self>,
-        options: &Value,
-    ) -> Result<Arc<dyn RoutingPolicy>, PolicyError> {
-        let mut instance = self.callbacks.user_data;
-        if let Some(create) = self.callbacks.create {
-            let mut options = options.to_string();
-            let length = options.len();
-            options.push('\0');
-            let _inside = Inside::enter();
-            instance = std::ptr::null_mut();
-            // SAFETY: the host's promise at registration; the text is NUL-terminated.
-            let status = unsafe {
-                create(self.callbacks.user_data, options.as_ptr().cast(), length, &mut instance)
-            };
-            if status != POINTSMAN_OK {
-                let reason = format!("create returned {status}");
-                return Err(PolicyError::Options(reason));
-            }
-        }
-        Ok(Arc::new(OwnPolicy::new(Arc::clone(self), instance)))
-    }
-}
-
-impl Drop for Registration {
-    fn drop(&mut self) {
-        if let Some(release) = self.callbacks.release {
-            let _inside = Inside::enter();
-            // SAFETY: the host's promise; this is the one call of `release`.
-            unsafe { release(self.callbacks.user_data) };
-        }
-    }
-}

@@ -3,31 +3,33 @@
 use std::ffi::{c_char, c_void};
 use std::mem::MaybeUninit;
 
-use pointsman_core::{Request, WorkerId};
+use pointsman_core::{Prompt, Request, WorkerId};
 
-use crate::argument;
-use crate::fingerprint::{self, pointsman_fingerprint};
-use crate::status::Failure;
+use crate::argument::{self, input};
+use crate::failure::Failure;
+use crate::fingerprint::borrowed;
+use crate::special::{POINTSMAN_UNKNOWN, known};
 use crate::worker::{each_label, pointsman_label};
 
-/// A number of tokens that is not known.
-pub const POINTSMAN_UNKNOWN: u32 = 0xffff_ffff;
+/// What a request's prompt points to: one of the POINTSMAN_PROMPT_ constants.
+#[allow(non_camel_case_types)]
+pub type pointsman_prompt_kind = u32;
 
 /// There is no prompt, or none that can be read.
-pub const POINTSMAN_PROMPT_NONE: u32 = 0;
+pub const POINTSMAN_PROMPT_NONE: pointsman_prompt_kind = 0;
 /// prompt points to text, or any bytes: all of the prompt, as the engine will see it.
-pub const POINTSMAN_PROMPT_TEXT: u32 = 1;
+pub const POINTSMAN_PROMPT_TEXT: pointsman_prompt_kind = 1;
 /// prompt points to token ids, uint32_t; prompt_length counts tokens.
-pub const POINTSMAN_PROMPT_TOKENS: u32 = 2;
+pub const POINTSMAN_PROMPT_TOKENS: pointsman_prompt_kind = 2;
 /// prompt points to a pointsman_fingerprint of this router or one with the same key; prompt_length
 /// is ignored.
-pub const POINTSMAN_PROMPT_FINGERPRINT: u32 = 3;
+pub const POINTSMAN_PROMPT_FINGERPRINT: pointsman_prompt_kind = 3;
 
 /// prompt points to a JSON request body as it came from the client: OpenAI chat, completions and
 /// responses, SGLang generate. Its model, lora_path, cache_salt and extra_key form the namespace
 /// unless cache_namespace is set; its token limit counts as expected_output_tokens unless that is set.
 /// Read only by policies that want prefixes.
-pub const POINTSMAN_PROMPT_JSON: u32 = 4;
+pub const POINTSMAN_PROMPT_JSON: pointsman_prompt_kind = 4;
 
 /// Labels that one request may demand.
 pub const POINTSMAN_MAX_REQUEST_LABELS: u32 = 16;
@@ -40,8 +42,8 @@ pub const POINTSMAN_MAX_REQUEST_LABELS: u32 = 16;
 pub struct pointsman_request {
     /// Set by POINTSMAN_REQUEST_INIT.
     pub size: u32,
-    /// One of the POINTSMAN_PROMPT_ constants.
-    pub prompt_kind: u32,
+    /// What prompt points to.
+    pub prompt_kind: pointsman_prompt_kind,
     /// The prompt, in that form.
     pub prompt: *const c_void,
     /// Its length, in bytes or tokens.
@@ -75,32 +77,67 @@ pub struct pointsman_request {
     pub label_count: usize,
     /// Tokens that the answer is expected to have; POINTSMAN_UNKNOWN by default.
     pub expected_output_tokens: u32,
-    /// 0.
+    /// Must be 0.
     pub reserved: u32,
     /// The time of the request; POINTSMAN_NOW by default.
     pub now: u64,
 }
 
-sized!(pointsman_request);
+sized!(pointsman_request.reserved);
 
 const MAX_LABELS: usize = POINTSMAN_MAX_REQUEST_LABELS as usize;
 
-/// Room for what cannot be borrowed from the caller as it lies.
-pub(crate) type Labels<'a> = [(&'a str, &'a str); MAX_LABELS];
+/// Room for what is made of the caller's struct, where it stays: moving it would cost every request.
+pub(crate) struct Room<'a> {
+    raw: MaybeUninit<pointsman_request>,
+    request: MaybeUninit<Request<'a>>,
+    labels: MaybeUninit<Labels<'a>>,
+}
 
-/// Reads a request that says nothing but a prompt that needs no looking at, as most do; `None` if it
-/// says more, or if something is wrong: [`read`] is to tell.
+type Labels<'a> = [(&'a str, &'a str); MAX_LABELS];
+
+/// A request, and its time as the caller says it.
+pub(crate) struct Asked<'a> {
+    pub(crate) request: &'a Request<'a>,
+    pub(crate) now: u64,
+}
+
+/// Reads the caller's struct into a request of the core.
 ///
 /// # Safety
-/// As for [`read`].
+/// `pointer` is NULL or points to a request whose pointers are as the struct says and outlive `'a`.
 #[inline(always)]
-pub(crate) unsafe fn read_plain<'a>(
-    raw: &'a pointsman_request,
-    place: &'a mut MaybeUninit<Request<'a>>,
-) -> Option<&'a Request<'a>> {
-    static NONE: Request<'static> = Request::none();
-    const _: () = assert!(POINTSMAN_UNKNOWN == !0);
-    let more = raw.cache_namespace as usize
+pub(crate) unsafe fn asked<'a>(
+    pointer: *const pointsman_request,
+    name: &'static str,
+    room: &'a mut MaybeUninit<Room<'a>>,
+) -> Result<Asked<'a>, Failure> {
+    // SAFETY: any memory is a room, whose fields say themselves that they are uninitialised.
+    let room = unsafe { room.assume_init_mut() };
+    // SAFETY: the caller's promise.
+    let raw = unsafe { input(pointer, name, &mut room.raw) }?;
+    if says_no_more(raw) && raw.prompt_kind == POINTSMAN_PROMPT_NONE {
+        // Not made anew for each of the requests that say nothing.
+        static NOTHING: Request<'static> = Request::none();
+        return Ok(Asked { request: &NOTHING, now: raw.now });
+    }
+    // SAFETY: the caller's promise.
+    let request = unsafe {
+        let request = room.request.write(Request::new(prompt(raw)?));
+        if !says_no_more(raw) {
+            read_more(raw, request, &mut room.labels)?;
+        }
+        request
+    };
+    Ok(Asked { request, now: raw.now })
+}
+
+/// Whether a request says no more than its prompt. All fields are looked at together, as that costs
+/// least.
+#[inline(always)]
+fn says_no_more(raw: &pointsman_request) -> bool {
+    const { assert!(POINTSMAN_UNKNOWN == !0) };
+    let all = raw.cache_namespace as usize
         | raw.routing_key as usize
         | raw.allowed as usize
         | raw.allowed_words as usize
@@ -109,138 +146,101 @@ pub(crate) unsafe fn read_plain<'a>(
         | raw.excluded_count
         | raw.label_count
         | !raw.expected_output_tokens as usize;
-    let kind = raw.prompt_kind;
-    const { assert!(POINTSMAN_PROMPT_NONE == 0) };
-    if more | kind as usize == 0 {
-        // Not built anew for each of the requests that say nothing.
-        return Some(&NONE);
-    }
-    if more != 0 {
-        return None;
-    }
-    // SAFETY: the caller's promise.
-    let bytes = unsafe { argument::plain_slice(raw.prompt.cast::<u8>(), raw.prompt_length) };
-    let request = match kind {
-        POINTSMAN_PROMPT_TEXT => bytes.map(Request::bytes),
-        POINTSMAN_PROMPT_JSON => bytes.map(Request::json),
-        POINTSMAN_PROMPT_TOKENS => {
-            // SAFETY: the caller's promise.
-            unsafe { argument::plain_slice(raw.prompt.cast(), raw.prompt_length) }
-                .map(Request::tokens)
-        }
-        _ => None,
-    };
-    Some(place.write(request?))
-}
-
-/// Reads the caller's struct into a request of the core.
-///
-/// # Safety
-/// All pointers are as the struct says and outlive `'a`.
-pub(crate) unsafe fn read<'a>(
-    raw: &'a pointsman_request,
-    labels: &'a mut MaybeUninit<Labels<'a>>,
-) -> Result<Request<'a>, Failure> {
-    // SAFETY: the caller's promise.
-    let mut request = unsafe {
-        if raw.prompt_kind == POINTSMAN_PROMPT_FINGERPRINT {
-            let pointer = raw.prompt.cast::<pointsman_fingerprint>();
-            Request::fingerprint(fingerprint::read(pointer, PROMPT)?)
-        } else {
-            read_prompt(raw)?
-        }
-    };
-    if let Some(tokens) = known(raw.expected_output_tokens) {
-        request = request.expected_output_tokens(tokens);
-    }
-    if !raw.cache_namespace.is_null() {
-        let (text, length) = (raw.cache_namespace, raw.cache_namespace_length);
-        // SAFETY: the caller's promise.
-        let text = unsafe { argument::text(text, length, "request.cache_namespace") }?;
-        request = request.namespace(text);
-    }
-    if !raw.routing_key.is_null() {
-        let (key, length) = (raw.routing_key.cast(), raw.routing_key_length);
-        // SAFETY: the caller's promise.
-        request =
-            request.routing_key(unsafe { argument::bytes(key, length, "request.routing_key") }?);
-    }
-    let selective = raw.excluded_count != 0
-        || !raw.allowed.is_null()
-        || raw.allowed_count != 0
-        || !raw.allowed_words.is_null()
-        || raw.allowed_words_count != 0
-        || raw.label_count != 0;
-    if selective {
-        // SAFETY: the caller's promise.
-        request = unsafe { read_selection(request, raw, labels) }?;
-    }
-    Ok(request)
+    all == 0
 }
 
 const PROMPT: &str = "request.prompt";
 
-/// Reads any prompt but a fingerprint.
+/// Reads what a request says beside its prompt.
 ///
+/// # Safety
+/// All pointers are as the struct says and outlive `'a`.
+#[inline(never)]
+unsafe fn read_more<'a>(
+    raw: &'a pointsman_request,
+    request: &mut Request<'a>,
+    labels: &'a mut MaybeUninit<Labels<'a>>,
+) -> Result<(), Failure> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        if let Some(tokens) = known(raw.expected_output_tokens) {
+            *request = request.expected_output_tokens(tokens);
+        }
+        if !raw.cache_namespace.is_null() {
+            let (text, length) = (raw.cache_namespace, raw.cache_namespace_length);
+            *request = request.namespace(argument::text(text, length, "request.cache_namespace")?);
+        }
+        if !raw.routing_key.is_null() {
+            let (key, length) = (raw.routing_key.cast(), raw.routing_key_length);
+            *request = request.routing_key(argument::bytes(key, length, "request.routing_key")?);
+        }
+        if raw.excluded_count != 0 {
+            let (excluded, count) = (raw.excluded, raw.excluded_count);
+            *request = request.exclude(ids(excluded, count, "request.excluded")?);
+        }
+        // NULL allows all, but not with a count: then the list was lost.
+        if !raw.allowed.is_null() || raw.allowed_count != 0 {
+            *request = request.allow(ids(raw.allowed, raw.allowed_count, "request.allowed")?);
+        }
+        if !raw.allowed_words.is_null() || raw.allowed_words_count != 0 {
+            let (words, count) = (raw.allowed_words, raw.allowed_words_count);
+            *request = request.allow_slots(argument::slice(words, count, "request.allowed_words")?);
+        }
+        if raw.label_count != 0 {
+            *request = request.labels(read_labels(raw, labels)?);
+        }
+        Ok(())
+    }
+}
+
+/// # Safety
+/// The labels are as the struct says and outlive `'a`.
+#[inline(never)]
+unsafe fn read_labels<'a>(
+    raw: &'a pointsman_request,
+    place: &'a mut MaybeUninit<Labels<'a>>,
+) -> Result<&'a [(&'a str, &'a str)], Failure> {
+    if raw.label_count > MAX_LABELS {
+        return Err(Failure::argument(
+            "request.labels",
+            "are more than POINTSMAN_MAX_REQUEST_LABELS, 16",
+        ));
+    }
+    let mut kept = 0;
+    let labels = place.write([("", ""); MAX_LABELS]);
+    // SAFETY: the caller's promise.
+    unsafe {
+        each_label(raw.labels, raw.label_count, |key, value| {
+            labels[kept] = (key, value);
+            kept += 1;
+        })?;
+    }
+    Ok(&labels[..kept])
+}
+
 /// # Safety
 /// The prompt is as the struct says and outlives `'a`.
 #[inline(always)]
-unsafe fn read_prompt<'a>(raw: &'a pointsman_request) -> Result<Request<'a>, Failure> {
+unsafe fn prompt<'a>(raw: &'a pointsman_request) -> Result<Prompt<'a>, Failure> {
     let (prompt, length) = (raw.prompt, raw.prompt_length);
     // SAFETY: the caller's promise.
     unsafe {
         Ok(match raw.prompt_kind {
-            POINTSMAN_PROMPT_NONE => Request::none(),
-            POINTSMAN_PROMPT_TEXT => {
-                Request::bytes(argument::bytes(prompt.cast(), length, PROMPT)?)
-            }
+            POINTSMAN_PROMPT_NONE => Prompt::None,
+            POINTSMAN_PROMPT_TEXT => Prompt::Text(argument::bytes(prompt.cast(), length, PROMPT)?),
             POINTSMAN_PROMPT_TOKENS => {
-                Request::tokens(argument::slice(prompt.cast(), length, PROMPT)?)
+                Prompt::Tokens(argument::slice(prompt.cast(), length, PROMPT)?)
             }
-            POINTSMAN_PROMPT_JSON => Request::json(argument::bytes(prompt.cast(), length, PROMPT)?),
-            _ => return Err(unknown_kind()),
+            POINTSMAN_PROMPT_JSON => Prompt::Json(argument::bytes(prompt.cast(), length, PROMPT)?),
+            POINTSMAN_PROMPT_FINGERPRINT => {
+                let mut room = MaybeUninit::uninit();
+                Prompt::Fingerprint(borrowed(prompt.cast(), PROMPT, &mut room)?)
+            }
+            _ => {
+                let problem = "is none of the POINTSMAN_PROMPT_ constants";
+                return Err(Failure::argument("request.prompt_kind", problem));
+            }
         })
-    }
-}
-
-#[cold]
-fn unknown_kind() -> Failure {
-    Failure::argument("request.prompt_kind", "is none of the POINTSMAN_PROMPT_ constants")
-}
-
-/// # Safety
-/// All pointers are as the struct says and outlive `'a`.
-#[inline(never)]
-unsafe fn read_selection<'a>(
-    mut request: Request<'a>,
-    raw: &'a pointsman_request,
-    labels: &'a mut MaybeUninit<Labels<'a>>,
-) -> Result<Request<'a>, Failure> {
-    // SAFETY: the caller's promise.
-    unsafe {
-        request = request.exclude(ids(raw.excluded, raw.excluded_count, "request.excluded")?);
-        // NULL allows all, but not where somebody has counted: that list was lost.
-        if !raw.allowed.is_null() || raw.allowed_count != 0 {
-            request = request.allow(ids(raw.allowed, raw.allowed_count, "request.allowed")?);
-        }
-        if !raw.allowed_words.is_null() || raw.allowed_words_count != 0 {
-            let (words, count) = (raw.allowed_words, raw.allowed_words_count);
-            request = request.allow_slots(argument::slice(words, count, "request.allowed_words")?);
-        }
-        if raw.label_count > MAX_LABELS {
-            return Err(Failure::argument(
-                "request.labels",
-                "are more than POINTSMAN_MAX_REQUEST_LABELS, 16",
-            ));
-        }
-        let mut kept = 0;
-        let labels = labels.write([("", ""); MAX_LABELS]);
-        each_label(raw.labels, raw.label_count, |key, value| {
-            labels[kept] = (key, value);
-            kept += 1;
-            Ok(())
-        })?;
-        Ok(request.labels(&labels[..kept]))
     }
 }
 
@@ -256,10 +256,4 @@ unsafe fn ids<'a>(
     // SAFETY: the caller's promise.
     let raw = unsafe { argument::slice(pointer, count, name) }?;
     WorkerId::from_raw_slice(raw).ok_or(Failure::argument(name, "contains 0, which is no worker"))
-}
-
-/// The number that says "unknown", as an option.
-#[inline(always)]
-pub(crate) fn known(tokens: u32) -> Option<u32> {
-    if tokens == POINTSMAN_UNKNOWN { None } else { Some(tokens) }
 }

@@ -2,17 +2,14 @@
 
 use std::ffi::c_char;
 
-use pointsman_core::{PolicyConfig, Router, RouterConfig, SplitConfig};
+use pointsman_core::{At, PolicyConfig, Router, RouterConfig, SplitConfig, Time};
 
-use crate::argument::{self, Place};
+use crate::argument::{Place, TextRoom, optional_text, place, text, text_room};
+use crate::failure::Failure;
+use crate::handle::{Handle, hand_out, handle, outside, taken_outside};
 use crate::log::{self, Log};
-use crate::policy::in_callback;
-use crate::status::{Failure, pointsman_status};
-
-/// The length that stands for "up to the terminating NUL" wherever text is passed.
-pub const POINTSMAN_NUL_TERMINATED: usize = usize::MAX;
-/// The time that stands for "read the clock" wherever a time is passed.
-pub const POINTSMAN_NOW: u64 = 0;
+use crate::special::POINTSMAN_NOW;
+use crate::status::pointsman_status;
 
 /// A router: workers, policies, one prefix tree, tickets and counters.
 ///
@@ -48,26 +45,26 @@ export! {
         config: *const c_char,
         config_length: usize,
         router: *mut *mut pointsman_router,
-    ) -> pointsman_status => new;
+    ) -> pointsman_status => new(optional_text(config, config_length), place(router));
 
     /// Frees a router; NULL is allowed. No other call on it may be under way or follow. Open tickets
     /// are forgotten. Inside a callback it does nothing.
-    fn pointsman_router_free(router: *mut pointsman_router) => free;
+    fn pointsman_router_free(router: *mut pointsman_router) => free(taken_outside(router));
 
     /// To be called in a forked child before the router is used there: new random seeds, no tickets
     /// and no requests in flight. No other thread of the child may be inside a call.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
-    fn pointsman_router_after_fork(router: *mut pointsman_router) -> pointsman_status => after_fork;
+    fn pointsman_router_after_fork(router: *mut pointsman_router) -> pointsman_status => after_fork(outside(router));
 
-    /// Does at once the housekeeping that calls otherwise do in small pieces: closes expired tickets,
+    /// Does at once the maintenance that calls otherwise do in small pieces: closes expired tickets,
     /// ends ejections and pauses. Never needed; helpful where requests are rare.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
-    fn pointsman_router_tick(router: *const pointsman_router, now: u64) -> pointsman_status => tick;
+    fn pointsman_router_tick(router: *const pointsman_router, now: u64) -> pointsman_status => tick(outside(router), now);
 
     /// The router's own clock: nanoseconds since it was made; 0 if router is NULL.
-    fn pointsman_router_now(router: *const pointsman_router) -> u64 => now;
+    fn pointsman_router_now(router: *const pointsman_router) -> u64 => now(handle(router));
 
     /// Switches the policy of every role while requests are under way. policy is the name of a policy
     /// with its defaults ("random", "round_robin", "power_of_two", "cache_aware", and for the latter's
@@ -83,7 +80,7 @@ export! {
         router: *const pointsman_router,
         policy: *const c_char,
         policy_length: usize,
-    ) -> pointsman_status => set_policy;
+    ) -> pointsman_status => set_policy(outside(router), text(policy, policy_length));
 
     /// Copies the name of the policy that regular requests are chosen by, and a final NUL, into buffer.
     /// length may be NULL; it gets the name's length without the NUL.
@@ -95,7 +92,7 @@ export! {
         buffer: *mut c_char,
         capacity: usize,
         length: *mut usize,
-    ) -> pointsman_status => policy;
+    ) -> pointsman_status => policy(outside(router), text_room(buffer, capacity, length));
 
     /// As pointsman_router_set_policy, with policies of their own for the prefill and the decode
     /// workers of pairs; NULL leaves that role to policy.
@@ -107,7 +104,12 @@ export! {
         prefill_length: usize,
         decode: *const c_char,
         decode_length: usize,
-    ) -> pointsman_status => set_policies;
+    ) -> pointsman_status => set_policies(
+        outside(router),
+        text(policy, policy_length),
+        text(prefill, prefill_length),
+        text(decode, decode_length)
+    );
 
     /// Sends a share (0 to 1) of the requests to a second policy; policy NULL stops it. Requests with
     /// a routing key stay with one of the two.
@@ -118,137 +120,43 @@ export! {
         policy: *const c_char,
         policy_length: usize,
         share: f64,
-    ) -> pointsman_status => set_split;
+    ) -> pointsman_status => set_split(outside(router), text(policy, policy_length), share);
 
-    /// Lets a second policy decide beside the real one without being followed; NULL stops it. The
-    /// Prometheus text says how the two differ.
+    /// Runs a second policy beside the real one: its decisions are compared and counted, not followed.
+    /// NULL stops it. The Prometheus text says how the two differ.
     ///
     /// Errors: as pointsman_router_set_policy.
     fn pointsman_router_set_shadow(
         router: *const pointsman_router,
         policy: *const c_char,
         policy_length: usize,
-    ) -> pointsman_status => set_shadow;
+    ) -> pointsman_status => set_shadow(outside(router), text(policy, policy_length));
 }
 
-/// What lives behind a pointer that the caller holds: begins with a number that tells its kind.
-///
-/// # Safety
-/// The type's first field in memory need not be the number, but `magic` must read it.
-pub(crate) trait Handle {
-    const MAGIC: u64;
-    const NAME: &'static str;
-    fn magic(&self) -> u64;
-    fn spoil(&mut self);
-}
+handle!(pointsman_router, b"PMrouter");
 
-/// Implements [`Handle`] for a struct with a field `magic`.
-macro_rules! handle {
-    ($type:ty, $name:literal, $magic:literal) => {
-        impl $crate::router::Handle for $type {
-            const MAGIC: u64 = u64::from_be_bytes(*$magic);
-            const NAME: &'static str = $name;
-            #[inline(always)]
-            fn magic(&self) -> u64 {
-                self.magic
-            }
-            fn spoil(&mut self) {
-                self.magic = 0;
-            }
-        }
-    };
-}
-pub(crate) use handle;
-
-handle!(pointsman_router, "router", b"PMrouter");
-
-/// Borrows what a handle stands for. A handle of another kind or one that was freed is refused where
-/// that can be seen.
-///
-/// # Safety
-/// The pointer is NULL or points to a live object of this library.
-#[inline(always)]
-pub(crate) unsafe fn borrow<'a, T: Handle>(pointer: *const T) -> Result<&'a T, Failure> {
-    if pointer.is_null() {
-        return Err(Failure::argument(T::NAME, "is NULL"));
+impl pointsman_router {
+    /// Gives a router to the caller.
+    pub(crate) fn hand_out(router: Router, log: Log) -> *mut pointsman_router {
+        hand_out(pointsman_router { magic: Self::MAGIC, router, log })
     }
-    if !pointer.is_aligned() {
-        return Err(Failure::argument(T::NAME, "is not a valid handle"));
+
+    /// The time that a caller means.
+    #[inline(always)]
+    pub(crate) fn time(&self, now: u64) -> Time {
+        if now == POINTSMAN_NOW { self.router.now() } else { now.into() }
     }
-    // SAFETY: not NULL, aligned, alive by the caller's promise.
-    let object = unsafe { &*pointer };
-    if object.magic() != T::MAGIC {
-        return Err(Failure::argument(T::NAME, "is not a valid handle"));
+
+    /// The router at the time that a caller means.
+    #[inline(always)]
+    pub(crate) fn at(&self, now: u64) -> At<'_> {
+        self.router.at(self.time(now))
     }
-    Ok(object)
 }
 
-/// Whether a handle is what it should be, as far as that can be seen.
-///
-/// # Safety
-/// As for [`borrow`], and the pointer is aligned.
-#[inline(always)]
-pub(crate) unsafe fn is_live<T: Handle>(pointer: *const T) -> bool {
-    const { assert!(align_of::<T>() <= align_of::<u64>()) };
-    // SAFETY: the caller's promise.
-    !pointer.is_null() && unsafe { &*pointer }.magic() == T::MAGIC
-}
-
-/// Takes a handle's object back; `None` for NULL and what is no live handle.
-///
-/// # Safety
-/// As for [`borrow`], and nobody else uses the handle, now or later.
-pub(crate) unsafe fn take<T: Handle>(pointer: *mut T) -> Option<Box<T>> {
-    // SAFETY: the caller's promise.
-    unsafe { borrow(pointer.cast_const()) }.ok()?;
-    // SAFETY: every handle was made by `Box::into_raw`, and this one is alive.
-    let mut object = unsafe { Box::from_raw(pointer) };
-    object.spoil();
-    Some(object)
-}
-
-/// Borrows a router for a call that may take the router's writer lock, which callbacks must not.
-///
-/// # Safety
-/// As for [`borrow`].
-pub(crate) unsafe fn outside_callbacks<'a>(
-    router: *const pointsman_router,
-) -> Result<&'a pointsman_router, Failure> {
-    // SAFETY: the caller's promise.
-    let router = unsafe { borrow(router) }?;
-    if in_callback() { Err(Failure::InCallback) } else { Ok(router) }
-}
-
-/// Gives a router to the caller.
-pub(crate) fn hand_out(router: Router, log: Log) -> *mut pointsman_router {
-    Box::into_raw(Box::new(pointsman_router { magic: pointsman_router::MAGIC, router, log }))
-}
-
-/// The time that a caller means.
-#[inline(always)]
-pub(crate) fn time(router: &Router, now: u64) -> u64 {
-    if now == POINTSMAN_NOW { clock(router) } else { now }
-}
-
-/// Apart, so that calls that say the time need no registers for reading it.
-#[inline(never)]
-fn clock(router: &Router) -> u64 {
-    router.now().as_nanos()
-}
-
-/// # Safety
-/// See the export.
-unsafe fn new(
-    config: *const c_char,
-    config_length: usize,
-    router: *mut *mut pointsman_router,
-) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let (place, config) = unsafe {
-        (Place::new(router, "router")?, argument::text_or_none(config, config_length, "config")?)
-    };
+fn new(config: Option<&str>, place: Place<*mut pointsman_router>) -> Result<(), Failure> {
     let router = Router::new(read_config(config)?)?;
-    place.write(hand_out(router, Log::NONE));
+    place.write(pointsman_router::hand_out(router, Log::NONE));
     Ok(())
 }
 
@@ -262,87 +170,39 @@ pub(crate) fn read_config(document: Option<&str>) -> Result<RouterConfig, Failur
     Ok(RouterConfig::from_json(document)?)
 }
 
-/// # Safety
-/// See the export.
-unsafe fn free(router: *mut pointsman_router) {
-    if in_callback() {
-        // A callback of this very router may be on the stack: a leak is the lesser evil.
-        return;
-    }
-    // SAFETY: the caller's promise.
-    drop(unsafe { take(router) });
-}
-
-/// # Safety
-/// See the export.
-unsafe fn after_fork(router: *mut pointsman_router) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    unsafe { outside_callbacks(router) }?.router.after_fork();
+fn free(router: Box<pointsman_router>) -> Result<(), Failure> {
+    drop(router);
     Ok(())
 }
 
-/// # Safety
-/// See the export.
-unsafe fn tick(router: *const pointsman_router, now: u64) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let router = &unsafe { outside_callbacks(router) }?.router;
-    router.at(time(router, now)).tick();
+fn after_fork(router: &pointsman_router) -> Result<(), Failure> {
+    router.router.after_fork();
     Ok(())
 }
 
-/// # Safety
-/// See the export.
-unsafe fn now(router: *const pointsman_router) -> u64 {
-    // SAFETY: the caller's promise.
-    unsafe { borrow(router) }.map_or(0, |router| router.router.now().as_nanos())
+fn tick(router: &pointsman_router, now: u64) -> Result<(), Failure> {
+    router.at(now).tick();
+    Ok(())
 }
 
-/// # Safety
-/// See the export.
-unsafe fn policy(
-    router: *const pointsman_router,
-    buffer: *mut c_char,
-    capacity: usize,
-    length: *mut usize,
-) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let name = unsafe { outside_callbacks(router) }?.router.policy();
-    // SAFETY: the caller's promise.
-    unsafe { argument::copy_text(name.as_bytes(), buffer, capacity, length) }
+fn now(router: &pointsman_router) -> Result<u64, Failure> {
+    Ok(router.router.now().as_nanos())
 }
 
-/// # Safety
-/// See the export.
-unsafe fn set_policy(
-    router: *const pointsman_router,
-    policy: *const c_char,
-    policy_length: usize,
-) -> Result<(), Failure> {
-    let none = std::ptr::null();
-    // SAFETY: the caller's promise.
-    unsafe { set_policies(router, policy, policy_length, none, 0, none, 0) }
+fn policy(router: &pointsman_router, buffer: TextRoom) -> Result<(), Failure> {
+    buffer.write(&router.router.policy())
 }
 
-/// # Safety
-/// See the export.
-unsafe fn set_policies(
-    router: *const pointsman_router,
-    policy: *const c_char,
-    policy_length: usize,
-    prefill: *const c_char,
-    prefill_length: usize,
-    decode: *const c_char,
-    decode_length: usize,
+fn set_policy(router: &pointsman_router, policy: &str) -> Result<(), Failure> {
+    set_policies(router, policy, "", "")
+}
+
+fn set_policies(
+    router: &pointsman_router,
+    policy: &str,
+    prefill: &str,
+    decode: &str,
 ) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let (router, policy, prefill, decode) = unsafe {
-        (
-            outside_callbacks(router)?,
-            argument::text(policy, policy_length, "policy")?,
-            argument::text(prefill, prefill_length, "prefill")?,
-            argument::text(decode, decode_length, "decode")?,
-        )
-    };
     let policy = read_policy(policy)?.ok_or(Failure::argument("policy", "is NULL or empty"))?;
     let (prefill, decode) = (read_policy(prefill)?, read_policy(decode)?);
     router.router.set_policies(&policy, prefill.as_ref(), decode.as_ref())?;
@@ -350,33 +210,14 @@ unsafe fn set_policies(
     Ok(())
 }
 
-/// # Safety
-/// See the export.
-unsafe fn set_split(
-    router: *const pointsman_router,
-    policy: *const c_char,
-    policy_length: usize,
-    share: f64,
-) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let (router, policy) =
-        unsafe { (outside_callbacks(router)?, argument::text(policy, policy_length, "policy")?) };
+fn set_split(router: &pointsman_router, policy: &str, share: f64) -> Result<(), Failure> {
     let split = read_policy(policy)?.map(|policy| SplitConfig::new(policy, share));
     router.router.set_split(split.as_ref())?;
     log::write!(router.log, INFO, "split set to {} of the requests", share);
     Ok(())
 }
 
-/// # Safety
-/// See the export.
-unsafe fn set_shadow(
-    router: *const pointsman_router,
-    policy: *const c_char,
-    policy_length: usize,
-) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let (router, policy) =
-        unsafe { (outside_callbacks(router)?, argument::text(policy, policy_length, "policy")?) };
+fn set_shadow(router: &pointsman_router, policy: &str) -> Result<(), Failure> {
     let shadow = read_policy(policy)?;
     router.router.set_shadow(shadow.as_ref())?;
     let name = shadow.as_ref().map_or("none", PolicyConfig::name);

@@ -3,30 +3,29 @@
 use std::ffi::c_char;
 use std::mem::MaybeUninit;
 
-use pointsman_core::{LoadReport, Role, WorkerId, WorkerSpec};
+use pointsman_core::{HostHealth, LoadReport, WorkerId, WorkerSpec};
 
-use crate::argument::{self, Place};
+use crate::argument::{self, Place, input, optional_place};
+use crate::failure::Failure;
+use crate::handle::outside;
 use crate::log;
-use crate::router::{outside_callbacks, pointsman_router, time};
-use crate::status::{Failure, pointsman_status};
+use crate::role::{pointsman_role, role_of};
+use crate::router::pointsman_router;
+use crate::special::known64;
+use crate::status::pointsman_status;
 
-/// Serves whole requests.
-pub const POINTSMAN_ROLE_REGULAR: u32 = 0;
+/// What the host says about a worker's health: one of the POINTSMAN_HEALTH_ constants.
+#[allow(non_camel_case_types)]
+pub type pointsman_health = u32;
 
-/// Computes the prompt of a prefill/decode pair.
-pub const POINTSMAN_ROLE_PREFILL: u32 = 1;
-
-/// Generates the answer of a prefill/decode pair.
-pub const POINTSMAN_ROLE_DECODE: u32 = 2;
-
-/// Health follows from the outcomes of requests.
-pub const POINTSMAN_HEALTH_PASSIVE: u32 = 0;
+/// Not known to the host: health follows from the outcomes of requests.
+pub const POINTSMAN_HEALTH_UNKNOWN: pointsman_health = 0;
 
 /// Healthy by the host's word.
-pub const POINTSMAN_HEALTH_HEALTHY: u32 = 1;
+pub const POINTSMAN_HEALTH_HEALTHY: pointsman_health = 1;
 
 /// Unhealthy by the host's word.
-pub const POINTSMAN_HEALTH_UNHEALTHY: u32 = 2;
+pub const POINTSMAN_HEALTH_UNHEALTHY: pointsman_health = 2;
 
 /// One label of a worker: what a request can ask for with labels of its own, a model's name, a zone or a
 /// customer's tier for instance. Any number to a worker, POINTSMAN_MAX_REQUEST_LABELS to a request, which
@@ -38,7 +37,7 @@ pub const POINTSMAN_HEALTH_UNHEALTHY: u32 = 2;
 pub struct pointsman_label {
     /// Set by POINTSMAN_LABEL_INIT.
     pub size: u32,
-    /// 0.
+    /// Must be 0.
     pub reserved: u32,
     /// The key, UTF-8.
     pub key: *const c_char,
@@ -57,8 +56,8 @@ pub struct pointsman_label {
 pub struct pointsman_worker_spec {
     /// Set by POINTSMAN_WORKER_SPEC_INIT.
     pub size: u32,
-    /// One of the POINTSMAN_ROLE_ constants; regular by default.
-    pub role: u32,
+    /// What it does; POINTSMAN_ROLE_REGULAR by default.
+    pub role: pointsman_role,
     /// Identifies the worker, UTF-8. Any text that the host likes; no two workers have the same.
     pub url: *const c_char,
     /// Its length; POINTSMAN_NUL_TERMINATED by default.
@@ -69,7 +68,7 @@ pub struct pointsman_worker_spec {
     pub group_length: usize,
     /// Share of the work in relation to the others', above 0; 1 by default.
     pub weight: f64,
-    /// Tokens that fit into its KV cache; 0: unknown.
+    /// Tokens that fit into its KV cache; POINTSMAN_UNKNOWN64 by default.
     pub kv_capacity_tokens: u64,
     /// Handed back with every selection of this worker.
     pub user_data: u64,
@@ -81,7 +80,7 @@ pub struct pointsman_worker_spec {
     pub max_in_flight: u32,
 }
 
-/// What a worker says about its own load.
+/// A worker's report of its own load.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -92,17 +91,17 @@ pub struct pointsman_load {
     pub running: u32,
     /// Requests in its queue.
     pub waiting: u32,
-    /// 0.
+    /// Must be 0.
     pub reserved: u32,
-    /// KV cache tokens in use; all bits set, as POINTSMAN_LOAD_INIT has it: unknown.
+    /// KV cache tokens in use; POINTSMAN_UNKNOWN64 by default.
     pub kv_used_tokens: u64,
-    /// KV cache tokens in all; all bits set, as POINTSMAN_LOAD_INIT has it: unknown.
+    /// KV cache tokens in all; POINTSMAN_UNKNOWN64 by default.
     pub kv_total_tokens: u64,
     /// When this was so; POINTSMAN_NOW by default.
     pub at: u64,
 }
 
-sized!(pointsman_label, pointsman_worker_spec, pointsman_load);
+sized!(pointsman_label.reserved, pointsman_worker_spec, pointsman_load.reserved);
 
 export! {
     /// Registers a worker, which takes requests from here on. worker may be NULL; it gets the
@@ -115,7 +114,7 @@ export! {
         spec: *const pointsman_worker_spec,
         now: u64,
         worker: *mut u64,
-    ) -> pointsman_status => add;
+    ) -> pointsman_status => add(outside(router), described[spec], now, optional_place(worker));
 
     /// Removes a worker at once: its open tickets are closed, its prefixes forgotten. To let its
     /// requests end first, drain it.
@@ -125,16 +124,23 @@ export! {
         router: *const pointsman_router,
         worker: u64,
         now: u64,
-    ) -> pointsman_status => remove;
+    ) -> pointsman_status => remove(outside(router), worker, now);
 
-    /// Stops sending new requests to a worker (draining not 0) or starts again (0).
+    /// Stops sending new requests to a worker; those in flight go on.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
     fn pointsman_worker_drain(
         router: *const pointsman_router,
         worker: u64,
-        draining: u32,
-    ) -> pointsman_status => drain;
+    ) -> pointsman_status => drain(outside(router), worker);
+
+    /// Sends new requests to a drained worker again.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
+    fn pointsman_worker_resume(
+        router: *const pointsman_router,
+        worker: u64,
+    ) -> pointsman_status => resume(outside(router), worker);
 
     /// Changes a worker's weight.
     ///
@@ -144,7 +150,7 @@ export! {
         router: *const pointsman_router,
         worker: u64,
         weight: f64,
-    ) -> pointsman_status => set_weight;
+    ) -> pointsman_status => set_weight(outside(router), worker, weight);
 
     /// Changes how many requests a worker may hold at once; 0 lifts the limit.
     ///
@@ -153,37 +159,31 @@ export! {
         router: *const pointsman_router,
         worker: u64,
         max_in_flight: u32,
-    ) -> pointsman_status => set_max_in_flight;
+    ) -> pointsman_status => set_max_in_flight(outside(router), worker, max_in_flight);
 
-    /// Tells a worker's health: one of the POINTSMAN_HEALTH_ constants.
+    /// Sets a worker's health, as the host knows it.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
     fn pointsman_worker_set_health(
         router: *const pointsman_router,
         worker: u64,
-        health: u32,
-    ) -> pointsman_status => set_health;
+        health: pointsman_health,
+    ) -> pointsman_status => set_health(outside(router), worker, health);
 
-    /// Stores what a worker says about its load, for policies that use it.
+    /// Stores a worker's report of its load, for policies that use it.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
     fn pointsman_worker_report_load(
         router: *const pointsman_router,
         worker: u64,
         load: *const pointsman_load,
-    ) -> pointsman_status => report_load;
+    ) -> pointsman_status => report_load(outside(router), worker, input[load]);
 }
 
-/// A role from its number.
-pub(crate) fn role_of(number: u32, name: &'static str) -> Result<Role, Failure> {
-    let role = Role::ALL.get(number as usize).copied();
-    role.ok_or(Failure::argument(name, "is none of the POINTSMAN_ROLE_ constants"))
-}
-
-/// A worker's id from its number. 0 is nobody's.
+/// A worker's id from its number, which is never 0.
 #[inline]
 pub(crate) fn id(worker: u64) -> Result<WorkerId, Failure> {
-    if worker == 0 { Err(Failure::NobodysId) } else { Ok(WorkerId::from_raw(worker)) }
+    if worker == 0 { Err(Failure::IdZero) } else { Ok(WorkerId::from_raw(worker)) }
 }
 
 /// Borrows labels one by one; the array advances by the size of its first element.
@@ -193,188 +193,147 @@ pub(crate) fn id(worker: u64) -> Result<WorkerId, Failure> {
 pub(crate) unsafe fn each_label<'a>(
     labels: *const pointsman_label,
     count: usize,
-    mut take: impl FnMut(&'a str, &'a str) -> Result<(), Failure>,
+    mut take: impl FnMut(&'a str, &'a str),
 ) -> Result<(), Failure> {
     if count == 0 {
         return Ok(());
     }
-    let mut scratch = MaybeUninit::uninit();
+    let mut room = MaybeUninit::uninit();
     // SAFETY: the caller's promise.
-    let stride = unsafe { argument::input(labels, "labels", &mut scratch) }?.size as usize;
+    let stride = unsafe { argument::input(labels, "labels", &mut room) }?.size as usize;
     if stride % align_of::<pointsman_label>() != 0 {
         return Err(Failure::argument("labels", "has elements of an odd size"));
     }
     for i in 0..count {
-        let mut scratch = MaybeUninit::uninit();
+        let mut room = MaybeUninit::uninit();
         // SAFETY: the caller's promise; elements lie `stride` bytes apart.
         unsafe {
             let at = labels.cast::<u8>().add(i * stride).cast::<pointsman_label>();
-            let label = argument::input(at, "labels", &mut scratch)?;
+            let label = argument::input(at, "labels", &mut room)?;
             let key = argument::text(label.key, label.key_length, "label key")?;
             let value = argument::text(label.value, label.value_length, "label value")?;
-            take(key, value)?;
+            take(key, value);
         }
     }
     Ok(())
 }
 
+/// Reads a worker's description.
+///
 /// # Safety
-/// See the export.
-unsafe fn add(
-    router: *const pointsman_router,
-    spec: *const pointsman_worker_spec,
+/// `pointer` is NULL or points to a description whose texts and labels are as the struct says.
+unsafe fn described(
+    pointer: *const pointsman_worker_spec,
+    name: &'static str,
+    room: &mut MaybeUninit<pointsman_worker_spec>,
+) -> Result<WorkerSpec, Failure> {
+    let mut labels = Vec::new();
+    // SAFETY: the caller's promise.
+    let (raw, url, group) = unsafe {
+        let raw = input(pointer, name, room)?;
+        each_label(raw.labels, raw.label_count as usize, |key, value| {
+            labels.push((key, value));
+        })?;
+        (
+            raw,
+            argument::text(raw.url, raw.url_length, "spec.url")?,
+            argument::text(raw.group, raw.group_length, "spec.group")?,
+        )
+    };
+    let mut spec = WorkerSpec::new(url)
+        .role(role_of(raw.role, "spec.role")?)
+        .weight(raw.weight)
+        .user_data(raw.user_data);
+    if !group.is_empty() {
+        spec = spec.group(group);
+    }
+    match known64(raw.kv_capacity_tokens) {
+        Some(0) => return Err(Failure::argument("spec.kv_capacity_tokens", "is 0")),
+        Some(tokens) => spec = spec.kv_capacity_tokens(tokens),
+        None => {}
+    }
+    if raw.max_in_flight != 0 {
+        spec = spec.max_in_flight(raw.max_in_flight);
+    }
+    Ok(labels.into_iter().fold(spec, |spec, (key, value)| spec.label(key, value)))
+}
+
+fn add(
+    router: &pointsman_router,
+    spec: WorkerSpec,
     now: u64,
-    worker: *mut u64,
+    place: Option<Place<u64>>,
 ) -> Result<(), Failure> {
-    let mut scratch = MaybeUninit::uninit();
-    // SAFETY: the caller's promise.
-    let (handle, spec) =
-        unsafe { (outside_callbacks(router)?, argument::input(spec, "spec", &mut scratch)?) };
-    // SAFETY: the caller's promise.
-    let spec = unsafe { read_spec(spec) }?;
-    // SAFETY: the caller's promise.
-    let place = unsafe { Place::optional(worker, "worker") }?;
-    let id = handle.router.at(time(&handle.router, now)).add_worker(spec)?;
+    let id = router.at(now).add_worker(spec)?;
     if let Some(place) = place {
         place.write(id.to_raw());
     }
-    if handle.log.wants(log::level::INFO) {
-        let url = handle.router.worker(id).map_or(String::new(), |info| info.url.clone());
-        log::write!(handle.log, INFO, "worker {id} added: {url}");
+    if router.log.wants(log::level::INFO) {
+        let url = router.router.worker(id).map_or(String::new(), |info| info.url.clone());
+        log::write!(router.log, INFO, "worker {id} added: {url}");
     }
     Ok(())
 }
 
-/// # Safety
-/// The texts and labels are as the struct says.
-unsafe fn read_spec(spec: &pointsman_worker_spec) -> Result<WorkerSpec, Failure> {
-    // SAFETY: the caller's promise.
-    let (url, group) = unsafe {
-        (
-            argument::text(spec.url, spec.url_length, "spec.url")?,
-            argument::text(spec.group, spec.group_length, "spec.group")?,
-        )
-    };
-    let mut read = WorkerSpec::new(url)
-        .role(role_of(spec.role, "spec.role")?)
-        .weight(spec.weight)
-        .user_data(spec.user_data);
-    if !group.is_empty() {
-        read = read.group(group);
-    }
-    if spec.kv_capacity_tokens != 0 {
-        read = read.kv_capacity_tokens(spec.kv_capacity_tokens);
-    }
-    if spec.max_in_flight != 0 {
-        read = read.max_in_flight(spec.max_in_flight);
-    }
-    let mut labels = Vec::new();
-    // SAFETY: the caller's promise.
-    unsafe {
-        each_label(spec.labels, spec.label_count as usize, |key, value| {
-            labels.push((key, value));
-            Ok(())
-        })?;
-    }
-    Ok(labels.into_iter().fold(read, |spec, (key, value)| spec.label(key, value)))
-}
-
-/// # Safety
-/// See the export.
-unsafe fn remove(router: *const pointsman_router, worker: u64, now: u64) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let handle = unsafe { outside_callbacks(router) }?;
-    handle.router.at(time(&handle.router, now)).remove_worker(id(worker)?)?;
-    log::write!(handle.log, INFO, "worker {worker} removed");
+fn remove(router: &pointsman_router, worker: u64, now: u64) -> Result<(), Failure> {
+    router.at(now).remove_worker(id(worker)?)?;
+    log::write!(router.log, INFO, "worker {worker} removed");
     Ok(())
 }
 
-/// # Safety
-/// See the export.
-unsafe fn drain(
-    router: *const pointsman_router,
-    worker: u64,
-    draining: u32,
-) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let handle = unsafe { outside_callbacks(router) }?;
-    let worker_id = id(worker)?;
-    if draining != 0 {
-        handle.router.drain_worker(worker_id)?;
-    } else {
-        handle.router.resume_worker(worker_id)?;
-    }
-    log::write!(handle.log, INFO, "worker {worker} draining: {}", draining != 0);
+fn drain(router: &pointsman_router, worker: u64) -> Result<(), Failure> {
+    router.router.drain_worker(id(worker)?)?;
+    log::write!(router.log, INFO, "worker {worker} draining: true");
     Ok(())
 }
 
-/// # Safety
-/// See the export.
-unsafe fn set_weight(
-    router: *const pointsman_router,
-    worker: u64,
-    weight: f64,
-) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let handle = unsafe { outside_callbacks(router) }?;
-    handle.router.set_weight(id(worker)?, weight)?;
-    log::write!(handle.log, INFO, "worker {worker} has weight {weight}");
+fn resume(router: &pointsman_router, worker: u64) -> Result<(), Failure> {
+    router.router.resume_worker(id(worker)?)?;
+    log::write!(router.log, INFO, "worker {worker} draining: false");
     Ok(())
 }
 
-/// # Safety
-/// See the export.
-unsafe fn set_max_in_flight(
-    router: *const pointsman_router,
-    worker: u64,
-    max_in_flight: u32,
-) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let router = &unsafe { outside_callbacks(router) }?.router;
-    Ok(router.set_max_in_flight(id(worker)?, Some(max_in_flight).filter(|&limit| limit != 0))?)
+fn set_weight(router: &pointsman_router, worker: u64, weight: f64) -> Result<(), Failure> {
+    router.router.set_weight(id(worker)?, weight)?;
+    log::write!(router.log, INFO, "worker {worker} has weight {weight}");
+    Ok(())
 }
 
-/// # Safety
-/// See the export.
-unsafe fn set_health(
-    router: *const pointsman_router,
+fn set_max_in_flight(router: &pointsman_router, worker: u64, limit: u32) -> Result<(), Failure> {
+    let limit = Some(limit).filter(|&limit| limit != 0);
+    Ok(router.router.set_max_in_flight(id(worker)?, limit)?)
+}
+
+fn set_health(
+    router: &pointsman_router,
     worker: u64,
-    health: u32,
+    health: pointsman_health,
 ) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
-    let handle = unsafe { outside_callbacks(router) }?;
     let (health, name) = match health {
-        POINTSMAN_HEALTH_PASSIVE => (pointsman_core::HostHealth::Unknown, "passive"),
-        POINTSMAN_HEALTH_HEALTHY => (pointsman_core::HostHealth::Healthy, "healthy"),
-        POINTSMAN_HEALTH_UNHEALTHY => (pointsman_core::HostHealth::Unhealthy, "unhealthy"),
+        POINTSMAN_HEALTH_UNKNOWN => (HostHealth::Unknown, "unknown"),
+        POINTSMAN_HEALTH_HEALTHY => (HostHealth::Healthy, "healthy"),
+        POINTSMAN_HEALTH_UNHEALTHY => (HostHealth::Unhealthy, "unhealthy"),
         _ => {
             let problem = "is none of the POINTSMAN_HEALTH_ constants";
             return Err(Failure::argument("health", problem));
         }
     };
-    handle.router.set_health(id(worker)?, health)?;
-    log::write!(handle.log, INFO, "worker {worker} has health: {name}");
+    router.router.set_health(id(worker)?, health)?;
+    log::write!(router.log, INFO, "worker {worker} has health: {name}");
     Ok(())
 }
 
-/// # Safety
-/// See the export.
-unsafe fn report_load(
-    router: *const pointsman_router,
+fn report_load(
+    router: &pointsman_router,
     worker: u64,
-    load: *const pointsman_load,
+    load: &pointsman_load,
 ) -> Result<(), Failure> {
-    let mut scratch = MaybeUninit::uninit();
-    // SAFETY: the caller's promise.
-    let (handle, load) =
-        unsafe { (outside_callbacks(router)?, argument::input(load, "load", &mut scratch)?) };
-    let known = |tokens: u64| Some(tokens).filter(|&tokens| tokens != u64::MAX);
     let report = LoadReport {
         running: load.running,
         waiting: load.waiting,
-        kv_used_tokens: known(load.kv_used_tokens),
-        kv_total_tokens: known(load.kv_total_tokens),
-        at: time(&handle.router, load.at),
+        kv_used_tokens: known64(load.kv_used_tokens),
+        kv_total_tokens: known64(load.kv_total_tokens),
+        at: router.time(load.at).as_nanos(),
     };
-    Ok(handle.router.report_load(id(worker)?, report)?)
+    Ok(router.router.report_load(id(worker)?, report)?)
 }

@@ -10,6 +10,8 @@
 mod cc;
 #[path = "support/header.rs"]
 mod header;
+#[path = "support/sources.rs"]
+mod sources;
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -84,7 +86,7 @@ fn every_function_bears_nothing_but_zeros() {
     std::fs::remove_file(program).unwrap();
 }
 
-/// What no program tries may be broken without anybody noticing.
+/// What no program tries may break unnoticed.
 #[test]
 fn the_programs_in_c_try_every_function_and_meet_every_status() {
     let programs = std::fs::read_dir(cc::tests().join("c")).unwrap();
@@ -129,9 +131,7 @@ fn structs_have_the_sizes_and_offsets_that_they_had() {
 /// An `extern "C"` function written by hand would let a panic into the caller.
 #[test]
 fn every_export_is_made_by_the_macro() {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    for entry in std::fs::read_dir(sources).unwrap() {
-        let path = entry.unwrap().path();
+    for (_, path) in sources::all() {
         let text = std::fs::read_to_string(&path).unwrap();
         let by_hand = text.matches("no_mangle").count();
         let expected = usize::from(path.ends_with("boundary.rs"));

@@ -28,11 +28,29 @@ fn nothing_needs_exceptions_or_type_information() {
     run(&["-fno-exceptions", "-fno-rtti", "-DPOINTSMAN_TEST_PLAIN"]);
 }
 
+/// A number that C names has a name in C++, too.
+#[test]
+fn every_enumeration_is_whole() {
+    let read = |name| std::fs::read_to_string(cc::root().join("include").join(name)).unwrap();
+    let (c, cxx) = (read("pointsman.h"), read("pointsman.hpp"));
+    let words: Vec<&str> = cxx.split(|ch: char| !ch.is_ascii_alphanumeric() && ch != '_').collect();
+    for kind in ["ROLE", "HEALTH", "STATE", "OUTCOME", "REASON", "LOG"] {
+        let prefix = format!("#define POINTSMAN_{kind}_");
+        let names = c.lines().filter(|line| line.starts_with(&prefix));
+        let names: Vec<&str> = names.filter_map(|line| line.split(' ').nth(1)).collect();
+        assert!(names.len() >= 3, "{kind}: {names:?}");
+        for name in names {
+            assert!(words.contains(&name), "{name} is not in pointsman.hpp");
+        }
+    }
+}
+
 #[test]
 fn the_header_s_own_example_compiles() {
     let Some(cxx) = cc::cxx() else { return };
     let header = std::fs::read_to_string(cc::root().join("include/pointsman.hpp")).unwrap();
-    let opening = header.lines().map_while(|line| line.strip_prefix("//"));
+    let opening = header.split(" */").next().unwrap().lines();
+    let opening = opening.filter_map(|line| line.strip_prefix(" *"));
     let example: Vec<&str> = opening.filter_map(|line| line.strip_prefix("     ")).collect();
     assert!(example.len() >= 10, "{example:?}");
     let program = format!(

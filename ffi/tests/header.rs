@@ -17,7 +17,7 @@ fn the_committed_header_is_the_generated_one() {
     let path = cc::root().join("include/pointsman.h");
     let generated = header::generate();
     if std::env::var_os("POINTSMAN_BLESS").is_some() {
-        std::fs::write(&path, &generated).unwrap();
+        std::fs::write(&path, generated).unwrap();
     }
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
@@ -73,8 +73,8 @@ fn every_struct_begins_with_its_size_and_has_plain_fields() {
     }
     let text = header::generate();
     for word in [" bool ", " enum ", " long ", " unsigned ", " short "] {
-        let code = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-        let line = code.skip_while(|line| line.starts_with(" *")).find(|line| line.contains(word));
+        let in_comment = |line: &str| line.trim_start().starts_with(['*', '/']);
+        let line = text.lines().filter(|line| !in_comment(line)).find(|line| line.contains(word));
         assert_eq!(line, None, "{word:?} has no fixed width");
     }
 }
@@ -88,7 +88,7 @@ fn it_names_every_policy_that_there_is() {
     let message = error.to_string();
     let known = message.split("known are ").nth(1).unwrap().split(';').next().unwrap();
     let text = header::generate();
-    let comment = text.split("// Switches the policy of every role").nth(1).unwrap();
+    let comment = text.split("* Switches the policy of every role").nth(1).unwrap();
     let comment = comment.split("pointsman_router_set_policy").next().unwrap();
     assert!(known.split(", ").count() >= 6, "{known}");
     for name in known.split(", ") {

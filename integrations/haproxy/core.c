@@ -82,7 +82,8 @@ static int add(lua_State *L) {
     spec.url = luaL_checklstring(L, 2, &spec.url_length);
     if (spec.url_length >= NAME_MAX_BYTES) return luaL_error(L, "the name is too long");
     spec.weight = luaL_checknumber(L, 3);
-    spec.kv_capacity_tokens = (uint64_t)luaL_optinteger(L, 4, 0);
+    lua_Integer kv_tokens = luaL_optinteger(L, 4, 0);
+    if (kv_tokens > 0) spec.kv_capacity_tokens = (uint64_t)kv_tokens;
     checked(L, pointsman_worker_add(router_at_1(L), &spec, POINTSMAN_NOW, &worker));
     lua_pushinteger(L, (lua_Integer)worker);
     return 1;
@@ -98,7 +99,10 @@ static int remove_worker(lua_State *L) {
 
 /* router:drain(worker, whether) */
 static int drain(lua_State *L) {
-    return checked(L, pointsman_worker_drain(router_at_1(L), worker_at_2(L), (uint32_t)lua_toboolean(L, 3)));
+    pointsman_router *router = router_at_1(L);
+    uint64_t worker = worker_at_2(L);
+    return checked(L, lua_toboolean(L, 3) ? pointsman_worker_drain(router, worker)
+                                          : pointsman_worker_resume(router, worker));
 }
 
 /* router:weigh(worker, weight) */
@@ -108,7 +112,7 @@ static int weigh(lua_State *L) {
 
 /* router:health(worker, up): up leaves it to the outcomes of requests, not up rules it out. */
 static int health(lua_State *L) {
-    uint32_t health = lua_toboolean(L, 3) ? POINTSMAN_HEALTH_PASSIVE : POINTSMAN_HEALTH_UNHEALTHY;
+    pointsman_health health = lua_toboolean(L, 3) ? POINTSMAN_HEALTH_UNKNOWN : POINTSMAN_HEALTH_UNHEALTHY;
     return checked(L, pointsman_worker_set_health(router_at_1(L), worker_at_2(L), health));
 }
 

@@ -75,6 +75,14 @@ pub struct WorkerStatus {
     pub in_flight: usize,
     /// Requests ever sent to it.
     pub selections: u64,
+    /// Completions other than successes, by [`crate::Outcome::index`].
+    pub outcomes: [u64; 7],
+    /// KV tokens that its requests in flight are expected to hold at their end.
+    pub resident_tokens: u64,
+    /// Cached tokens that the tree predicted, over requests whose usage was reported.
+    pub predicted_cached_tokens: u64,
+    /// Cached tokens that the worker reported for those requests.
+    pub reported_cached_tokens: u64,
 }
 
 impl Registry {
@@ -334,6 +342,7 @@ impl Registry {
     pub(crate) fn statuses(&self, now: u64) -> Vec<WorkerStatus> {
         let status = |entry: &Entry| {
             let row = &self.rows[entry.info.id.slot()];
+            let (predicted_cached_tokens, reported_cached_tokens) = row.cached();
             WorkerStatus {
                 info: Arc::clone(&entry.info),
                 weight: entry.weight,
@@ -344,6 +353,10 @@ impl Registry {
                 max_in_flight: entry.max_in_flight,
                 in_flight: row.in_flight(),
                 selections: row.selections(),
+                outcomes: row.outcomes(),
+                resident_tokens: row.resident_tokens(),
+                predicted_cached_tokens,
+                reported_cached_tokens,
             }
         };
         self.entries.iter().flatten().map(status).collect()

@@ -18,22 +18,18 @@ impl Inner {
             .fleet
             .statuses(now)
             .into_iter()
-            .filter_map(|status| {
-                let row = self.fleet.rows().get(status.info.id.slot())?;
-                let (predicted_cached_tokens, reported_cached_tokens) = row.cached();
-                Some(WorkerMetrics {
-                    healthy: status.healthy,
-                    draining: status.draining,
-                    weight: status.effective_weight,
-                    in_flight: row.in_flight(),
-                    selections: row.selections(),
-                    outcomes: row.outcomes(),
-                    predicted_cached_tokens,
-                    reported_cached_tokens,
-                    resident_tokens: row.resident_tokens(),
-                    policy_gauges: self.policy_gauges(&status.info, now),
-                    info: status.info,
-                })
+            .map(|status| WorkerMetrics {
+                healthy: status.healthy,
+                draining: status.draining,
+                weight: status.effective_weight,
+                in_flight: status.in_flight,
+                selections: status.selections,
+                outcomes: status.outcomes,
+                predicted_cached_tokens: status.predicted_cached_tokens,
+                reported_cached_tokens: status.reported_cached_tokens,
+                resident_tokens: status.resident_tokens,
+                policy_gauges: self.policy_gauges(&status.info, now),
+                info: status.info,
             })
             .collect();
         let view = self.fleet.view();

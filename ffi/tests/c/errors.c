@@ -128,12 +128,18 @@ static void workers(void) {
         FAILS(INVALID, "not allowed", pointsman_worker_add(router, &spec, 0, &worker));
     }
     spec.weight = 1.0;
+    spec.kv_capacity_tokens = 0;
+    FAILS(INVALID, "spec.kv_capacity_tokens is 0", pointsman_worker_add(router, &spec, 0, &worker));
+    spec.kv_capacity_tokens = POINTSMAN_UNKNOWN64;
     spec.label_count = 1;
     FAILS(INVALID, "labels is NULL", pointsman_worker_add(router, &spec, 0, &worker));
     pointsman_label label = POINTSMAN_LABEL_INIT;
     label.key = "\xff";
     spec.labels = &label;
     FAILS(INVALID, "label key is not UTF-8", pointsman_worker_add(router, &spec, 0, &worker));
+    label.key = "k";
+    label.reserved = 1;
+    FAILS(INVALID, "does not know", pointsman_worker_add(router, &spec, 0, &worker));
     spec.label_count = 0;
     CHECK(worker == 77);
     OK(pointsman_worker_add(router, &spec, 0, &worker));
@@ -151,7 +157,11 @@ static void workers(void) {
         pointsman_worker_info info = POINTSMAN_WORKER_INFO_INIT;
         char url[8];
         FAILS(POINTSMAN_NOT_FOUND, "no worker", pointsman_worker_remove(router, it, 0));
-        FAILS(POINTSMAN_NOT_FOUND, "no worker", pointsman_worker_drain(router, it, 1));
+        FAILS(POINTSMAN_NOT_FOUND, "no worker", pointsman_worker_drain(router, it));
+        FAILS(POINTSMAN_NOT_FOUND, "no worker", pointsman_worker_resume(router, it));
+        uint32_t slot = 99;
+        FAILS(POINTSMAN_NOT_FOUND, "no worker", pointsman_worker_slot(router, it, &slot));
+        CHECK(slot == 99);
         FAILS(POINTSMAN_NOT_FOUND, "no worker", pointsman_worker_set_weight(router, it, 1.0));
         FAILS(POINTSMAN_NOT_FOUND, "no worker", pointsman_worker_set_max_in_flight(router, it, 1));
         FAILS(POINTSMAN_NOT_FOUND, "no worker", pointsman_worker_set_health(router, it, 1));
@@ -163,7 +173,11 @@ static void workers(void) {
     FAILS(INVALID, "not allowed", pointsman_worker_set_weight(router, worker, 0.0));
     FAILS(INVALID, "health is none", pointsman_worker_set_health(router, worker, 3));
     FAILS(INVALID, "load is NULL", pointsman_worker_report_load(router, worker, NULL));
+    pointsman_load reserved = POINTSMAN_LOAD_INIT;
+    reserved.reserved = 1;
+    FAILS(INVALID, "does not know", pointsman_worker_report_load(router, worker, &reserved));
     FAILS(INVALID, "info is NULL", pointsman_worker_describe(router, worker, 0, NULL));
+    FAILS(INVALID, "slot is NULL", pointsman_worker_slot(router, worker, NULL));
     FAILS(INVALID, "worker is NULL", pointsman_worker_find(router, "w", NUL, NULL));
     FAILS(POINTSMAN_NOT_FOUND, "URL", pointsman_worker_find(router, "v", NUL, &worker));
     FAILS(INVALID, "count is NULL", pointsman_workers(router, ids, 1, NULL));
@@ -234,6 +248,7 @@ static void requests(void) {
             request.allowed_words = (const uint64_t *)(const void *)((const char *)&good + 4);
             request.allowed_words_count = 1);
     REFUSED(INVALID, "labels is NULL", request.label_count = 1);
+    REFUSED(INVALID, "does not know", request.reserved = 1);
     pointsman_label labels[17];
     for (int i = 0; i < 17; i++) {
         labels[i] = (pointsman_label)POINTSMAN_LABEL_INIT;
@@ -250,9 +265,9 @@ static void requests(void) {
     OK(pointsman_select(router, &good, &first));
     REFUSED(POINTSMAN_ALL_BUSY, "in-flight limit", (void)0);
     OK(pointsman_complete(router, first.ticket, NULL));
-    OK(pointsman_worker_drain(router, worker, 1));
+    OK(pointsman_worker_drain(router, worker));
     REFUSED(POINTSMAN_NO_WORKER, "1 draining", (void)0);
-    OK(pointsman_worker_drain(router, worker, 0));
+    OK(pointsman_worker_resume(router, worker));
     OK(pointsman_worker_set_health(router, worker, POINTSMAN_HEALTH_UNHEALTHY));
     REFUSED(POINTSMAN_NO_WORKER, "1 unhealthy", (void)0);
     OK(pointsman_worker_remove(router, worker, 0));
@@ -331,8 +346,8 @@ static void tickets(void) {
     end.outcome = 7;
     FAILS(INVALID, "outcome", pointsman_complete(router, chosen.ticket, &end));
     end.outcome = POINTSMAN_OUTCOME_SUCCESS;
-    end.blamed_role = 3;
-    FAILS(INVALID, "blamed_role", pointsman_complete(router, chosen.ticket, &end));
+    end.failed_role = 3;
+    FAILS(INVALID, "failed_role", pointsman_complete(router, chosen.ticket, &end));
     CHECK(describe(router, worker).in_flight + describe(router, other).in_flight == 1);
     OK(pointsman_first_token(router, chosen.ticket, 5, POINTSMAN_NOW));
     FAILS(POINTSMAN_ALREADY_REPORTED, "reported before",

@@ -35,7 +35,7 @@ static void on_health(void *user_data, const pointsman_health_change *change) {
     struct changes *changes = user_data;
     char url[32];
     CHECK(change->size == sizeof *change);
-    CHECK(pointsman_worker_drain(changes->router, change->worker, 1) == POINTSMAN_IN_CALLBACK);
+    CHECK(pointsman_worker_drain(changes->router, change->worker) == POINTSMAN_IN_CALLBACK);
     OK(pointsman_worker_url(changes->router, change->worker, url, sizeof url, NULL));
     CHECK(strcmp(url, "http://sick") == 0);
     changes->count++;
@@ -176,8 +176,8 @@ int main(void) {
         uint64_t worker = add_worker(router, "http://w", 0);
         CHECK(lines.count[POINTSMAN_LOG_INFO] == (level >= POINTSMAN_LOG_INFO));
         OK(pointsman_worker_set_weight(router, worker, 2.0));
-        OK(pointsman_worker_drain(router, worker, 1));
-        OK(pointsman_worker_drain(router, worker, 0));
+        OK(pointsman_worker_drain(router, worker));
+        OK(pointsman_worker_resume(router, worker));
         OK(pointsman_worker_set_health(router, worker, POINTSMAN_HEALTH_HEALTHY));
         OK(pointsman_router_set_policy(router, "round_robin", NUL));
         CHECK(lines.count[POINTSMAN_LOG_INFO] == (level >= POINTSMAN_LOG_INFO ? 6 : 0));

@@ -1,12 +1,15 @@
 // The C++ layer: ownership, results, and every function that it wraps.
 #include <pointsman.hpp>
 
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 #include <thread>
 #include <type_traits>
 #include <vector>
+
+using namespace std::chrono_literals;
 
 #define CHECK(condition)                                                        \
     do {                                                                        \
@@ -74,13 +77,15 @@ static void everything_else() {
     CHECK(!router->worker_url(pointsman::worker_id{1}));
     CHECK(router->set_weight(*id, 3) && router->set_max_in_flight(*id, 100));
     CHECK(router->set_health(*id, pointsman::health::healthy));
-    CHECK(router->drain_worker(*id) && router->drain_worker(*id, false));
-    pointsman_load load = POINTSMAN_LOAD_INIT;
-    CHECK(router->report_load(*id, load));
+    CHECK(router->drain_worker(*id) && router->resume_worker(*id));
+    CHECK(router->report_load(*id, pointsman::load().running(3).waiting(1).kv_used_tokens(5)));
     {
         auto chosen = router->select(pointsman::request::json(R"({"prompt": "x"})").label("zone", "b"));
         CHECK(chosen && chosen->worker() == *other);
-        CHECK(chosen->reason_name() == "only_candidate" || chosen->reason_name() == "least_work");
+        CHECK(chosen->reason() == pointsman::reason::only_candidate ||
+              chosen->reason() == pointsman::reason::least_work);
+        const std::string_view why = name(chosen->reason());
+        CHECK(why == "only_candidate" || why == "least_work");
         CHECK(router->print(*chosen)->find("http://b") != std::string::npos);
         const std::vector<pointsman::worker_id> ids = {*id}, nobody;
         CHECK(router->select(pointsman::request().exclude(ids))->worker() == *other);
@@ -98,8 +103,8 @@ static void everything_else() {
     CHECK(router->set_split("round_robin", 0.5) && router->set_split({}, 0));
     CHECK(!router->set_policy("unknown") && *router->policy() == "random");
     const std::string all = *router->prometheus();
-    CHECK(*router->prometheus_families(0) + "# EOF\n" == *router->prometheus(0) && !all.empty());
-    CHECK(router->tick() && router->after_fork() && router->now() > 0);
+    CHECK(*router->prometheus_families() + "# EOF\n" == *router->prometheus() && !all.empty());
+    CHECK(router->tick() && router->after_fork() && router->now().since_beginning() > 0ns);
     CHECK(router->prometheus()->find("pointsman_worker_weight") != std::string::npos);
 
     const std::string far = "http://a.worker.with.a.name.longer.than.any.string.keeps.inline";
@@ -113,7 +118,7 @@ static void everything_else() {
     auto pair = router->select_pair(pointsman::request::text("Hello"));
     CHECK(pair && pair->prefill().worker() != pair->decode().worker());
     CHECK(pair->first_token());
-    CHECK(pair->complete(pointsman::completion(pointsman::outcome::overloaded).retry_after(5).blame(
+    CHECK(pair->complete(pointsman::completion(pointsman::outcome::overloaded).retry_after(5s).failed_role(
         pointsman::role::decode)));
     CHECK(router->remove_worker(*id));
 }
@@ -124,7 +129,7 @@ static void fingerprints() {
     CHECK(router && printer && router->add_worker(pointsman::worker_spec("a")));
     const std::string text(1000, 'x');
     const std::string body = R"({"stream": true, "prompt": ")" + text + R"("})";
-    CHECK(printer->begin(POINTSMAN_PROMPT_JSON, "space"));
+    CHECK(printer->begin(pointsman::prompt_kind::json, "space"));
     for (char c : body) CHECK(printer->push(std::string_view(&c, 1)));
     auto fingerprint = printer->finish();
     CHECK(fingerprint && fingerprint->hash_count > 0 && printer->body()->stream == 1);
@@ -140,13 +145,22 @@ static void settings() {
     const std::uint8_t key[32] = {1};
     CHECK(builder && builder->tree_budget(1 << 20) && builder->limits(2, 64) && builder->seed(7));
     CHECK(builder->hash_key(key) && builder->policy("round_robin"));
-    CHECK(builder->log(POINTSMAN_LOG_WARNING,
-                       [](void *it, std::int32_t, const char *, std::size_t) { ++*static_cast<int *>(it); },
-                       &lines));
-    CHECK(builder->decision_log(
-        1, [](void *it, const pointsman_decision_record *) { ++*static_cast<int *>(it); }, &decisions));
-    CHECK(builder->health_log(
-        [](void *it, const pointsman_health_change *) { ++*static_cast<int *>(it); }, &ejections));
+    CHECK(builder->log(pointsman::log_level::warning,
+                       [&lines](pointsman::log_level level, std::string_view text) {
+                           CHECK(level == pointsman::log_level::warning && text.size() > 10);
+                           lines++;
+                       }));
+    CHECK(!builder->log(pointsman::log_level{9}, [](pointsman::log_level, std::string_view) { std::abort(); }));
+    CHECK(builder->decision_log(1, [&decisions](const pointsman::decision_record &it) {
+        CHECK(it.reason == pointsman::reason::round_robin && it.ticket != 0 && it.role == pointsman::role::regular);
+        decisions++;
+    }));
+    CHECK(!builder->decision_log(0, [](const pointsman::decision_record &) { std::abort(); }));
+    CHECK(builder->health_log([&ejections](const pointsman::health_change &it) {
+        CHECK(it.state == pointsman::health_state::ejected);
+        CHECK(it.until.since_beginning() > it.now.since_beginning());
+        ejections++;
+    }));
     auto router = builder->build(), twin = builder->build();
     CHECK(router && twin);
     auto a = router->add_worker(pointsman::worker_spec("a"));
@@ -160,7 +174,7 @@ static void settings() {
         CHECK(chosen && chosen->complete(pointsman::outcome::worker_error));
     }
     CHECK(decisions == 3 && ejections == 1 && lines == 1);
-    const std::vector<std::uint64_t> slots = {std::uint64_t{1} << router->describe_worker(*a)->slot}, none;
+    const std::vector<std::uint64_t> slots = {std::uint64_t{1} << *router->worker_slot(*a)}, none;
     CHECK(!router->select(pointsman::request().allow_slots(slots)));
     CHECK(router->set_health(*a, pointsman::health::healthy));
     CHECK(!router->select(pointsman::request().allow_slots(none)));
@@ -237,13 +251,79 @@ static void own_policy() {
 }
 
 static void statuses() {
-    auto of = [](std::uint32_t status, std::uint64_t retry_after = 0) {
+    auto of = [](std::uint32_t status, std::chrono::nanoseconds retry_after = 0ns) {
         return *pointsman::outcome_of_http_status(status, retry_after).raw();
     };
     CHECK(of(200).outcome == POINTSMAN_OUTCOME_SUCCESS);
     CHECK(of(429).outcome == POINTSMAN_OUTCOME_OVERLOADED && of(429).retry_after == 1000000000);
-    CHECK(of(503, 5).outcome == POINTSMAN_OUTCOME_OVERLOADED && of(503, 5).retry_after == 5);
+    CHECK(of(503, 5s).outcome == POINTSMAN_OUTCOME_OVERLOADED);
+    CHECK(of(503, 5s).retry_after == 5000000000 && of(503, -5s).outcome == POINTSMAN_OUTCOME_WORKER_ERROR);
+    CHECK(name(pointsman::outcome::timeout) == "timeout" && name(pointsman::outcome::expired) == "expired");
+    CHECK(name(pointsman::outcome{99}) == "unknown" && name(pointsman::reason{99}) == "unknown");
+    CHECK(name(pointsman::reason::least_resident) == "least_resident");
     CHECK(of(0).outcome == POINTSMAN_OUTCOME_WORKER_ERROR);
+}
+
+/* Times are those of any clock that is not set back, or what has passed since any beginning. */
+static void times() {
+    auto router = pointsman::router::make(R"({"policy": "random", "ticket_deadline_secs": 10})");
+    CHECK(router && router->add_worker(pointsman::worker_spec("a"), 100s));
+    auto kept = router->select(pointsman::request().at(100s));
+    auto lost = router->select(pointsman::request().at(100s));
+    CHECK(kept && lost && kept->progress(109s) && router->tick(115s));
+    CHECK(lost->complete().error().code == POINTSMAN_ALREADY_CLOSED);
+    CHECK(kept->complete(pointsman::completion().at(116s)));
+    CHECK(router->metrics(116s)->tickets_expired == 1);
+
+    auto other = pointsman::router::make();
+    const auto now = std::chrono::steady_clock::now();
+    CHECK(other && other->add_worker(pointsman::worker_spec("a"), now));
+    auto chosen = other->select(pointsman::request().at(now));
+    CHECK(chosen && chosen->first_token(0, now + 1ms) && chosen->complete());
+    CHECK(pointsman::time(now).since_beginning() == now.time_since_epoch());
+    CHECK(pointsman::time().raw() == POINTSMAN_NOW);
+}
+
+/* What is left of a router whose owner has let go of it. */
+static void survivors() {
+    int alive = 0, lines = 0;
+    std::optional<pointsman::selection> last;
+    std::optional<pointsman::pair_selection> pair;
+    {
+        auto builder = pointsman::builder::make();
+        struct counted {
+            explicit counted(int *count) : count_(count) { ++*count_; }
+            counted(const counted &other) : count_(other.count_) { ++*count_; }
+            ~counted() { --*count_; }
+            int *count_;
+        };
+        CHECK(builder && builder->log(pointsman::log_level::debug,
+                                      [&lines, it = counted(&alive)](pointsman::log_level, std::string_view) {
+                                          CHECK(*it.count_ > 0);
+                                          lines++;
+                                      }));
+        auto router = builder->build();
+        // Routers that were built keep what they were built with.
+        CHECK(router && builder->log(pointsman::log_level::none, nullptr) && alive == 1);
+        CHECK(router->add_worker(pointsman::worker_spec("a")));
+        CHECK(router->add_worker(pointsman::worker_spec("p").role(pointsman::role::prefill)));
+        CHECK(router->add_worker(pointsman::worker_spec("d").role(pointsman::role::decode)));
+        last = *router->select(pointsman::request());
+        pair = *router->select_pair(pointsman::request());
+        auto dropped = router->select(pointsman::request());
+        auto moved = std::move(*router);
+        CHECK(dropped && in_flight(moved) == 4);
+        auto detached = moved.select_detached(pointsman::request());
+        CHECK(detached && detached->worker() == last->worker());
+        CHECK(moved.complete(detached->ticket()) && in_flight(moved) == 4);
+    }
+    CHECK(alive == 1 && lines > 3);
+    CHECK(last->first_token(3) && last->progress() && pair->first_token());
+    CHECK(last->complete(pointsman::outcome::worker_error) && pair->complete());
+    last.reset();
+    CHECK(alive == 1);
+    pair.reset();
+    CHECK(alive == 0);
 }
 
 static void threads() {
@@ -270,6 +350,8 @@ int main() {
     settings();
     own_policy();
     statuses();
+    times();
+    survivors();
     threads();
     std::puts("owning: all well");
 }

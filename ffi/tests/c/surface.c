@@ -57,13 +57,13 @@ static void workers(void) {
     CHECK(describe(router, one).max_in_flight == 5);
     OK(pointsman_worker_set_max_in_flight(router, one, 0));
     CHECK(describe(router, one).max_in_flight == 0);
-    OK(pointsman_worker_drain(router, one, 1));
+    OK(pointsman_worker_drain(router, one));
     OK(pointsman_worker_set_health(router, two, POINTSMAN_HEALTH_UNHEALTHY));
     CHECK(describe(router, one).weight == 3.0 && describe(router, one).draining == 1);
     CHECK(describe(router, two).healthy == 0);
-    OK(pointsman_worker_drain(router, one, 0));
+    OK(pointsman_worker_resume(router, one));
     OK(pointsman_worker_set_health(router, two, POINTSMAN_HEALTH_HEALTHY));
-    OK(pointsman_worker_set_health(router, two, POINTSMAN_HEALTH_PASSIVE));
+    OK(pointsman_worker_set_health(router, two, POINTSMAN_HEALTH_UNKNOWN));
     CHECK(describe(router, one).draining == 0 && describe(router, two).healthy == 1);
 
     pointsman_load load = POINTSMAN_LOAD_INIT;
@@ -93,7 +93,9 @@ static void who_may_serve(void) {
         add_worker(router, "b", POINTSMAN_ROLE_REGULAR),
         add_worker(router, "c", POINTSMAN_ROLE_REGULAR),
     };
-    uint32_t slot = describe(router, ids[2]).slot;
+    uint32_t slot = 0;
+    OK(pointsman_worker_slot(router, ids[2], &slot));
+    CHECK(slot == describe(router, ids[2]).slot && slot != describe(router, ids[1]).slot);
     uint64_t words[16] = {0};
     words[slot / 64] = (uint64_t)1 << (slot % 64);
     for (int i = 0; i < 30; i++) {
@@ -189,7 +191,7 @@ static void pairs(void) {
     CHECK(describe(router, prefill).in_flight == 0 && describe(router, decode).in_flight == 1);
     pointsman_completion end = POINTSMAN_COMPLETION_INIT;
     end.outcome = POINTSMAN_OUTCOME_WORKER_ERROR;
-    end.blamed_role = POINTSMAN_ROLE_PREFILL;
+    end.failed_role = POINTSMAN_ROLE_PREFILL;
     OK(pointsman_complete(router, p.ticket, &end));
     CHECK(describe(router, prefill).worker_error == 1 && describe(router, decode).worker_error == 0);
     CHECK(describe(router, decode).in_flight == 0);

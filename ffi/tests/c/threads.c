@@ -64,8 +64,8 @@ static void *change(void *argument) {
         spec.user_data = 1000 + round;
         OK(pointsman_worker_add(router, &spec, POINTSMAN_NOW, &guest));
         OK(pointsman_worker_set_weight(router, stable[round % STABLE], 1.0 + round % 3));
-        OK(pointsman_worker_drain(router, stable[round % STABLE], 1));
-        OK(pointsman_worker_drain(router, stable[round % STABLE], 0));
+        OK(pointsman_worker_drain(router, stable[round % STABLE]));
+        OK(pointsman_worker_resume(router, stable[round % STABLE]));
         if (round % 8 == 0) OK(pointsman_router_set_policy(router, policies[round / 8 % 4], NUL));
         pointsman_worker_info info = POINTSMAN_WORKER_INFO_INIT;
         OK(pointsman_worker_describe(router, guest, POINTSMAN_NOW, &info));

@@ -38,7 +38,7 @@ pub fn tests() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests")
 }
 
-/// Builds the library in the profile of the tests; cargo builds it for nobody else, as Rust cannot
+/// Builds the library in the profile of the tests; cargo does not build it otherwise, as Rust cannot
 /// link it. POINTSMAN_LIBRARY names a directory with a library that was built before instead.
 pub fn library() -> &'static Library {
     static LIBRARY: OnceLock<Library> = OnceLock::new();

@@ -5,40 +5,44 @@
 
 #![allow(dead_code, reason = "each test uses a part")]
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::OnceLock;
 
 use quote::{ToTokens, quote};
 use syn::parse::{Parse, ParseStream};
 
-/// The sections of the header, in the order of reading.
-const SECTIONS: [(&str, &str); 15] = [
-    ("version", "Version"),
-    ("status", "Errors"),
-    ("router", "Router"),
-    ("worker", "Workers"),
-    ("listing", "Workers, looked up"),
-    ("request", "Request"),
-    ("route", "Routing"),
-    ("outcome", "Outcomes"),
-    ("reason", "Why"),
-    ("fingerprint", "Fingerprints"),
-    ("fingerprinter", "Fingerprints of prompts that arrive in pieces"),
-    ("metrics", "Metrics"),
-    ("log", "Log"),
-    ("policy", "Policies of the host's own"),
-    ("builder", "Builder"),
+/// The sections of the header, in the order of reading, and the modules that each is made of.
+const SECTIONS: [(&[&str], &str); 16] = [
+    (&["version"], "Version"),
+    (&["special"], "Special values"),
+    (&["status", "errors"], "Errors"),
+    (&["router"], "Router"),
+    (&["role", "worker"], "Workers"),
+    (&["listing"], "Workers, looked up"),
+    (&["request"], "Request"),
+    (&["reason", "selection"], "Selection"),
+    (&["outcome"], "Outcome"),
+    (&["route"], "Routing"),
+    (&["fingerprint"], "Fingerprints"),
+    (&["fingerprinter"], "Prompts made into fingerprints"),
+    (&["metrics"], "Metrics"),
+    (&["log"], "Log"),
+    (&["policy"], "Policies of the host's own"),
+    (&["builder"], "Builder"),
 ];
 
 /// Fields whose INIT value is not zero.
-const DEFAULTS: [(&str, &str, &str); 14] = [
+const DEFAULTS: [(&str, &str, &str); 15] = [
     ("pointsman_label", "key_length", "POINTSMAN_NUL_TERMINATED"),
     ("pointsman_label", "value_length", "POINTSMAN_NUL_TERMINATED"),
     ("pointsman_worker_spec", "url_length", "POINTSMAN_NUL_TERMINATED"),
     ("pointsman_worker_spec", "group_length", "POINTSMAN_NUL_TERMINATED"),
     ("pointsman_worker_spec", "weight", "1.0"),
-    ("pointsman_load", "kv_used_tokens", "UINT64_MAX"),
-    ("pointsman_load", "kv_total_tokens", "UINT64_MAX"),
+    ("pointsman_worker_spec", "kv_capacity_tokens", "POINTSMAN_UNKNOWN64"),
+    ("pointsman_load", "kv_used_tokens", "POINTSMAN_UNKNOWN64"),
+    ("pointsman_load", "kv_total_tokens", "POINTSMAN_UNKNOWN64"),
     ("pointsman_request", "cache_namespace_length", "POINTSMAN_NUL_TERMINATED"),
     ("pointsman_request", "routing_key_length", "POINTSMAN_NUL_TERMINATED"),
     ("pointsman_request", "expected_output_tokens", "POINTSMAN_UNKNOWN"),
@@ -66,7 +70,9 @@ impl Parse for Export {
         let attributes = input.call(syn::Attribute::parse_outer)?;
         let signature = input.parse()?;
         input.parse::<syn::Token![=>]>()?;
-        input.parse::<syn::Path>()?;
+        // The function that does the work, and what it is called with.
+        input.parse::<syn::Ident>()?;
+        input.parse::<proc_macro2::Group>()?;
         input.parse::<syn::Token![;]>()?;
         Ok(Export { attributes, signature })
     }
@@ -84,11 +90,18 @@ impl Parse for Exports {
     }
 }
 
-fn read(module: &str) -> Section {
+fn read(modules: &[&str]) -> Section {
+    let mut section = Section { items: Vec::new(), structs: Vec::new(), functions: Vec::new() };
+    for module in modules {
+        read_module(module, &mut section);
+    }
+    section
+}
+
+fn read_module(module: &str, section: &mut Section) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src").join(format!("{module}.rs"));
     let source = std::fs::read_to_string(&path).unwrap();
     let file = syn::parse_file(&source).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-    let mut section = Section { items: Vec::new(), structs: Vec::new(), functions: Vec::new() };
     for item in file.items {
         match &item {
             syn::Item::Macro(call) if call.mac.path.is_ident("export") => {
@@ -121,7 +134,6 @@ fn read(module: &str) -> Section {
             _ => {}
         }
     }
-    section
 }
 
 /// The names of all exported functions.
@@ -131,7 +143,7 @@ pub fn functions() -> Vec<String> {
 
 /// What all exported functions take and return.
 pub fn signatures() -> Vec<syn::Signature> {
-    SECTIONS.into_iter().flat_map(|(module, _)| read(module).functions).collect()
+    SECTIONS.into_iter().flat_map(|(modules, _)| read(modules).functions).collect()
 }
 
 /// The names of all status codes.
@@ -142,7 +154,7 @@ pub fn statuses() -> Vec<String> {
         }
         _ => None,
     };
-    read("status").items.iter().filter_map(of).collect()
+    read(&["status"]).items.iter().filter_map(of).collect()
 }
 
 /// The names of all structs that cross the boundary, with their fields.
@@ -153,7 +165,7 @@ pub fn structs() -> Vec<(String, Vec<String>)> {
     };
     SECTIONS
         .into_iter()
-        .flat_map(|(module, _)| read(module).structs.iter().map(of).collect::<Vec<_>>())
+        .flat_map(|(modules, _)| read(modules).structs.iter().map(of).collect::<Vec<_>>())
         .collect()
 }
 
@@ -175,7 +187,7 @@ fn bindings(section: &Section) -> String {
         no_includes: true,
         style: cbindgen::Style::Both,
         usize_is_size_t: true,
-        documentation_style: cbindgen::DocumentationStyle::C99,
+        documentation_style: cbindgen::DocumentationStyle::Doxy,
         line_length: 100,
         tab_width: 4,
         ..Default::default()
@@ -227,7 +239,7 @@ fn init_macro(it: &syn::ItemStruct) -> String {
     text
 }
 
-/// Structs that only the library fills, so that nobody sets them up.
+/// Structs that only the library fills, which need no INIT macro.
 const LIBRARY_ONLY: [&str; 6] = [
     "pointsman_candidates",
     "pointsman_request_view",
@@ -237,8 +249,13 @@ const LIBRARY_ONLY: [&str; 6] = [
     "pointsman_health_change",
 ];
 
-/// The whole header.
-pub fn generate() -> String {
+/// The whole header. Made once: cbindgen reads it from a file, which tests must not write at once.
+pub fn generate() -> &'static str {
+    static HEADER: OnceLock<String> = OnceLock::new();
+    HEADER.get_or_init(whole)
+}
+
+fn whole() -> String {
     let version = env!("CARGO_PKG_VERSION");
     let numbers: Vec<u32> = version.split('.').map(|part| part.parse().unwrap()).collect();
     let mut header = include_str!("preamble.h")
@@ -246,10 +263,10 @@ pub fn generate() -> String {
         .replace("@MAJOR@", &numbers[0].to_string())
         .replace("@MINOR@", &numbers[1].to_string())
         .replace("@PATCH@", &numbers[2].to_string());
-    for (module, title) in SECTIONS {
-        let section = read(module);
+    for (modules, title) in SECTIONS {
+        let section = read(modules);
         let _ = write!(header, "\n/* ---- {title} {}*/\n\n", "-".repeat(88 - title.len()) + " ");
-        header.push_str(tidy(&bindings(&section)).trim());
+        header.push_str(&constants_after_types(tidy(&bindings(&section)).trim(), &section));
         header.push('\n');
         for it in &section.structs {
             if !LIBRARY_ONLY.contains(&it.ident.to_string().as_str()) {
@@ -262,20 +279,71 @@ pub fn generate() -> String {
     header
 }
 
-/// One blank line at most, no space at line ends, types by one name only.
+/// One blank line at most, no space at line ends, types by one name only, comments of one line on one
+/// line.
 fn tidy(text: &str) -> String {
     let mut lines: Vec<String> = Vec::new();
     for line in text.lines().map(str::trim_end) {
         if line.is_empty() && lines.last().is_none_or(String::is_empty) {
             continue;
         }
+        if line.trim_start() == "*/" && close_short_comment(&mut lines) {
+            continue;
+        }
         let defines = line.starts_with("typedef struct");
         lines.push(if defines {
             line.to_owned()
         } else {
-            // The largest number as a constant of its type, so that no expression with it gets wider.
-            line.replace("struct pointsman", "pointsman").replace(" 4294967295", " UINT32_MAX")
+            // The largest numbers as constants of their types, so that no expression with one gets
+            // wider.
+            line.replace("struct pointsman", "pointsman")
+                .replace(" 4294967295", " UINT32_MAX")
+                .replace(" 18446744073709551615ull", " UINT64_MAX")
         });
     }
     lines.join("\n") + "\n"
+}
+
+/// Puts constants after the type that they are of; cbindgen puts them after all types.
+fn constants_after_types(text: &str, section: &Section) -> String {
+    let of = |item: &syn::Item| match item {
+        syn::Item::Const(it) => Some((it.ident.to_string(), it.ty.to_token_stream().to_string())),
+        _ => None,
+    };
+    let types: BTreeMap<String, String> = section.items.iter().filter_map(of).collect();
+    // Items are apart by an empty line, which none has inside.
+    let type_of = |item: &str| {
+        let line = item.lines().find_map(|line| line.strip_prefix("#define "))?;
+        types.get(line.split(' ').next()?)
+    };
+    let is_of = |item: &str, name: &str| type_of(item).is_some_and(|of| of == name);
+    let mut items = Vec::new();
+    for item in text.split("\n\n") {
+        let defined = item
+            .lines()
+            .last()
+            .and_then(|line| line.strip_prefix("typedef ")?.strip_suffix(';')?.split(' ').nth(1));
+        match (defined, type_of(item)) {
+            (Some(name), _) => {
+                items.push(item);
+                items.extend(text.split("\n\n").filter(|constant| is_of(constant, name)));
+            }
+            (None, Some(of)) if of.starts_with("pointsman_") => {}
+            _ => items.push(item),
+        }
+    }
+    items.join("\n\n")
+}
+
+/// Puts a comment whose end is missing on one line, if it has but one line and fits.
+fn close_short_comment(lines: &mut Vec<String>) -> bool {
+    let [.., open, only] = lines.as_slice() else { return false };
+    let Some(text) = only.trim_start().strip_prefix("* ") else { return false };
+    let short = format!("{open} {text} */");
+    if open.trim_start() != "/**" || short.len() > 100 {
+        return false;
+    }
+    lines.truncate(lines.len() - 2);
+    lines.push(short);
+    true
 }

@@ -1,4 +1,5 @@
-/*
+/**
+ * @file
  * pointsman @VERSION@: names the LLM worker that should serve a request, inside the host's process.
  *
  * Generated from the library's sources by its tests; do not edit.
@@ -8,10 +9,14 @@
  *   is the length that comes with POINTSMAN_BUFFER_TOO_SMALL. pointsman_last_error tells more.
  *   NULL is refused unless a function's comment allows it.
  *   Structs begin with their size, and are set up by their INIT macro, so that later versions can
- *   append fields. Never copy an INIT macro's fields by hand.
+ *   append fields. Never copy an INIT macro's fields by hand. Reserved fields stay 0.
+ *   What a number stands for is said by its type: a pointsman_role is one of the POINTSMAN_ROLE_
+ *   constants, and so on. These types are plain integers of a stated width, as C leaves the width of
+ *   an enum to the compiler. A number that is not known is POINTSMAN_UNKNOWN (32 bits) or
+ *   POINTSMAN_UNKNOWN64.
  *   Text comes with its length in bytes, or with POINTSMAN_NUL_TERMINATED instead. It is UTF-8
  *   unless said otherwise.
- *   Whatever is passed in is borrowed until the call returns. Whatever is kept is copied.
+ *   What is passed in is borrowed until the call returns. What is kept is copied.
  *   Unless said otherwise, any function may be called by any number of threads at once.
  *
  *     pointsman_router *router;
@@ -36,7 +41,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The version of this header; pointsman_version_number is the library's. */
+/** The version of this header; pointsman_version_number is the library's. */
 #define POINTSMAN_VERSION "@VERSION@"
 #define POINTSMAN_VERSION_MAJOR @MAJOR@
 #define POINTSMAN_VERSION_MINOR @MINOR@
@@ -44,10 +49,10 @@
 #define POINTSMAN_VERSION_NUMBER \
     (POINTSMAN_VERSION_MAJOR * 65536u + POINTSMAN_VERSION_MINOR * 256u + POINTSMAN_VERSION_PATCH)
 
-/* What to serve the text of pointsman_router_prometheus as. */
+/** What to serve the text of pointsman_router_prometheus as. */
 #define POINTSMAN_METRICS_CONTENT_TYPE "application/openmetrics-text; version=1.0.0; charset=utf-8"
 
-/* The length that stands for "up to the terminating NUL" wherever text is passed. */
+/** The length that stands for "up to the terminating NUL" wherever text is passed. */
 #define POINTSMAN_NUL_TERMINATED SIZE_MAX
 
 #ifdef __cplusplus

@@ -141,11 +141,12 @@ static pointsman_status add_worker(ngx_pointsman_upstream_t *upstream, ngx_http_
                                    ngx_pointsman_member_t *member)
 {
     pointsman_worker_spec spec = POINTSMAN_WORKER_SPEC_INIT;
-    pointsman_worker_info info = POINTSMAN_WORKER_INFO_INIT;
     spec.url = (char *) peer->name.data;
     spec.url_length = peer->name.len;
     spec.weight = (double) peer->weight;
-    spec.kv_capacity_tokens = upstream->kv_capacity;
+    if (upstream->kv_capacity != 0) {
+        spec.kv_capacity_tokens = upstream->kv_capacity;
+    }
     spec.user_data = (uint64_t) (member - upstream->members);
     member->healthy = !peer->down;
 
@@ -157,8 +158,7 @@ static pointsman_status add_worker(ngx_pointsman_upstream_t *upstream, ngx_http_
                                                         : POINTSMAN_HEALTH_HEALTHY);
     }
     if (status == POINTSMAN_OK) {
-        status = pointsman_worker_describe(upstream->router, member->worker, POINTSMAN_NOW, &info);
-        member->slot = info.slot;
+        status = pointsman_worker_slot(upstream->router, member->worker, &member->slot);
     }
     return status;
 }

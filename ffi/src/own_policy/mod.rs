@@ -1,27 +1,83 @@
 //! A host's policy at work, as a policy of the core.
 
+mod arrays;
+
 use std::ffi::c_void;
 use std::sync::Arc;
 
 use pointsman_core::{
-    PolicyError, PolicyFailure, Reason, Role, RoutingError, RoutingPolicy, WorkerId, WorkerInfo,
-    policy::{
-        Candidates, Completion, Decision, Dispatch, FirstToken, MAX_HOLDERS, RequestView, RunnerUp,
-    },
+    PolicyError, PolicyFailure, Role, RoutingError, RoutingPolicy, WorkerInfo,
+    policy::{Candidates, Completion, Decision, Dispatch, FirstToken, RequestView},
 };
+use serde_json::Value;
 
-use crate::policy::{
-    Inside, POINTSMAN_EVENT_COMPLETE, POINTSMAN_EVENT_DISPATCH, POINTSMAN_EVENT_FIRST_TOKEN,
-    POINTSMAN_EVENT_FORKED, POINTSMAN_EVENT_WORKER_ADDED, POINTSMAN_EVENT_WORKER_REMOVED,
-    POINTSMAN_NONE, POINTSMAN_POLICY_WANTS_PREFIX, POINTSMAN_POLICY_WANTS_REQUEST_EVENTS,
-    Registration, in_callback, pointsman_candidates, pointsman_decision, pointsman_event,
-    pointsman_request_view,
-};
-use crate::request::POINTSMAN_UNKNOWN;
+use crate::callback::{Inside, in_callback};
+use crate::policy::*;
+use crate::special::{POINTSMAN_NONE, POINTSMAN_UNKNOWN};
 use crate::status::{POINTSMAN_ALL_BUSY, POINTSMAN_NO_WORKER, POINTSMAN_OK};
+use arrays::Arrays;
+
+const KNOWN_FLAGS: pointsman_policy_flags =
+    POINTSMAN_POLICY_WANTS_PREFIX | POINTSMAN_POLICY_WANTS_REQUEST_EVENTS;
+
+/// A policy that a host has registered: what instances are made from.
+pub(crate) struct Registration {
+    pub(crate) name: String,
+    callbacks: pointsman_policy,
+}
+
+// SAFETY: the host promises that any thread may call the callbacks with their data.
+unsafe impl Send for Registration {}
+// SAFETY: as above, several threads at a time.
+unsafe impl Sync for Registration {}
+
+impl Registration {
+    pub(crate) fn new(name: &str, callbacks: pointsman_policy) -> Self {
+        Registration { name: name.to_owned(), callbacks }
+    }
+
+    /// Whether the flags have a meaning.
+    pub(crate) fn knows(flags: pointsman_policy_flags) -> bool {
+        flags & !KNOWN_FLAGS == 0
+    }
+
+    /// Makes a policy with these options.
+    pub(crate) fn create(
+        self: &Arc<Self>,
+        options: &Value,
+    ) -> Result<Arc<dyn RoutingPolicy>, PolicyError> {
+        let mut instance = self.callbacks.user_data;
+        if let Some(create) = self.callbacks.create {
+            let mut options = options.to_string();
+            let length = options.len();
+            options.push('\0');
+            let _inside = Inside::enter();
+            instance = std::ptr::null_mut();
+            // SAFETY: the host's promise at registration; the text is NUL-terminated.
+            let status = unsafe {
+                create(self.callbacks.user_data, options.as_ptr().cast(), length, &mut instance)
+            };
+            if status != POINTSMAN_OK {
+                let reason = format!("create returned {status}");
+                return Err(PolicyError::Options(reason));
+            }
+        }
+        Ok(Arc::new(OwnPolicy { made_by: Arc::clone(self), instance }))
+    }
+}
+
+impl Drop for Registration {
+    fn drop(&mut self) {
+        if let Some(release) = self.callbacks.release {
+            let _inside = Inside::enter();
+            // SAFETY: the host's promise; this is the one call of `release`.
+            unsafe { release(self.callbacks.user_data) };
+        }
+    }
+}
 
 /// One instance at work.
-pub(crate) struct OwnPolicy {
+struct OwnPolicy {
     made_by: Arc<Registration>,
     instance: *mut c_void,
 }
@@ -36,109 +92,14 @@ impl Drop for OwnPolicy {
         let callbacks = &self.made_by.callbacks;
         if let (Some(destroy), Some(_)) = (callbacks.destroy, callbacks.create) {
             let _inside = Inside::enter();
-            // SAFETY: the host's promise; the instance is its own and used by nobody any more.
+            // SAFETY: the host's promise; the instance is its own and no longer in use.
             unsafe { destroy(self.instance) };
         }
     }
 }
 
-/// What the arrays of a [`pointsman_candidates`] point to, on the stack.
-struct Arrays<const N: usize> {
-    workers: [u64; N],
-    user_data: [u64; N],
-    weights: [f64; N],
-    slots: [u32; N],
-    in_flight: [u32; N],
-    matched: [u32; N],
-    count: usize,
-}
-
-impl<const N: usize> Arrays<N> {
-    #[inline(always)]
-    fn new() -> Self {
-        Arrays {
-            workers: [0; N],
-            user_data: [0; N],
-            weights: [0.0; N],
-            slots: [0; N],
-            in_flight: [0; N],
-            matched: [0; N],
-            count: 0,
-        }
-    }
-
-    /// Filled where they lie: returned by value they would be on the stack twice.
-    fn fill(&mut self, candidates: &Candidates<'_>) {
-        for (i, candidate) in candidates.iter().take(N).enumerate() {
-            self.workers[i] = candidate.id().to_raw();
-            self.user_data[i] = candidate.info().map_or(0, |info| info.user_data);
-            self.weights[i] = candidate.weight();
-            self.slots[i] = candidate.slot() as u32;
-            self.in_flight[i] = u32::try_from(candidate.in_flight()).unwrap_or(u32::MAX);
-            self.count = i + 1;
-        }
-    }
-
-    /// Fills in who holds how much. The list of holders is exact unless it is full.
-    fn match_prefix(&mut self, request: &RequestView<'_>) {
-        let Some(prefix) = request.prefix else { return };
-        let slots = &self.slots[..self.count];
-        let full = prefix.holders(|holders| {
-            for holder in holders {
-                if let Ok(i) = slots.binary_search(&holder.slot.into()) {
-                    self.matched[i] = prefix.tokens(holder.blocks);
-                }
-            }
-            holders.len() >= MAX_HOLDERS
-        });
-        if full {
-            for (matched, &slot) in self.matched.iter_mut().zip(slots) {
-                *matched = prefix.tokens(prefix.blocks_of(slot as usize));
-            }
-        }
-    }
-
-    fn view(&self, role: Role, wants_prefix: bool) -> pointsman_candidates {
-        pointsman_candidates {
-            size: size_of::<pointsman_candidates>() as u32,
-            role: role.index() as u32,
-            count: self.count as u32,
-            reserved: 0,
-            workers: self.workers.as_ptr(),
-            user_data: self.user_data.as_ptr(),
-            weights: self.weights.as_ptr(),
-            slots: self.slots.as_ptr(),
-            in_flight: self.in_flight.as_ptr(),
-            matched_tokens: if wants_prefix { self.matched.as_ptr() } else { std::ptr::null() },
-        }
-    }
-
-    /// The decision that the host's indices stand for.
-    fn decide(&self, decided: &pointsman_decision) -> Option<Decision> {
-        let worker = |index: u32| {
-            let id = self.workers[..self.count].get(index as usize)?;
-            Some(WorkerId::from_raw(*id))
-        };
-        let runner_up = match decided.runner_up {
-            POINTSMAN_NONE => None,
-            index => Some(RunnerUp { worker: worker(index)?, score: decided.runner_up_score }),
-        };
-        Some(Decision {
-            matched_tokens: self.matched.get(decided.index as usize).copied().unwrap_or(0),
-            score: decided.score,
-            runner_up,
-            work_tokens: decided.work_tokens,
-            ..Decision::new(worker(decided.index)?, Reason::Custom)
-        })
-    }
-}
-
 impl OwnPolicy {
-    pub(crate) fn new(made_by: Arc<Registration>, instance: *mut c_void) -> Self {
-        OwnPolicy { made_by, instance }
-    }
-
-    fn wants(&self, flag: u32) -> bool {
+    fn wants(&self, flag: pointsman_policy_flags) -> bool {
         self.made_by.callbacks.flags & flag != 0
     }
 
@@ -211,7 +172,7 @@ impl OwnPolicy {
 }
 
 /// An event in which nothing is known but its kind and its worker.
-fn event(kind: u32, worker: u64, slot: usize, role: Role) -> pointsman_event {
+fn event(kind: pointsman_event_kind, worker: u64, slot: usize, role: Role) -> pointsman_event {
     pointsman_event {
         size: size_of::<pointsman_event>() as u32,
         kind,
