@@ -1,5 +1,5 @@
 //! What goes wrong around a router: workers that flap, outages, clocks, storms of changes, policies that
-//! misbehave, memory that is refused, hosts that forget, signals. After each fault no load is stuck, no
+//! misbehave, memory that is refused, hosts that forget, signals, clients that mean harm. After each fault no load is stuck, no
 //! ticket is open that should not be, and routing is fair again after [`SETTLING`] requests per worker.
 
 #![allow(missing_docs)]
@@ -9,6 +9,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod abuse;
 mod clock;
 mod extremes;
 mod flapping;

@@ -1,15 +1,9 @@
 //! More URLs than slots, from many threads: a slot changes hands only when nothing of the worker that
 //! had it is open.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-#[path = "support/engine.rs"]
-mod engine;
-
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use engine::{complete, engines, ready};
 use parking_lot::Mutex;
 use pointsman::adapter::{Adapter, RoutingPolicy};
 use pointsman::{
@@ -17,6 +11,8 @@ use pointsman::{
     policy::{Candidates, Completion, Decision, Dispatch, FirstToken, RequestView},
 };
 use serde_json::json;
+
+use crate::engine::{complete, engines, ready};
 
 /// Draws at random, and holds the adapter to what it owes a policy.
 #[derive(Default)]

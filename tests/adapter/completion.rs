@@ -1,25 +1,19 @@
 //! The proposal's trait over synchronous policies: what becomes of a request after its selection.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-#[path = "support/engine.rs"]
-mod engine;
-#[path = "support/recorder.rs"]
-mod recorder;
-
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::Duration;
 
-use engine::{engines, ready};
 use pointsman::adapter::{Adapter, AdapterOptions, LoadKeeping, RoutingPolicy};
 use pointsman::{
     LoadReport, Outcome, PolicyConfig, PolicyError, Reason, Role, RoutingError, Worker, WorkerId,
     WorkerState,
     policy::{Candidates, Decision, PolicyFactory, RequestView},
 };
-use recorder::{Event, Recorder, end};
 use serde_json::json;
+
+use crate::engine::{engines, ready};
+use crate::recorder::{Event, Recorder, end};
 
 #[test]
 fn a_completion_is_that_of_the_oldest_request() {

@@ -1,11 +1,10 @@
 //! The least-work rule through the router: what it prefers, and that no numbers drive it mad.
 
-#![allow(clippy::unwrap_used)]
-
 mod extremes;
 mod knobs;
 mod room;
 mod rule;
+mod vectors;
 
 use pointsman::{
     PolicyConfig, Router, RouterConfig, WorkerId, WorkerSpec, policy::LeastWorkConfig,

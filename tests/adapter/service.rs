@@ -1,10 +1,5 @@
 //! A router in front of `tower` services: who is called, and when the load comes back.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-#[path = "support/recorder.rs"]
-mod recorder;
-
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -17,8 +12,9 @@ use http_body::{Body, Frame};
 use parking_lot::Mutex;
 use pointsman::adapter::service::{PolicyService, PromptHint, ServiceError};
 use pointsman::{Outcome, PolicyConfig, Router, RouterConfig, RoutingError, WorkerId, WorkerSpec};
-use recorder::{Event, Recorder, end};
 use tower_service::Service;
+
+use crate::recorder::{Event, Recorder, end};
 
 /// What a body yields next.
 #[derive(Clone, Copy)]

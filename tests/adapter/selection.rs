@@ -1,19 +1,13 @@
 //! The proposal's trait over synchronous policies: selection, completion, changes of the workers.
 
-#![allow(clippy::unwrap_used, clippy::panic)]
-
-#[path = "support/engine.rs"]
-mod engine;
-#[path = "support/recorder.rs"]
-mod recorder;
-
 use std::collections::HashSet;
 
-use engine::{Engine, as_workers, complete, engines, ready};
 use pointsman::adapter::{Adapter, RoutingPolicy};
 use pointsman::{PolicyConfig, Role, RoutingError, Worker};
-use recorder::Recorder;
 use serde_json::{Value, json};
+
+use crate::engine::{Engine, as_workers, complete, engines, ready};
+use crate::recorder::Recorder;
 
 const POLICIES: [&str; 4] = ["random", "round_robin", "power_of_two", "cache_aware"];
 

@@ -1,15 +1,8 @@
 //! The prefix tree against the naive model, operation by operation.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-#[path = "support/reference_tree.rs"]
-mod reference_tree;
-#[allow(dead_code)]
-#[path = "models/tree.rs"]
-mod tree;
-
 use proptest::prelude::*;
-use tree::{Keys, Operation, Pair, Setting};
+
+use crate::model::{Keys, Operation, Pair, Setting};
 
 /// Paths that share beginnings: few symbols, long stretches of one symbol.
 fn path() -> impl Strategy<Value = Vec<u8>> {

@@ -5,8 +5,6 @@
 //! far its scores are from the exact ones, and how often it would choose another worker, is measured
 //! and held to a bound.
 
-#![allow(clippy::unwrap_used)]
-
 use std::collections::VecDeque;
 use std::io::Read;
 
@@ -102,7 +100,7 @@ impl Exact {
 }
 
 fn vectors() -> Vec<Value> {
-    let bytes = include_bytes!("data/least-work.jsonl.gz");
+    let bytes = include_bytes!("../../data/least-work.jsonl.gz");
     let mut text = String::new();
     GzDecoder::new(&bytes[..]).read_to_string(&mut text).unwrap();
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()

@@ -1,50 +1,10 @@
 //! The prefix tree at its limits: bytes, allocations, eviction order, endless churn.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
-#[path = "support/reference_tree.rs"]
-#[allow(dead_code)]
-mod reference_tree;
-
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 
 use pointsman::internals::{Matches, PrefixTree, Registration, TreeError};
 
-thread_local! {
-    static BYTES: Cell<usize> = const { Cell::new(0) };
-    static CALLS: Cell<usize> = const { Cell::new(0) };
-}
-
-struct Counting;
-
-// SAFETY: every call goes to the system's allocator unchanged; the counters do not allocate.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        BYTES.with(|bytes| bytes.set(bytes.get().wrapping_add(layout.size())));
-        CALLS.with(|calls| calls.set(calls.get() + 1));
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        BYTES.with(|bytes| bytes.set(bytes.get().wrapping_add(layout.size())));
-        CALLS.with(|calls| calls.set(calls.get() + 1));
-        // SAFETY: the caller's promise.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        BYTES.with(|bytes| bytes.set(bytes.get().wrapping_sub(layout.size())));
-        CALLS.with(|calls| calls.set(calls.get() + 1));
-        // SAFETY: the caller's promise.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-}
-
-#[global_allocator]
-static ALLOCATOR: Counting = Counting;
+use crate::counting::counted;
 
 fn random(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -76,9 +36,8 @@ fn leading(tree: &PrefixTree, blocks: &[u64], slot: u16) -> u32 {
 fn the_allocator_never_sees_more_than_the_budget() {
     for workers in [1, 8, 1024] {
         for budget in [60_000, 100_000, 1 << 20, 5_555_555] {
-            let before = BYTES.with(Cell::get);
-            let tree = PrefixTree::new(budget, workers).unwrap();
-            let held = BYTES.with(Cell::get).wrapping_sub(before);
+            let (tree, counts) = counted(|| PrefixTree::new(budget, workers).unwrap());
+            let held = usize::try_from(counts.bytes).unwrap();
             assert!(held <= budget, "{held} of {budget}");
             assert_eq!(held, tree.held_bytes());
             assert!(budget - held < 2048, "{held} of {budget} wastes more than a set");
@@ -128,16 +87,17 @@ fn lookups_and_inserts_allocate_nothing_full_or_not() {
     let tree = PrefixTree::new(200_000, 64).unwrap();
     let registrations: Vec<_> = (0..64).map(|slot| tree.register(slot, None).unwrap()).collect();
     let prompt: Vec<u64> = path(1, 200);
-    let before = CALLS.with(Cell::get);
     let mut blocks = [0; 40];
     let mut state = 1;
-    for round in 0..5000u64 {
-        blocks[..10].copy_from_slice(&prompt[..10]);
-        blocks[10..].iter_mut().for_each(|block| *block = random(&mut state));
-        let slot = (round % 64) as u16;
-        send(&tree, &blocks, slot, registrations[usize::from(slot)]);
-    }
-    assert_eq!(CALLS.with(Cell::get), before);
+    let ((), counts) = counted(|| {
+        for round in 0..5000u64 {
+            blocks[..10].copy_from_slice(&prompt[..10]);
+            blocks[10..].iter_mut().for_each(|block| *block = random(&mut state));
+            let slot = (round % 64) as u16;
+            send(&tree, &blocks, slot, registrations[usize::from(slot)]);
+        }
+    });
+    assert_eq!((counts.allocations, counts.frees), (0, 0));
     assert!(tree.stats().evicted_nodes > 1000);
 }
 

@@ -1,17 +1,11 @@
 //! Clients that mean harm, and have nothing but requests to do it with. SECURITY.md says for each what
 //! is protected and what is not; here it is shown.
 
-#![allow(missing_docs)]
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
-
-#[allow(dead_code)]
-mod support;
-
 use std::collections::HashSet;
 
 use pointsman::{Outcome, Request, Role, Router, Selection, Usage, policy::Random};
 
-use support::{SECOND, add_many, assert_idle, config, router};
+use crate::support::{SECOND, add_many, assert_idle, config, router};
 
 /// The prompt of a customer who comes again and again.
 fn customer() -> String {

@@ -1,7 +1,5 @@
 //! The prefix tree under threads: no claim that nobody could have made true, and no lost order.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
-
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use pointsman::internals::{Matches, PrefixTree};

@@ -26,7 +26,7 @@ fn knobs_out_of_range_are_refused_by_name() {
 
 #[test]
 fn the_operators_page_explains_every_knob() {
-    let page = include_str!("../../docs/least-work.md");
+    let page = include_str!("../../../docs/least-work.md");
     let knobs = serde_json::to_value(LeastWorkConfig::default()).unwrap();
     for knob in knobs.as_object().unwrap().keys() {
         assert!(page.contains(&format!("`{knob}`")), "{knob} is not in docs/least-work.md");
