@@ -14,7 +14,7 @@ use counting::counted;
 use support::{POLICIES, add, policy};
 
 #[global_allocator]
-static ALLOCATOR: counting::Counting = counting::Counting { live: false };
+static ALLOCATOR: counting::Counting = counting::Counting { live: false, refuses: false };
 
 const ROUNDS: usize = 200;
 

@@ -27,7 +27,7 @@ use pointsman::{
 use support::{POLICIES, SECOND, add, add_many, assert_idle, assert_shares, policy};
 
 #[global_allocator]
-static ALLOCATOR: counting::Counting = counting::Counting { live: true };
+static ALLOCATOR: counting::Counting = counting::Counting { live: true, refuses: false };
 
 /// Tests of this file run one at a time: they use all cores, and measure memory.
 static ALONE: Mutex<()> = Mutex::new(());
