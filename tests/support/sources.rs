@@ -50,8 +50,15 @@ fn collect(folder: &Path, found: &mut Vec<PathBuf>) {
 }
 
 fn code(text: &str) -> String {
-    let text = text.split("#[cfg(test)]\nmod ").next().unwrap_or("");
-    text.lines().map(|line| line.split("//").next().unwrap_or("").to_owned() + "\n").collect()
+    let starts =
+        ["#[cfg(test)]", "#[cfg(all(test, pointsman_loom))]"].into_iter().flat_map(|attribute| {
+            ["tests", "loom_tests"].map(|name| format!("{attribute}\nmod {name} {{"))
+        });
+    let end = starts.filter_map(|start| text.find(&start)).min().unwrap_or(text.len());
+    text[..end]
+        .lines()
+        .map(|line| line.split("//").next().unwrap_or("").to_owned() + "\n")
+        .collect()
 }
 
 /// Which file imports which.
