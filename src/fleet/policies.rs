@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::view::View;
 use crate::metrics::{Decisions, ShadowCounts, add_alone, add_shared};
 use crate::policy::error::ConfigError;
 use crate::policy::{Decision, RoutingPolicy, mode::Mode};
@@ -33,7 +32,7 @@ pub(crate) struct Plan {
     shadow: Option<Arc<Installed>>,
     /// Whether one of them wants the prompt read.
     reads_prompt: bool,
-    /// The main policy, where no other takes part and it wants no prompt read.
+    /// The main policy, where no other takes part, and it neither wants the prompt read nor listens.
     alone: Option<Arc<Installed>>,
 }
 
@@ -59,7 +58,7 @@ impl Plan {
         self.reads_prompt
     }
 
-    /// The policy that decides for every request, and wants no prompt read.
+    /// The policy that decides for every request, and neither wants the prompt read nor listens.
     #[inline]
     pub(crate) fn alone(&self) -> Option<&Installed> {
         self.alone.as_deref()
@@ -70,7 +69,7 @@ impl Plan {
         let reads_prompt = self.all().any(|installed| installed.wants_prefix);
         let alone = self.all().count() == 1 && !reads_prompt;
         self.reads_prompt = reads_prompt;
-        self.alone = self.main.clone().filter(|_| alone);
+        self.alone = self.main.clone().filter(|main| alone && !main.wants_events);
     }
 
     fn all(&self) -> impl Iterator<Item = &Arc<Installed>> {
@@ -253,11 +252,14 @@ impl Policies {
 
     /// Lets go of the replaced policies that no request can reach: no view that lets them decide is
     /// still read, so no ticket of theirs can be opened any more, and none is open.
-    pub(super) fn free_retired(&mut self, still_read: &[Arc<View>], in_use: impl Fn(u16) -> bool) {
+    pub(super) fn free_retired(
+        &mut self,
+        still_decides: impl Fn(usize) -> bool,
+        in_use: impl Fn(u16) -> bool,
+    ) {
         for place in 0..self.installed.len() {
-            let decides = |view: &Arc<View>| view.policies.is_current(place);
             let reachable = self.is_current(place)
-                || still_read.iter().any(decides)
+                || still_decides(place)
                 || self.installed[place].is_some() && in_use(place as u16);
             if !reachable {
                 self.installed[place] = None;
@@ -265,7 +267,7 @@ impl Policies {
         }
     }
 
-    fn is_current(&self, place: usize) -> bool {
+    pub(super) fn is_current(&self, place: usize) -> bool {
         let mut taking_part = self.regular.all().chain(self.pair.all());
         taking_part.any(|installed| usize::from(installed.index) == place)
     }
