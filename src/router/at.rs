@@ -11,7 +11,7 @@ use crate::policy::{
     mode::{Pair, Single},
 };
 use crate::pool::error::PoolError;
-use crate::pool::{candidates::Candidates, registry::WorkerStatus};
+use crate::pool::{candidates::Candidates, status::WorkerStatus};
 use crate::request::Request;
 use crate::ticket::Ticket;
 use crate::ticket::error::TicketError;

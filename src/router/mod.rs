@@ -32,7 +32,7 @@ use crate::body::BodyReader;
 use crate::metrics::MetricsSnapshot;
 use crate::policy::error::{ConfigError, RoutingError};
 use crate::policy::{PolicyConfig, RequestView, Usage};
-use crate::pool::{candidates::Candidates, error::PoolError, registry::WorkerStatus};
+use crate::pool::{candidates::Candidates, error::PoolError, status::WorkerStatus};
 use crate::prefix::{BlockSize, Fingerprint, HashKey};
 use crate::request::Request;
 use crate::ticket::{Ticket, error::TicketError};
@@ -40,8 +40,8 @@ use crate::time::Time;
 use crate::worker::{
     Role, WorkerId,
     health::{HostHealth, Outcome},
+    report::LoadReport,
     spec::{WorkerInfo, WorkerSpec},
-    state::LoadReport,
 };
 
 /// Names the worker for each request. Cheap to clone; all clones are the same router.
