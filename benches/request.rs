@@ -16,7 +16,7 @@ use support::allocations::{Counting, Counts};
 use support::bodies::{CHINESE, CODE, ENGLISH, Words, agent, chat, tokens};
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting { live: false };
+static ALLOCATOR: Counting = Counting { live: false, refuses: false };
 
 const RUNS: usize = 41;
 /// Bytes that one run reads.

@@ -30,7 +30,7 @@ use support::measure::Effort;
 use support::simple::{Report, cases};
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting { live: false };
+static ALLOCATOR: Counting = Counting { live: false, refuses: false };
 
 const FULL: Effort = Effort { rounds: 15, slice: Duration::from_millis(4) };
 const QUICK: Effort = Effort { rounds: 9, slice: Duration::from_millis(1) };

@@ -24,7 +24,7 @@ use support::samples::{Samples, Thoroughness};
 use support::workloads::Workload;
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting { live: false };
+static ALLOCATOR: Counting = Counting { live: false, refuses: false };
 
 const ROUNDS: usize = Thoroughness::FULL.rounds;
 

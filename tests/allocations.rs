@@ -14,7 +14,7 @@ use counting::counted;
 use support::{POLICIES, add, policy};
 
 #[global_allocator]
-static ALLOCATOR: counting::Counting = counting::Counting { live: false };
+static ALLOCATOR: counting::Counting = counting::Counting { live: false, refuses: false };
 
 const ROUNDS: usize = 200;
 
@@ -193,6 +193,22 @@ fn a_full_ticket_table() {
         });
         drop(held);
     }
+}
+
+/// What routers of two sizes take beyond each other is what they say that their tables take.
+#[test]
+fn the_bytes_of_the_ticket_table_are_told() {
+    let made = |max_tickets| {
+        let mut config = support::config("random");
+        config.max_tickets = max_tickets;
+        let (router, found) = counted(|| Router::new(config).unwrap());
+        let tickets = router.metrics().tickets;
+        assert_eq!(tickets.capacity as usize, max_tickets);
+        (tickets.bytes as i64, found.bytes)
+    };
+    let (small, large) = (made(1 << 7), made(1 << 14));
+    assert!(small.0 > 0 && small.0 <= small.1, "{small:?}");
+    assert_eq!(large.0 - small.0, large.1 - small.1);
 }
 
 #[test]

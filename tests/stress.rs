@@ -17,8 +17,8 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use pointsman::{
-    LoadReport, Outcome, PolicyConfig, Reason, Request, Role, Router, RoutingError, RoutingPolicy,
-    Ticket, Usage, WorkerId, WorkerSpec,
+    ConfigError, LoadReport, Outcome, PolicyConfig, Reason, Request, Role, Router, RoutingError,
+    RoutingPolicy, Ticket, Usage, WorkerId, WorkerSpec,
     policy::{
         Candidate, Candidates, Completion, Decision, Dispatch, FirstToken, Random, RequestView,
     },
@@ -27,7 +27,7 @@ use pointsman::{
 use support::{POLICIES, SECOND, add, add_many, assert_idle, assert_shares, policy};
 
 #[global_allocator]
-static ALLOCATOR: counting::Counting = counting::Counting { live: true };
+static ALLOCATOR: counting::Counting = counting::Counting { live: true, refuses: false };
 
 /// Tests of this file run one at a time: they use all cores, and measure memory.
 static ALONE: Mutex<()> = Mutex::new(());
@@ -287,7 +287,8 @@ impl Scene {
                 _ => PolicyConfig::named("numbered"),
             };
             // All places may be taken for a moment; nothing has changed then.
-            let _ = self.router.set_policy(&config);
+            let found = self.router.set_policy(&config);
+            assert!(matches!(found, Ok(()) | Err(ConfigError::TooManyPolicies(_))), "{found:?}");
             std::thread::yield_now();
             round += 1;
         }

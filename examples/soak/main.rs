@@ -26,7 +26,7 @@ use clap::{Parser, ValueEnum};
 use sample::Sample;
 
 #[global_allocator]
-static ALLOCATOR: counting::Counting = counting::Counting { live: true };
+static ALLOCATOR: counting::Counting = counting::Counting { live: true, refuses: false };
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Subject {

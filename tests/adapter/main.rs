@@ -17,4 +17,4 @@ mod service;
 mod slots;
 
 #[global_allocator]
-static ALLOCATOR: counting::Counting = counting::Counting { live: false };
+static ALLOCATOR: counting::Counting = counting::Counting { live: false, refuses: false };

@@ -5,6 +5,8 @@
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
+#[path = "../support/counting.rs"]
+mod counting;
 #[allow(dead_code)]
 #[path = "../support/mod.rs"]
 mod support;
@@ -26,7 +28,7 @@ use pointsman::{Outcome, Request, Router, Usage, WorkerId};
 use support::{SECOND, assert_idle, assert_shares, tally};
 
 #[global_allocator]
-static ALLOCATOR: refused_memory::Refusing = refused_memory::Refusing;
+static ALLOCATOR: counting::Counting = counting::Counting { live: false, refuses: true };
 
 /// Requests per worker that may be routed unevenly after a fault is over.
 const SETTLING: u32 = 10;

@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 
 use pointsman::internals::{Matches, PrefixTree, Registration, TreeError};
 
-use crate::counting::counted;
+use crate::counting::{counted, refusing};
 
 fn random(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -46,27 +46,39 @@ fn the_allocator_never_sees_more_than_the_budget() {
     }
 }
 
-/// Bytes of this process that are in memory, where the system says so.
-fn resident() -> Option<usize> {
-    let pages = std::fs::read_to_string("/proc/self/statm").ok()?;
-    Some(pages.split(' ').nth(1)?.parse::<usize>().ok()? * 4096)
+/// Bytes of this process that are in memory.
+#[cfg(target_os = "linux")]
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    line.trim().strip_suffix(" kB").unwrap().parse::<usize>().unwrap() << 10
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn an_empty_tree_takes_no_memory_from_the_system() {
-    let Some(before) = resident() else { return };
+    let before = resident();
     let trees: Vec<_> = (0..4).map(|_| PrefixTree::new(256 << 20, 16).unwrap()).collect();
-    let taken = resident().unwrap().saturating_sub(before);
+    let taken = resident().saturating_sub(before);
     assert!(taken < 200 << 20, "{taken} bytes for {} empty trees", trees.len());
 }
 
-/// Most systems refuse so much at once; one set to promise any amount gives address space only. An
-/// abort would be neither.
+/// One that no table could index, and one beyond what the allocator gives. A system that promises any
+/// amount of memory would give the latter, so the allocator is told to refuse it.
 #[test]
 fn a_budget_beyond_the_memory_is_an_error_and_no_abort() {
-    let bytes = 3 << 40;
-    let refused = PrefixTree::new(bytes, 16).err();
-    assert!(refused.is_none_or(|error| error == TreeError::OutOfMemory { bytes }));
+    let most = match PrefixTree::new(1 << 60, 16).err() {
+        Some(TreeError::BudgetTooLarge { most }) => most,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(
+        PrefixTree::new(most + (1 << 20), 16).err(),
+        Some(TreeError::BudgetTooLarge { most })
+    );
+    for bytes in [1 << 30, 3 << 40] {
+        let refused = refusing(bytes / 2, || PrefixTree::new(bytes, 16).err());
+        assert_eq!(refused, Some(TreeError::OutOfMemory { bytes }));
+    }
 }
 
 #[test]

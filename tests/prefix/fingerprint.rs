@@ -143,9 +143,31 @@ proptest! {
     }
 
     #[test]
-    fn decoding_never_panics(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let mut buffer = [0; 8];
-        let _ = Fingerprint::decode(&bytes, &mut buffer);
+    fn what_decodes_is_what_encodes(
+        bytes in prop::collection::vec(any::<u8>(), 0..200),
+        valid in any::<bool>(),
+        changed in prop::collection::vec((0..48usize, any::<u8>()), 0..3),
+    ) {
+        // Any bytes at all, or a valid wire form of two blocks with up to two bytes changed.
+        let mut wire = bytes;
+        if valid {
+            let (mut buffer, key) = ([0; 8], HashKey::from_bytes([5; 32]));
+            let mut printer = Fingerprinter::new(&key, Unit::Text, BlockSize::DEFAULT, &mut buffer);
+            printer.push(&[7; 256]);
+            wire = vec![0; 48];
+            prop_assert_eq!(printer.finish(0, 0).encode(&mut wire).unwrap(), 48);
+        }
+        for (at, byte) in &changed {
+            wire.get_mut(*at).into_iter().for_each(|place| *place = *byte);
+        }
+        let (mut buffer, mut again) = ([0; 25], [0; 232]);
+        match Fingerprint::decode(&wire, &mut buffer) {
+            Ok(fingerprint) => {
+                let length = fingerprint.encode(&mut again).unwrap();
+                prop_assert_eq!(&again[..length], &wire[..length]);
+            }
+            Err(_) => prop_assert!(!valid || !changed.is_empty()),
+        }
     }
 }
 

@@ -15,4 +15,4 @@ mod stress;
 mod tree;
 
 #[global_allocator]
-static ALLOCATOR: counting::Counting = counting::Counting { live: false };
+static ALLOCATOR: counting::Counting = counting::Counting { live: false, refuses: true };

@@ -4,7 +4,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pointsman::{
-    HealthState, Outcome, PolicyConfig, Reason, Request, Role, Router, SplitConfig, Usage, WorkerId,
+    HealthState, Outcome, PolicyConfig, Reason, Request, Role, Router, RoutingError, SplitConfig,
+    Usage, WorkerId,
 };
 
 use crate::support::{self, SECOND, add_many, assert_idle, assert_shares, pick};
@@ -232,8 +233,18 @@ fn changes_of_many_threads_are_told_in_order() {
                     let fails = (step / 64 + thread as u64) % 3 != 0;
                     let outcome = if fails { Outcome::WorkerError } else { Outcome::Success };
                     let request = Request::none().allow(std::slice::from_ref(&worker));
-                    if let Ok(selection) = router.at(now).select(&request) {
-                        router.at(now).complete(selection, outcome, Usage::default()).unwrap();
+                    match router.at(now).select(&request) {
+                        Ok(selection) => {
+                            router.at(now).complete(selection, outcome, Usage::default()).unwrap();
+                        }
+                        Err(error) => assert!(
+                            matches!(
+                                error,
+                                RoutingError::NoHealthyWorkers { .. }
+                                    | RoutingError::AllBusy { .. }
+                            ),
+                            "{error}"
+                        ),
                     }
                 }
             });

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use pointsman::prefix::{FORMAT_VERSION, Fingerprint, FingerprintHeader, Unit};
 use pointsman::{
-    Outcome, Request, Router, Selection, Usage, WorkerSpec,
+    Outcome, Request, Router, Selection, TicketError, Usage, WorkerSpec,
     policy::{LeastWorkConfig, Speed},
 };
 use proptest::prelude::*;
@@ -113,21 +113,25 @@ proptest! {
         let router = router(2, rule);
         router.add_worker(WorkerSpec::new("http://limited").kv_capacity_tokens(capacity)).unwrap();
         let key = router.fingerprint(&Request::text(""), &mut []).unwrap().header().key_id;
-        let mut open: Vec<Selection> = Vec::new();
+        // Each with whether its first token has come.
+        let mut open: Vec<(Selection, bool)> = Vec::new();
         for step in steps {
             match step {
                 Step::Select { prompt, total, at } => {
                     let selection = select(&router, key, prompt, total, at);
                     prop_assert!(selection.score().is_finite() && selection.score() >= 0.0);
                     prop_assert!(u64::from(selection.matched_tokens()) <= total);
-                    open.push(selection);
+                    open.push((selection, false));
                 }
                 Step::FirstToken { nth, cached, at } if !open.is_empty() => {
                     let nth = nth % open.len();
-                    let _ = router.at(at).first_token(open[nth].ticket(), cached);
+                    let found = router.at(at).first_token(open[nth].0.ticket(), cached);
+                    let twice = std::mem::replace(&mut open[nth].1, true);
+                    let expected = if twice { Err(TicketError::FirstTokenTwice) } else { Ok(()) };
+                    prop_assert_eq!(found, expected);
                 }
                 Step::Complete { nth, outcome, usage, at } if !open.is_empty() => {
-                    let selection = open.swap_remove(nth % open.len());
+                    let (selection, _) = open.swap_remove(nth % open.len());
                     let outcome = match outcome {
                         0 => Outcome::Success,
                         1 => Outcome::ClientCancelled,
