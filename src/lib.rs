@@ -10,7 +10,10 @@
 //!  worker   identity, health, load of one inference engine
 //!  pool     the members, and a snapshot made ready for choosing
 //!  policy   the trait, the policies, configuration and factory
-//!  router   pool + policies + one tree + tickets + metrics
+//!  prompt   a request's prompt, read once; the tree that goes with it
+//!  ticket   the duty to give a request's load back once
+//!  fleet    workers and policies as one published view
+//!  router   fleet + prompts + tickets, joined: the loop that routes a request
 //!  adapter  the original proposal's async trait over any policy (features `async`, `tower`)
 //! ```
 //!
