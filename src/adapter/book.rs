@@ -11,7 +11,6 @@
 //! first and looks at its generation afterwards; whoever takes a slot changes the generation first
 //! and looks for charges afterwards. So one of the two always notices the other.
 
-use super::roster::{Asked, Roster, Seen, Side, member};
 use std::collections::HashMap;
 use std::ops::Deref;
 use std::sync::Arc;
@@ -19,6 +18,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, Guard};
 use parking_lot::Mutex;
 
+use super::roster::{Asked, Roster, Seen, Side, member};
 use crate::pool::{MAX_WORKERS, registry::Registry, set::SlotSet, snapshot::PoolSnapshot};
 use crate::prefix::Registration;
 use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
