@@ -119,22 +119,12 @@ fn json_knows_nothing_of_bodies_and_bodies_nothing_of_routing() {
 
 #[test]
 fn no_file_imports_in_a_circle_what_imports_it() {
-    // The guard of a charge lies in the file that ends requests, and the one that begins them holds it.
-    let known = [["adapter/finish", "adapter/route"].map(str::to_owned).into()];
-    assert_eq!(circles(&imports()), known);
+    assert_eq!(circles(&imports()), []);
 }
 
 #[test]
 fn files_and_functions_are_short() {
-    let known = [
-        "adapter/roster",
-        "pool/candidates",
-        "pool/registry",
-        "prefix/fingerprint",
-        "prefix/tree/table",
-        "ticket/table",
-        "worker/state",
-    ];
+    let known = ["pool/candidates", "prefix/fingerprint", "prefix/tree/table"];
     let long = long_files(&all(), 400);
     assert_eq!(long, known.map(str::to_owned).into(), "above 400 lines, and known to be");
     assert_eq!(long_functions(&all(), 50), BTreeSet::new(), "above 50 lines");
@@ -176,7 +166,8 @@ fn circles_and_long_functions_are_seen() {
     assert_eq!(circles(&graph), []);
     graph.extend([edge("c", "a")]);
     assert_eq!(circles(&graph), [["a", "b", "c"].map(str::to_owned).into()]);
-    let text = "impl A {\n    pub(crate) fn long(\n        a: u8,\n    ) {\n        a;\n    }\n\n    fn one() {}\n}\n";
+    let long = "    pub(crate) fn long(\n        a: u8,\n    ) {\n        a;\n    }\n";
+    let text = &format!("impl A {{\n{long}\n    fn one() {{}}\n}}\n");
     let source = |text: &str| Source {
         name: "a".to_owned(),
         path: "a".into(),

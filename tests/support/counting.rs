@@ -8,7 +8,8 @@ use std::cell::Cell;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 thread_local! {
-    static COUNTS: Cell<Counts> = const { Cell::new(Counts { allocations: 0, frees: 0, bytes: 0 }) };
+    static COUNTS: Cell<Counts> =
+        const { Cell::new(Counts { allocations: 0, frees: 0, bytes: 0 }) };
 }
 
 thread_local! {

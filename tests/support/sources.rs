@@ -284,8 +284,8 @@ pub fn long_functions(sources: &[Source], lines: usize) -> BTreeSet<String> {
         for (number, line) in text.iter().enumerate() {
             let Some(name) = function(line) else { continue };
             let indent = &line[..line.len() - line.trim_start().len()];
-            let end = |line: &&str| line.strip_prefix(indent).is_some_and(|rest| rest == "}");
-            let length = text[number..].iter().position(|line| end(&line)).unwrap_or(0) + 1;
+            let is_end = |line: &str| line.strip_prefix(indent).is_some_and(|rest| rest == "}");
+            let length = text[number..].iter().position(|line| is_end(line)).unwrap_or(0) + 1;
             let declared = text[number..].iter().find(|line| line.ends_with([';', '{', '}']));
             if length > lines && declared.is_some_and(|line| line.ends_with('{')) {
                 long.insert(format!("{}: {name}, {length} lines", source.name));
