@@ -4,7 +4,7 @@ use std::ffi::c_char;
 
 use pointsman_core::{At, PolicyConfig, Router, RouterConfig, SplitConfig, Time};
 
-use crate::argument::{Place, TextRoom, optional_text, place, text, text_room};
+use crate::argument::{Out, TextRoom, optional_text, out, text, text_room};
 use crate::failure::Failure;
 use crate::handle::{Handle, hand_out, handle, outside, taken_outside};
 use crate::log::{self, Log};
@@ -45,7 +45,7 @@ export! {
         config: *const c_char,
         config_length: usize,
         router: *mut *mut pointsman_router,
-    ) -> pointsman_status => new(optional_text(config, config_length), place(router));
+    ) -> pointsman_status => new(optional_text(config, config_length), out(router));
 
     /// Frees a router; NULL is allowed. No other call on it may be under way or follow. Open tickets
     /// are forgotten. Inside a callback it does nothing.
@@ -154,9 +154,9 @@ impl pointsman_router {
     }
 }
 
-fn new(config: Option<&str>, place: Place<*mut pointsman_router>) -> Result<(), Failure> {
+fn new(config: Option<&str>, out: Out<*mut pointsman_router>) -> Result<(), Failure> {
     let router = Router::new(read_config(config)?)?;
-    place.write(pointsman_router::hand_out(router, Log::NONE));
+    out.write(pointsman_router::hand_out(router, Log::NONE));
     Ok(())
 }
 

@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 
 use pointsman_core::{HostHealth, LoadReport, WorkerId, WorkerSpec};
 
-use crate::argument::{self, Place, input, optional_place};
+use crate::argument::{self, Out, input, optional_out};
 use crate::failure::Failure;
 use crate::handle::outside;
 use crate::log;
@@ -114,7 +114,7 @@ export! {
         spec: *const pointsman_worker_spec,
         now: u64,
         worker: *mut u64,
-    ) -> pointsman_status => add(outside(router), described[spec], now, optional_place(worker));
+    ) -> pointsman_status => add(outside(router), described[spec], now, optional_out(worker));
 
     /// Removes a worker at once: its open tickets are closed, its prefixes forgotten. To let its
     /// requests end first, drain it.
@@ -262,11 +262,11 @@ fn add(
     router: &pointsman_router,
     spec: WorkerSpec,
     now: u64,
-    place: Option<Place<u64>>,
+    out: Option<Out<u64>>,
 ) -> Result<(), Failure> {
     let id = router.at(now).add_worker(spec)?;
-    if let Some(place) = place {
-        place.write(id.to_raw());
+    if let Some(out) = out {
+        out.write(id.to_raw());
     }
     if router.log.wants(log::level::INFO) {
         let url = router.router.worker(id).map_or(String::new(), |info| info.url.clone());

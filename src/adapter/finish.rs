@@ -127,26 +127,26 @@ impl Adapter {
     }
 
     /// The charge of an open request, to be given back when dropped.
-    fn charge_of<'a>(&'a self, open: &'a Open) -> Option<Charge<'a>> {
+    fn charge_of<'a>(&'a self, open: &'a Open) -> Option<ChargeGuard<'a>> {
         let row = self.book.rows.get(open.id.slot())?;
         let load = (self.load == LoadKeeping::Adapter).then(|| open.worker.load());
-        Some(Charge { row, resident: open.resident_tokens, load })
+        Some(ChargeGuard { row, resident: open.resident_tokens, load })
     }
 }
 
 /// What a request holds of a worker. Given back when dropped, also when a policy panics.
-pub(super) struct Charge<'a> {
+pub(super) struct ChargeGuard<'a> {
     row: &'a WorkerState,
     resident: u64,
     load: Option<&'a AtomicUsize>,
 }
 
-impl<'a> Charge<'a> {
+impl<'a> ChargeGuard<'a> {
     /// Charges the row of a slot.
     pub(super) fn new(row: &'a WorkerState, resident: u64) -> Self {
         // The rows of an adapter have no limit that could refuse the charge.
         row.charge(resident);
-        Charge { row, resident, load: None }
+        ChargeGuard { row, resident, load: None }
     }
 
     /// Whether the slot is still this worker's. If so, it stays that as long as it is charged.
@@ -169,7 +169,7 @@ impl<'a> Charge<'a> {
     }
 }
 
-impl Drop for Charge<'_> {
+impl Drop for ChargeGuard<'_> {
     fn drop(&mut self) {
         if let Some(load) = self.load {
             // An error says that the host has reset it to 0 meanwhile.

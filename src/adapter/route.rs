@@ -7,7 +7,7 @@ use arrayvec::ArrayVec;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::finish::Charge;
+use super::finish::ChargeGuard;
 use super::open::{Open, OpenRequests, Part};
 use super::options::{AdapterOptions, LoadKeeping};
 use super::proposed;
@@ -218,11 +218,11 @@ impl Adapter {
             return Some(());
         }
         let resident = u64::from(request.prompt_tokens) + u64::from(request.output_tokens);
-        let mut charges = ArrayVec::<Charge<'_>, 2>::new();
+        let mut charges = ArrayVec::<ChargeGuard<'_>, 2>::new();
         for &(role, decision, worker) in choices {
             // KV tokens are counted where the answer is generated.
             let resident = if role == Role::Prefill { 0 } else { resident };
-            let mut charge = Charge::new(self.book.row(decision.worker)?, resident);
+            let mut charge = ChargeGuard::new(self.book.row(decision.worker)?, resident);
             if !charge.is_of(decision.worker) {
                 return None;
             }

@@ -28,7 +28,7 @@ pub(super) struct NumberReader {
     text: Option<ArrayVec<u8, MAX_NUMBER_BYTES>>,
 }
 
-/// So many digits fit a `u64` whatever they are.
+/// Any number of this many digits fits a `u64`.
 const PLAIN_DIGITS: usize = 19;
 
 /// What a byte does to a number under way.

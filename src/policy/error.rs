@@ -23,7 +23,7 @@ pub enum RoutingError {
         role: Role,
         /// Workers registered in the role.
         workers: u32,
-        /// Of these, unhealthy (by the host's word or by outcomes).
+        /// Of these, unhealthy, as the host has set or by outcomes.
         unhealthy: u32,
         /// Of these, draining.
         draining: u32,
@@ -64,7 +64,7 @@ pub enum RoutingError {
 }
 
 impl RoutingError {
-    /// The role that had no worker to give, where one role is to blame.
+    /// The role that had no worker to give, where it was a single role.
     pub fn role(&self) -> Option<Role> {
         match self {
             RoutingError::NoHealthyWorkers { role, .. } | RoutingError::AllBusy { role, .. } => {

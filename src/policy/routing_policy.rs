@@ -16,14 +16,14 @@ use crate::worker::{WorkerId, spec::WorkerInfo};
 /// empty by default. So a decision can be retried, a shadow policy can watch, and nothing is charged
 /// twice.
 ///
-/// **What is called how often.** A dispatched request of a single worker has one `on_dispatch`, at most
-/// one `on_first_token` and one `on_request_complete`. A pair has two `on_dispatch`, for its prefill and
-/// its decode worker, and one of each of the others, which are about both.
+/// **How often each is called.** A dispatched request of a single worker has one `on_dispatch`, at most
+/// one `on_first_token`, and one `on_request_complete`. A pair has two `on_dispatch`, for its prefill and
+/// its decode worker; the other callbacks are called once and concern both.
 ///
 /// **Threads.** All methods are called from many threads at once. A policy keeps what it knows about a
 /// worker under the worker's slot, and cleans that in [`RoutingPolicy::on_worker_added`].
 /// `on_worker_added` and `after_fork` run while the router changes its membership: they must not call
-/// the router, which would wait for itself. The other methods may.
+/// the router, which would deadlock. The other methods may.
 ///
 /// **Mistakes.** The router checks every decision: naming a worker that is not a candidate is an error
 /// of the request, not a crash. A panic, a shadow's included, leaves through the host's call; what the

@@ -14,7 +14,7 @@
 //! - the tree outlives the workers' caches: its size bound is far above theirs;
 //! - ties for the least loaded are broken at random.
 
-use super::{Baseline, View, least};
+use super::{Baseline, RuleView, least};
 use crate::sim::rng::Rng;
 
 const NOBODY: u32 = u32::MAX;
@@ -55,7 +55,7 @@ impl Threshold {
     }
 
     /// The holder of the longest match, if that is long enough and it may serve.
-    fn holder(&self, view: &View<'_>) -> Option<usize> {
+    fn holder(&self, view: &RuleView<'_>) -> Option<usize> {
         let known = |&&block: &&u32| self.holders[block as usize] != NOBODY;
         let matched = view.blocks.iter().take_while(known).count();
         let tokens = matched as f64 * f64::from(view.block);
@@ -67,7 +67,7 @@ impl Threshold {
 }
 
 impl Baseline for Threshold {
-    fn choose(&mut self, view: &View<'_>, rng: &mut Rng) -> usize {
+    fn choose(&mut self, view: &RuleView<'_>, rng: &mut Rng) -> usize {
         let holder = if self.imbalanced(view.eligible) { None } else { self.holder(view) };
         let worker =
             holder.unwrap_or_else(|| least(view.eligible, rng, |worker| self.load(worker)));

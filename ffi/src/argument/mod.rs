@@ -25,12 +25,12 @@ fn check_pointer<T>(pointer: *const T, name: &'static str) -> Result<(), Failure
 }
 
 /// A plain output: a number or a handle.
-pub(crate) struct Place<T>(*mut T);
+pub(crate) struct Out<T>(*mut T);
 
-impl<T> Place<T> {
+impl<T> Out<T> {
     #[inline(always)]
     pub(crate) fn write(self, value: T) {
-        // SAFETY: checked by `place`, which makes the only ones.
+        // SAFETY: checked by `out`, which makes the only ones.
         unsafe { self.0.write(value) };
     }
 }
@@ -38,21 +38,21 @@ impl<T> Place<T> {
 /// # Safety
 /// `pointer` is NULL or valid for writes until the call ends.
 #[inline(always)]
-pub(crate) unsafe fn place<T>(pointer: *mut T, name: &'static str) -> Result<Place<T>, Failure> {
+pub(crate) unsafe fn out<T>(pointer: *mut T, name: &'static str) -> Result<Out<T>, Failure> {
     check_pointer(pointer, name)?;
-    Ok(Place(pointer))
+    Ok(Out(pointer))
 }
 
-/// As [`place`], for an output that the caller may not want.
+/// As [`out`], for an output that the caller may not want.
 ///
 /// # Safety
-/// As for [`place`].
-pub(crate) unsafe fn optional_place<T>(
+/// As for [`out`].
+pub(crate) unsafe fn optional_out<T>(
     pointer: *mut T,
     name: &'static str,
-) -> Result<Option<Place<T>>, Failure> {
+) -> Result<Option<Out<T>>, Failure> {
     // SAFETY: the caller's promise.
-    if pointer.is_null() { Ok(None) } else { unsafe { place(pointer, name) }.map(Some) }
+    if pointer.is_null() { Ok(None) } else { unsafe { out(pointer, name) }.map(Some) }
 }
 
 /// Borrows an array; NULL is allowed where its length is 0.
@@ -180,11 +180,11 @@ pub(crate) unsafe fn optional_text<'a>(
     Ok(Some(text).filter(|_| !pointer.is_null()))
 }
 
-/// Room of the caller's for text and a final NUL, and a place for the length without the NUL.
+/// Room of the caller's for text and a final NUL, and an output for the length without the NUL.
 pub(crate) struct TextRoom {
     pointer: *mut u8,
     capacity: usize,
-    length: Option<Place<usize>>,
+    length: Option<Out<usize>>,
 }
 
 /// # Safety
@@ -200,7 +200,7 @@ pub(crate) unsafe fn text_room(
         check_array(pointer.cast_const(), capacity, name)?;
     }
     // SAFETY: the caller's promise.
-    let length = unsafe { optional_place(length, "length") }?;
+    let length = unsafe { optional_out(length, "length") }?;
     Ok(TextRoom { pointer: pointer.cast(), capacity, length })
 }
 

@@ -29,7 +29,7 @@ fn insert(table: &Table, key: u64) -> bool {
     table.insert(&home, 0x1f, 0x1f, |_| node(key)).is_some()
 }
 
-/// What a reader takes from a node belongs together, whoever replaces it meanwhile.
+/// What a reader takes from a node belongs together, even if the node is replaced meanwhile.
 #[test]
 fn loom_a_node_is_read_whole_or_not_at_all() {
     // One key at a time: which node the fifth insert replaces depends on where keys fall.

@@ -14,7 +14,7 @@ pub struct LeastWorkConfig {
     /// Tokens added to every request's work for what it costs beside its own tokens. Raise it where
     /// short requests are slow on your engines.
     pub overhead_tokens: u32,
-    /// Most that caused work may weigh. Lower it if idle workers are passed over for cached ones
+    /// Largest weight of caused work. Lower it if idle workers are passed over for cached ones
     /// under overload.
     pub max_kappa: f64,
     /// Share of a new sample in the busy share of workers.
@@ -49,7 +49,7 @@ pub struct LeastWorkConfig {
     /// the interval at which the host polls its workers.
     pub max_report_age_secs: f64,
     /// Decode load of a running sequence, in KV tokens, on top of its own. Raise it if decode workers
-    /// with many short sequences fall behind.
+    /// with many short sequences are slower than others.
     pub sequence_tokens: u64,
     /// Most workers that are scored for one request: the holders of its prefix, then a random sample.
     pub scored_workers: usize,

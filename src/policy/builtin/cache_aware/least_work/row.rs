@@ -41,7 +41,7 @@ pub(super) fn room_of(capacity: Option<u64>) -> i64 {
     capacity.map_or(UNLIMITED, |tokens| i64::try_from(tokens).unwrap_or(UNLIMITED).min(UNLIMITED))
 }
 
-/// An `f64` behind an atomic.
+/// An `f64` in an atomic.
 #[derive(Debug)]
 pub(super) struct F64(AtomicU64);
 
