@@ -18,12 +18,12 @@ pub(crate) struct Due {
     at: AtomicU64,
     /// Nanoseconds from one look to the next, at most.
     every: u64,
-    /// Further ahead than this it cannot lie.
+    /// The largest distance from now at which it can lie.
     furthest: u64,
 }
 
 impl Due {
-    /// Due at once, and then at least every so many nanoseconds.
+    /// Due at once, and then at least once in `every` nanoseconds.
     pub(crate) fn new(every: u64) -> Self {
         Due { at: AtomicU64::new(0), every, furthest: every.saturating_add(CLOCK_SLACK) }
     }
@@ -35,7 +35,7 @@ impl Due {
         self.at.load(Relaxed).wrapping_sub(now).wrapping_sub(1) >= self.furthest
     }
 
-    /// Makes it due at once. Release: the thread that begins next sees what the caller has done before.
+    /// Makes it due at once. Release: the thread that begins next sees what the caller did before.
     pub(crate) fn note(&self) {
         self.at.store(0, Release);
     }
@@ -45,8 +45,8 @@ impl Due {
         self.at.fetch_min(at, Relaxed);
     }
 
-    /// To be called *before* the look at what is due; whether something was noted. What is noted from
-    /// here on stays due.
+    /// Called *before* the workers are looked at. Returns whether something was noted; what is noted
+    /// from here on stays due.
     pub(crate) fn begin(&self, now: u64) -> bool {
         self.at.swap(now.saturating_add(self.every), AcqRel) == 0
     }

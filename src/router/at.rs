@@ -18,7 +18,7 @@ use crate::ticket::error::TicketError;
 use crate::time::Time;
 use crate::worker::{Role, WorkerId, health::Outcome, spec::WorkerSpec};
 
-/// A router as of one time, from [`Router::at`]. Each method does what the router's own of that name does.
+/// A router at one time, from [`Router::at`]. Each method does what the router's own of that name does.
 ///
 /// ```
 /// use std::time::Duration;
@@ -169,7 +169,7 @@ impl<'r> At<'r> {
         self.inner().metrics(self.now)
     }
 
-    /// Maintenance that calls would otherwise do in small steps: ends ejections and pauses, steps
+    /// Does at once the maintenance that other calls do in small steps: ends ejections and pauses, steps
     /// up slow starts, closes expired tickets, frees replaced policies. Never needed.
     pub fn tick(&self) {
         self.inner().tick(self.now);

@@ -170,8 +170,8 @@ impl Table {
         for line in
             self.lines[sets.start * SET_LINES..sets.end * SET_LINES].iter().step_by(SMALL_PAGE)
         {
-            // Changes no value: where the word is not 0, the page was written to already. Compilers turn other
-            // read-modify-writes that cannot change a value into a load.
+            // Changes no value: where the word is not 0, the page was written to already. Compilers turn
+            // other read-modify-writes that cannot change a value into a load.
             let _ = line.0[0].compare_exchange(0, 0, Ordering::Relaxed, Ordering::Relaxed);
         }
         self.written[chunk / 64].fetch_or(1 << (chunk % 64), Ordering::Relaxed);

@@ -123,7 +123,7 @@ impl Scoring {
         }
     }
 
-    /// Terms without replicas and without measured speed.
+    /// Terms that weigh caused work like any other, without an agreed worker.
     fn plain_terms(&self, request: &RequestView<'_>) -> Terms {
         Terms {
             pressure: 0.0,
