@@ -1,4 +1,4 @@
-//! Routers that a document alone cannot describe: with policies and a log of the host's own.
+//! Routers that a document alone cannot describe: with the host's own policies and logs.
 
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
@@ -110,8 +110,8 @@ export! {
         policy: *const pointsman_policy,
     ) -> pointsman_status => add_policy(exclusive(builder), text(name, name_length), input[policy]);
 
-    /// Sets where the routers built from here on may write messages up to this level; a NULL callback or
-    /// POINTSMAN_LOG_NONE keeps them silent, which is the default.
+    /// Sets the callback that the routers built from here on write messages up to this level to; a NULL
+    /// callback or POINTSMAN_LOG_NONE keeps them silent, which is the default.
     /// What user_data points to must outlive those routers.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT.
@@ -133,7 +133,7 @@ export! {
         user_data: *mut c_void,
     ) -> pointsman_status => set_decision_log(exclusive(builder), every, callback, user_data);
 
-    /// Calls back when outcomes or time have ejected a worker, let it in on probation, or made it
+    /// Calls back when outcomes or time have ejected a worker, admitted it on probation, or made it
     /// healthy again; a NULL callback stops it. What user_data points to must outlive the routers
     /// built.
     ///

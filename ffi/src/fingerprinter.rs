@@ -72,7 +72,7 @@ pub struct pointsman_fingerprinter {
 }
 
 /// A prompt that is begun and not finished. Its lifetimes are those of its [`pointsman_fingerprinter`].
-// One at a time, on the heap already: what the larger one is larger by is wasted once.
+// There is one at a time, on the heap already: boxing the larger one would save nothing.
 #[allow(clippy::large_enum_variant)]
 enum OpenPrompt {
     Plain { unit: Unit, namespace: u64, printer: Fingerprinter<'static, 'static> },

@@ -1,9 +1,9 @@
-//! What lives behind the pointers that the host holds: routers, builders and fingerprinters.
+//! The objects whose pointers the host holds: routers, builders and fingerprinters.
 
 use crate::callback::in_callback;
 use crate::failure::Failure;
 
-/// An object behind a pointer that the caller holds: has a number that tells its kind.
+/// An object whose pointer the caller holds, with a number that tells its kind.
 pub(crate) trait Handle {
     const MAGIC: u64;
     fn magic(&self) -> u64;

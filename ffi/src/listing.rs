@@ -30,9 +30,9 @@ pub struct pointsman_worker_info {
     pub weight: f64,
     /// The weight in force: lowered during slow start or overload.
     pub effective_weight: f64,
-    /// 1 if it takes new work as far as its health goes, else 0.
+    /// 1 if its health lets it take new work, else 0.
     pub healthy: u32,
-    /// 1 if it is let in one request at a time to see if it has recovered, else 0.
+    /// 1 if it gets one request at a time, to see if it has recovered; else 0.
     pub on_probation: u32,
     /// 1 if it is draining, else 0.
     pub draining: u32,

@@ -1,4 +1,4 @@
-//! Where the library may say what it does.
+//! Logs: messages, decisions and changes of health.
 
 use std::ffi::{c_char, c_void};
 use std::fmt;
@@ -20,22 +20,22 @@ macro_rules! write {
 }
 pub(crate) use write;
 
-/// How much a log is told: one of the POINTSMAN_LOG_ constants, each of which includes those above it.
+/// How much a log receives: one of the POINTSMAN_LOG_ constants, each of which includes those above it.
 #[allow(non_camel_case_types)]
 pub type pointsman_log_level = i32;
 
 /// Nothing.
 pub const POINTSMAN_LOG_NONE: pointsman_log_level = 0;
-/// A policy of the host's own failed, or chose what it may not choose.
+/// A policy of the host's own failed, or chose no candidate.
 pub const POINTSMAN_LOG_ERROR: pointsman_log_level = 1;
 /// A request found no worker or could not be read; a worker was ejected.
 pub const POINTSMAN_LOG_WARNING: pointsman_log_level = 2;
-/// Workers came, went, were changed or recovered; a policy was switched.
+/// Workers were added, removed, changed or recovered; a policy was switched.
 pub const POINTSMAN_LOG_INFO: pointsman_log_level = 3;
 /// Every decision, as the line of pointsman_selection_print.
 pub const POINTSMAN_LOG_DEBUG: pointsman_log_level = 4;
 
-/// How a worker's health stands, as outcomes and time have it: one of the POINTSMAN_STATE_ constants.
+/// A worker's health by outcomes and time: one of the POINTSMAN_STATE_ constants.
 #[allow(non_camel_case_types)]
 pub type pointsman_state = u32;
 
@@ -43,7 +43,7 @@ pub type pointsman_state = u32;
 pub const POINTSMAN_STATE_HEALTHY: pointsman_state = 0;
 /// A worker gets nothing: it failed too often in a row, or on probation.
 pub const POINTSMAN_STATE_EJECTED: pointsman_state = 1;
-/// A worker is let in one request at a time, to see if it has recovered.
+/// A worker gets one request at a time, to see if it has recovered.
 pub const POINTSMAN_STATE_PROBATION: pointsman_state = 2;
 
 /// Receives messages. Called on the thread that caused the message, before the call that caused it

@@ -117,7 +117,7 @@ pub(crate) unsafe fn asked<'a>(
     // SAFETY: the caller's promise.
     let raw = unsafe { input(pointer, name, &mut room.raw) }?;
     if says_no_more(raw) && raw.prompt_kind == POINTSMAN_PROMPT_NONE {
-        // Not made anew for each of the requests that say nothing.
+        // One for all requests that say nothing.
         static NOTHING: Request<'static> = Request::none();
         return Ok(Asked { request: &NOTHING, now: raw.now });
     }

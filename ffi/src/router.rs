@@ -51,8 +51,8 @@ export! {
     /// are forgotten. Inside a callback it does nothing.
     fn pointsman_router_free(router: *mut pointsman_router) => free(taken_outside(router));
 
-    /// To be called in a forked child before the router is used there: new random seeds, no tickets
-    /// and no requests in flight. No other thread of the child may be inside a call.
+    /// Call this in a forked child before the router is used there: it draws new random seeds, and
+    /// forgets tickets and requests in flight. No other thread of the child may be inside a call.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
     fn pointsman_router_after_fork(router: *mut pointsman_router) -> pointsman_status => after_fork(outside(router));
@@ -94,8 +94,8 @@ export! {
         length: *mut usize,
     ) -> pointsman_status => policy(outside(router), text_room(buffer, capacity, length));
 
-    /// As pointsman_router_set_policy, with policies of their own for the prefill and the decode
-    /// workers of pairs; NULL leaves that role to policy.
+    /// As pointsman_router_set_policy, with separate policies for the prefill and the decode workers of
+    /// pairs; NULL leaves that role to policy.
     fn pointsman_router_set_policies(
         router: *const pointsman_router,
         policy: *const c_char,
@@ -160,8 +160,8 @@ fn new(config: Option<&str>, out: Out<*mut pointsman_router>) -> Result<(), Fail
     Ok(())
 }
 
-/// The configuration that a document stands for; no document stands for the defaults. An empty one is
-/// what is left of a file that could not be read, not a wish for the defaults.
+/// The configuration in a document; the defaults without one. An empty document is refused: it is
+/// usually a file that could not be read.
 pub(crate) fn read_config(document: Option<&str>) -> Result<RouterConfig, Failure> {
     let Some(document) = document else { return Ok(RouterConfig::default()) };
     if document.trim().is_empty() {

@@ -18,19 +18,19 @@ use crate::status::pointsman_status;
 #[allow(non_camel_case_types)]
 pub type pointsman_health = u32;
 
-/// Not known to the host: health follows from the outcomes of requests.
+/// Not known to the host: the outcomes of requests decide.
 pub const POINTSMAN_HEALTH_UNKNOWN: pointsman_health = 0;
 
-/// Healthy by the host's word.
+/// The host says that it is healthy: it takes requests whatever their outcomes.
 pub const POINTSMAN_HEALTH_HEALTHY: pointsman_health = 1;
 
-/// Unhealthy by the host's word.
+/// The host says that it is unhealthy: it takes no requests.
 pub const POINTSMAN_HEALTH_UNHEALTHY: pointsman_health = 2;
 
-/// One label of a worker: what a request can ask for with labels of its own, a model's name, a zone or a
-/// customer's tier for instance. Any number to a worker, POINTSMAN_MAX_REQUEST_LABELS to a request, which
-/// only workers with all of them may serve. Metrics do not carry them. Arrays of labels advance by the
-/// size that their first element has.
+/// One label: of a worker, or demanded by a request. For example a model's name, a zone or a customer's
+/// tier. A worker has any number of labels, a request at most POINTSMAN_MAX_REQUEST_LABELS, and only
+/// workers with all of them may serve it. Metrics do not show labels. Elements of an array of labels lie
+/// as far apart as the first one's size says.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -70,7 +70,7 @@ pub struct pointsman_worker_spec {
     pub weight: f64,
     /// Tokens that fit into its KV cache; POINTSMAN_UNKNOWN64 by default.
     pub kv_capacity_tokens: u64,
-    /// Handed back with every selection of this worker.
+    /// Returned with every selection of this worker.
     pub user_data: u64,
     /// What requests can ask for; NULL: none.
     pub labels: *const pointsman_label,

@@ -85,7 +85,7 @@ pub trait RoutingPolicy: Send + Sync {
         let _ = (worker, now, tell);
     }
 
-    /// This process is a fork's child: draw new random seeds, forget requests in flight.
+    /// This process is a forked child: draw new random seeds, forget requests in flight.
     fn after_fork(&self) {}
 
     /// Whether the router should fingerprint the prompt and lend its prefix tree, as

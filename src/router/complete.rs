@@ -32,7 +32,7 @@ impl Ending {
         }
     }
 
-    /// Whether it is a success that reports nothing to learn from.
+    /// Whether it is a success without token counts of the prompt.
     #[inline]
     fn is_plain(&self) -> bool {
         self.outcome == Outcome::Success

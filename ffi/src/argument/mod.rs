@@ -1,7 +1,6 @@
-//! What C passes, checked once and made into what Rust understands: pointers, strings, arrays, and
-//! structs that say their size. The functions here are the kinds of argument that
-//! [`export!`](crate::boundary) knows, beside those of [`handle`](crate::handle) and those that read
-//! a certain struct.
+//! What C passes, checked once and converted for Rust: pointers, strings, arrays, and structs that say
+//! their size. The functions here are the kinds of argument that [`export!`](crate::boundary) knows,
+//! besides those of [`handle`](crate::handle) and those that read a certain struct.
 
 #[macro_use]
 mod sized;
@@ -105,7 +104,7 @@ fn check_array<T>(pointer: *const T, length: usize, name: &'static str) -> Resul
     Ok(())
 }
 
-/// Borrows memory of no certain type.
+/// Borrows memory without a type.
 ///
 /// # Safety
 /// As for [`slice`].
@@ -118,7 +117,7 @@ pub(crate) unsafe fn memory<'a>(
     unsafe { slice(pointer.cast(), length, name) }
 }
 
-/// Borrows memory of no certain type, to be filled.
+/// Borrows memory without a type, to be filled.
 ///
 /// # Safety
 /// As for [`slice_mut`].

@@ -4,7 +4,7 @@ use std::mem::{MaybeUninit, size_of};
 
 use crate::failure::Failure;
 
-/// More than any version of any struct will have: a size above it is what lay in memory before.
+/// More than any version of any struct will have: a size above it is uninitialised memory.
 const LARGEST: usize = 4096;
 
 const UNKNOWN_FIELDS: &str = "sets fields that this version of the library does not know";

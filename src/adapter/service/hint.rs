@@ -7,9 +7,9 @@ use crate::prefix::{Fingerprint, FingerprintHeader};
 use crate::request::Request;
 use crate::worker::WorkerId;
 
-/// What the router is to know of a request's prompt, put into the extensions of an `http::Request` by
-/// whoever has read its body. A request without a hint, or with one that cannot be read, is routed
-/// without a prefix.
+/// What the router is to know of a request's prompt. The layer that has read the body puts it into the
+/// extensions of the `http::Request`. A request without a hint, or with one that cannot be read, is
+/// routed without a prefix.
 ///
 /// Cheap to clone. To compute it from the request, put a `map_request` layer before the service.
 #[derive(Clone, Default)]
