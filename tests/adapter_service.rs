@@ -1,4 +1,4 @@
-//! A router in front of `tower` services: who is called, and when the load comes back.
+//! A router in front of `tower` services: which one is called, and when the load comes back.
 
 #![allow(clippy::unwrap_used, clippy::panic)]
 
@@ -116,7 +116,7 @@ impl Service<Request<()>> for Engine {
     }
 }
 
-/// One engine behind a router, and its script.
+/// One engine of a router, and its script.
 struct Setup {
     service: PolicyService<Engine>,
     script: Arc<Script>,

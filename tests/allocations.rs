@@ -66,7 +66,7 @@ fn single(router: &Router, request: &Request<'_>, way: usize) {
             router.complete(ticket, Outcome::ClientError, USAGE).unwrap();
             assert!(router.complete(ticket, Outcome::Success, USAGE).is_err());
         }
-        // One failure, and a success right after it: nobody is ejected.
+        // One failure, and a success right after it: no worker is ejected.
         _ => {
             let worker = selection.worker();
             selection.complete(Outcome::WorkerError, USAGE).unwrap();
@@ -155,7 +155,7 @@ fn restricted_requests_and_refused_ones() {
                 Request::none().allow(&all[i % all.len()..]),
                 Request::none().allow_slots(&words),
                 Request::none().labels(&[("zone", "b")]),
-                // Nobody is left.
+                // No worker is left.
                 Request::none().exclude(&all),
                 Request::none().allow(&[]),
             ];

@@ -39,7 +39,7 @@ macro_rules! export {
 macro_rules! take {
     ($value:ident) => { $value };
     ($kind:ident($first:ident $(, $more:ident)*)) => {
-        // SAFETY: passes on the caller's promise, which is that of the export.
+        // SAFETY: the export's `# Safety` covers what this function asks for.
         unsafe { self::$kind($first $(, $more)*, stringify!($first)) }?
     };
     ($kind:ident[$first:ident]) => {

@@ -84,7 +84,7 @@ pub(crate) unsafe fn borrowed<'a>(
     name: &'static str,
     room: &mut MaybeUninit<pointsman_fingerprint>,
 ) -> Result<Fingerprint<'a>, Failure> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     let raw = unsafe { argument::input(pointer, name, room) }?;
     let misfit = |field| Failure::argument(field, "has a value that no fingerprint has");
     let header = FingerprintHeader {
@@ -102,7 +102,7 @@ pub(crate) unsafe fn borrowed<'a>(
         blocks: raw.hash_count,
     };
     let count = raw.hash_count as usize;
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     let hashes = unsafe { argument::slice(raw.hashes, count, "fingerprint.hashes") }?;
     Ok(Fingerprint::from_parts(header, hashes)?)
 }

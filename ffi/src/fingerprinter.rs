@@ -15,7 +15,7 @@ use crate::router::pointsman_router;
 use crate::special::POINTSMAN_UNKNOWN;
 use crate::status::pointsman_status;
 
-/// What kind of request a JSON body is: one of the POINTSMAN_BODY_ constants, told by the field that
+/// What kind of request a JSON body is: one of the POINTSMAN_BODY_ constants, given by the field that
 /// holds the prompt.
 #[allow(non_camel_case_types)]
 pub type pointsman_body_kind = u32;

@@ -72,7 +72,7 @@ pub struct pointsman_decision_record {
     pub size: u32,
     /// The role that a worker was chosen for.
     pub role: pointsman_role,
-    /// When, by the router's clock or as told.
+    /// When, on the clock that the host uses for this router.
     pub now: u64,
     /// The request's ticket.
     pub ticket: u64,
@@ -100,8 +100,8 @@ pub struct pointsman_decision_record {
 pub type pointsman_decision_callback =
     Option<unsafe extern "C" fn(user_data: *mut c_void, record: *const pointsman_decision_record)>;
 
-/// A change of a worker's health that outcomes of requests or time have brought about. Belongs to the
-/// library and is valid during the call.
+/// A change of a worker's health by the outcomes of requests or by time. Belongs to the library and is
+/// valid during the call.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -110,7 +110,7 @@ pub struct pointsman_health_change {
     pub size: u32,
     /// What the worker has become.
     pub state: pointsman_state,
-    /// When, by the router's clock or as told.
+    /// When, on the clock that the host uses for this router.
     pub now: u64,
     /// Which worker.
     pub worker: u64,
@@ -120,10 +120,10 @@ pub struct pointsman_health_change {
     pub until: u64,
 }
 
-/// Receives changes of health, in order and by one thread at a time: by the one whose call has
-/// brought the change about, before that call returns, or by one that was telling an earlier change
-/// just then. Other threads do not wait for it; up to 1,024 changes do, and what comes on top is
-/// dropped. What the host sets by pointsman_worker_set_health is not told.
+/// Receives changes of health, in order and by one thread at a time: the one whose call caused the
+/// change, before that call returns, or one that is reporting an earlier change at that moment. Other
+/// threads do not wait for it. Up to 1,024 changes are queued; further ones are dropped. What the host
+/// sets by pointsman_worker_set_health is not reported.
 ///
 /// It must return, not throw, and must not call functions of the library that change the router.
 /// pointsman_worker_url may be called.

@@ -1,4 +1,4 @@
-//! Policies of the host's own: what they see, what they are told, and what they are made of.
+//! Policies of the host's own: what they see, their events, and their callbacks.
 
 use std::ffi::{c_char, c_void};
 
@@ -16,8 +16,8 @@ pub const POINTSMAN_POLICY_WANTS_PREFIX: pointsman_policy_flags = 1;
 /// The policy wants the events of requests; it gets those of workers in any case.
 pub const POINTSMAN_POLICY_WANTS_REQUEST_EVENTS: pointsman_policy_flags = 2;
 
-/// What a policy of the host's own is told: one of the POINTSMAN_EVENT_ constants. Later versions may
-/// add some.
+/// An event that a policy of the host's own receives: one of the POINTSMAN_EVENT_ constants. Later
+/// versions may add some.
 #[allow(non_camel_case_types)]
 pub type pointsman_event_kind = u32;
 
@@ -27,7 +27,7 @@ pub const POINTSMAN_EVENT_DISPATCH: pointsman_event_kind = 1;
 pub const POINTSMAN_EVENT_FIRST_TOKEN: pointsman_event_kind = 2;
 /// The request is over; exactly once per request.
 pub const POINTSMAN_EVENT_COMPLETE: pointsman_event_kind = 3;
-/// A worker was registered. Also told for every worker when the policy takes over.
+/// A worker was registered. Also sent for every worker when the policy is installed.
 pub const POINTSMAN_EVENT_WORKER_ADDED: pointsman_event_kind = 4;
 /// A worker was removed; what is known about its slot is to be forgotten.
 pub const POINTSMAN_EVENT_WORKER_REMOVED: pointsman_event_kind = 5;

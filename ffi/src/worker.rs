@@ -49,7 +49,7 @@ pub struct pointsman_label {
     pub value_length: usize,
 }
 
-/// What a worker is, told once at registration. Everything is copied.
+/// What a worker is, given once at registration. Everything is copied.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -199,14 +199,14 @@ pub(crate) unsafe fn each_label<'a>(
         return Ok(());
     }
     let mut room = MaybeUninit::uninit();
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     let stride = unsafe { argument::input(labels, "labels", &mut room) }?.size as usize;
     if stride % align_of::<pointsman_label>() != 0 {
         return Err(Failure::argument("labels", "has elements of an odd size"));
     }
     for i in 0..count {
         let mut room = MaybeUninit::uninit();
-        // SAFETY: the caller's promise; elements lie `stride` bytes apart.
+        // SAFETY: the caller keeps this function's `# Safety`; elements lie `stride` bytes apart.
         unsafe {
             let at = labels.cast::<u8>().add(i * stride).cast::<pointsman_label>();
             let label = argument::input(at, "labels", &mut room)?;
@@ -228,7 +228,7 @@ unsafe fn described(
     room: &mut MaybeUninit<pointsman_worker_spec>,
 ) -> Result<WorkerSpec, Failure> {
     let mut labels = Vec::new();
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     let (raw, url, group) = unsafe {
         let raw = input(pointer, name, room)?;
         each_label(raw.labels, raw.label_count as usize, |key, value| {

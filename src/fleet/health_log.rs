@@ -18,7 +18,7 @@ const WAITING: usize = 1024;
 /// Called with each change.
 pub(crate) type Hook = Box<dyn Fn(&HealthChange) + Send + Sync>;
 
-/// The hook, and what is still to be told.
+/// The hook, and the changes to be reported.
 pub(crate) struct HealthLog {
     hook: Hook,
     sender: SyncSender<HealthChange>,

@@ -59,7 +59,7 @@ impl Plan {
         self.reads_prompt
     }
 
-    /// The policy that decides for every request, and wants no prompt read.
+    /// The policy that decides for every request and does not need the prompt.
     #[inline]
     pub(crate) fn alone(&self) -> Option<&Installed> {
         self.alone.as_deref()

@@ -14,7 +14,7 @@ pub(super) struct Writer {
     pub(super) registry: Registry,
     pub(super) policies: Policies,
     pub(super) factory: PolicyFactory,
-    /// The latest time that any change was told: the clock of changes made without a timestamp. Goes
+    /// The latest known time: the clock of changes made without a timestamp. Goes
     /// back only where a host's clock does, by more than [`CLOCK_SLACK`].
     pub(super) now: u64,
     /// When time alone changes what is published.

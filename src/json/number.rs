@@ -99,7 +99,7 @@ impl NumberReader {
         matches!(self.stage, Stage::Zero | Stage::Digits | Stage::Fraction | Stage::Exponent)
     }
 
-    /// The value of a complete number, told apart and rounded as `serde_json` does it.
+    /// The value of a complete number, classified and rounded as `serde_json` does it.
     pub(super) fn value(&self) -> Result<Number, JsonErrorKind> {
         let text = self.text.as_ref().ok_or(JsonErrorKind::NumberTooLong)?;
         serde_json::from_slice::<serde_json::Number>(text)

@@ -57,7 +57,7 @@ pub enum RoutingError {
     /// The fingerprint in the request does not fit this router.
     #[error(transparent)]
     Fingerprint(#[from] FingerprintError),
-    /// The request's JSON body is malformed. To route it all the same, make a request without a
+    /// The request's JSON body is malformed. To route it nevertheless, make a request without a
     /// prompt.
     #[error("request body: {0}")]
     Body(#[from] BodyError),

@@ -1,4 +1,4 @@
-//! What a policy is told of the requests that it decided.
+//! The events of the requests that a policy decided.
 
 use super::decision::Decision;
 use super::request_view::RequestView;

@@ -10,9 +10,9 @@ use crate::worker::{WorkerId, spec::WorkerInfo};
 
 /// A routing algorithm: chooses among candidates, single workers and pairs.
 ///
-/// **Decide, then commit.** `select_single` and `select_pair` only decide: beside random draws, rotation
+/// **Decide, then commit.** `select_single` and `select_pair` only decide: besides random draws, rotation
 /// counters and running means they change nothing. The router commits a decision, tells the policy by
-/// [`RoutingPolicy::on_dispatch`], and tells it what became of the request by the other callbacks, all
+/// [`RoutingPolicy::on_dispatch`], and reports the rest of the request by the other callbacks, all
 /// empty by default. So a decision can be retried, a shadow policy can watch, and nothing is charged
 /// twice.
 ///
@@ -27,7 +27,7 @@ use crate::worker::{WorkerId, spec::WorkerInfo};
 ///
 /// **Mistakes.** The router checks every decision: naming a worker that is not a candidate is an error
 /// of the request, not a crash. A panic, a shadow's included, leaves through the host's call; what the
-/// router had charged is given back, and a worker that the policy could not be told of is not added.
+/// router had charged is given back, and a worker about which a policy panics is not added.
 pub trait RoutingPolicy: Send + Sync {
     /// The policy's name. A router calls it by the name it was registered under.
     fn name(&self) -> &str;

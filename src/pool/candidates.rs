@@ -32,7 +32,7 @@ pub struct Candidates<'a> {
     unrestricted: bool,
     loads: Loads<'a>,
     filter: Option<&'a Filter>,
-    /// Workers without room, whatever their rows say: the request has lost the race for their last place.
+    /// Workers without room, whatever their rows say: another request has taken their last free slot.
     full: Option<&'a SlotSet>,
 }
 

@@ -69,7 +69,7 @@ pub struct WorkerStatus {
     pub on_probation: bool,
     /// Whether it is draining.
     pub draining: bool,
-    /// Requests that it may hold at once; on probation that is one, whatever is said here.
+    /// Requests that it may hold at once; on probation it is one, whatever this says.
     pub max_in_flight: Option<u32>,
     /// Requests in flight.
     pub in_flight: usize,

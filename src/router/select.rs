@@ -165,7 +165,7 @@ impl<'a> Call<'a> {
             };
             match lost {
                 Some(slot) if !full.contains(slot) => full.insert(slot),
-                // Committed, refused, or the policy names a worker that it was told has no room.
+                // Committed, refused, or the policy has named a full worker again.
                 _ => return done,
             }
         }

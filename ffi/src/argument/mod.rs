@@ -50,7 +50,7 @@ pub(crate) unsafe fn optional_out<T>(
     pointer: *mut T,
     name: &'static str,
 ) -> Result<Option<Out<T>>, Failure> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     if pointer.is_null() { Ok(None) } else { unsafe { out(pointer, name) }.map(Some) }
 }
 
@@ -68,7 +68,7 @@ pub(crate) unsafe fn slice<'a, T>(
         return Ok(&[]);
     }
     check_array(pointer, length, name)?;
-    // SAFETY: not NULL, aligned, no longer than memory can be, valid by the caller's promise.
+    // SAFETY: not NULL, aligned, no longer than memory can be, valid, as this function's `# Safety` says.
     Ok(unsafe { std::slice::from_raw_parts(pointer, length) })
 }
 
@@ -113,7 +113,7 @@ pub(crate) unsafe fn memory<'a>(
     length: usize,
     name: &'static str,
 ) -> Result<&'a [u8], Failure> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     unsafe { slice(pointer.cast(), length, name) }
 }
 
@@ -126,11 +126,11 @@ pub(crate) unsafe fn memory_mut<'a>(
     length: usize,
     name: &'static str,
 ) -> Result<&'a mut [u8], Failure> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     unsafe { slice_mut(pointer.cast(), length, name) }
 }
 
-/// Borrows text as bytes: as long as told, or up to its NUL.
+/// Borrows text as bytes: of the given length, or up to its NUL.
 ///
 /// # Safety
 /// `pointer` is NULL or valid for `length` bytes, or NUL-terminated if that is the length given.
@@ -141,13 +141,13 @@ pub(crate) unsafe fn bytes<'a>(
     name: &'static str,
 ) -> Result<&'a [u8], Failure> {
     if length != POINTSMAN_NUL_TERMINATED {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller keeps this function's `# Safety`.
         return unsafe { slice(pointer, length, name) };
     }
     if pointer.is_null() {
         return Ok(&[]);
     }
-    // SAFETY: not NULL, and NUL-terminated by the caller's promise.
+    // SAFETY: not NULL, and NUL-terminated, as this function's `# Safety` says.
     Ok(unsafe { CStr::from_ptr(pointer.cast()) }.to_bytes())
 }
 
@@ -160,7 +160,7 @@ pub(crate) unsafe fn text<'a>(
     length: usize,
     name: &'static str,
 ) -> Result<&'a str, Failure> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     let bytes = unsafe { bytes(pointer.cast(), length, name) }?;
     std::str::from_utf8(bytes).map_err(|_| Failure::argument(name, "is not UTF-8"))
 }
@@ -174,7 +174,7 @@ pub(crate) unsafe fn optional_text<'a>(
     length: usize,
     name: &'static str,
 ) -> Result<Option<&'a str>, Failure> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     let text = unsafe { text(pointer, length, name) }?;
     Ok(Some(text).filter(|_| !pointer.is_null()))
 }
@@ -198,7 +198,7 @@ pub(crate) unsafe fn text_room(
     if capacity != 0 {
         check_array(pointer.cast_const(), capacity, name)?;
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     let length = unsafe { optional_out(length, "length") }?;
     Ok(TextRoom { pointer: pointer.cast(), capacity, length })
 }

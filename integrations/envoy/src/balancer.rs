@@ -161,7 +161,7 @@ pub unsafe extern "C" fn envoy_dynamic_module_on_lb_choose_host(
 /// Whom the router named, and under which ticket.
 struct Named {
     worker: WorkerId,
-    /// Of a pair, who computes the prompt.
+    /// Of a pair, the worker that computes the prompt.
     prefill: Option<WorkerId>,
     ticket: Ticket,
     reason: Reason,
@@ -169,11 +169,11 @@ struct Named {
     total: u32,
 }
 
-/// Why there is nobody.
+/// Why no host is chosen.
 enum NoHost {
-    /// Everyone is full: the request is to be shed.
+    /// All hosts are full: the request is to be shed.
     Full,
-    /// Nobody is left.
+    /// No host is left.
     Left,
 }
 
@@ -225,7 +225,7 @@ impl Balancer {
     }
 
     /// Asks the router until it names a host that this thread has and Envoy does not rule out. The workers that
-    /// failed the request come into question again only where nobody else is left.
+    /// failed the request are considered again only where no other is left.
     fn seek(
         &self,
         envoy: envoy::Balancer,

@@ -55,7 +55,7 @@ pub struct FilterConfig {
     /// Longest request body that is held back to be read. A longer one passes at once, and is routed by
     /// load only.
     pub max_body_bytes: u64,
-    /// Whether responses say who served them, and why.
+    /// Whether responses name the worker that served them, and why.
     pub response_headers: bool,
     /// The request header whose value is the routing key (a session, for example).
     pub routing_key_header: Option<String>,

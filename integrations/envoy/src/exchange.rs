@@ -54,7 +54,7 @@ pub struct State {
     pub attempt: Option<Attempt>,
     /// Workers that failed this request.
     pub tried: Vec<WorkerId>,
-    /// Who was chosen last, for the response's headers.
+    /// The worker that was chosen last, for the response's headers.
     pub chosen: Option<Chosen>,
     /// The response's status.
     pub status: u16,
@@ -76,13 +76,13 @@ pub struct Attempt {
     pub pool: Rc<Handle>,
     /// The ticket.
     pub ticket: Ticket,
-    /// Who was chosen.
+    /// The worker that was chosen.
     pub worker: WorkerId,
     /// When, in the router's time.
     pub since: u64,
 }
 
-/// Who was chosen, and why.
+/// The worker that was chosen, and why.
 pub struct Chosen {
     /// The worker's address.
     pub address: Rc<str>,
@@ -156,7 +156,7 @@ thread_local! {
 }
 
 impl Exchange {
-    /// Begins to follow a stream. O(1); allocates only what no ended exchange has left behind.
+    /// Begins to follow a stream. O(1); allocates only where no ended exchange can be reused.
     pub fn open(stream: Stream, filter: &'static Filter) -> Rc<Exchange> {
         TABLE.with_borrow_mut(|table| {
             table.next += 1;

@@ -13,7 +13,7 @@ use crate::pool::{HostSpec, Pool};
 /// Where a worker stands in Envoy's lists, as this thread knows them.
 #[derive(Clone, Debug)]
 pub struct Position {
-    /// Who it is.
+    /// Its id.
     pub id: WorkerId,
     /// Its address.
     pub address: Rc<str>,
@@ -44,7 +44,7 @@ pub struct Hosts {
     known: HashMap<Rc<str>, Known>,
     /// The eligible ones by their worker's slot.
     positions: Vec<Option<Position>>,
-    /// The healthy hosts of the priority in force, for when the router has nobody to name.
+    /// The healthy hosts of the priority in force, for when the router names none.
     count: u32,
     priority: u32,
     next: Cell<u32>,

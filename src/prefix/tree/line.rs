@@ -28,7 +28,7 @@ pub(super) struct Lines {
 
 #[cfg(not(pointsman_loom))]
 impl Lines {
-    /// Bytes taken beside the lines themselves.
+    /// Bytes taken besides the lines themselves.
     pub(super) const SLACK: usize = align_of::<Line>();
 
     /// `None` if the system cannot allocate this much.

@@ -42,7 +42,7 @@ const SPILLED: u64 = 2;
 const VERSION_STEP: u64 = 4;
 const ATTEMPTS: usize = 64;
 
-/// What a node holds: told apart by the tag's lowest bit.
+/// What a node holds: the tag's lowest bit says which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Run,

@@ -11,7 +11,7 @@ use crate::range;
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct LeastWorkConfig {
-    /// Tokens added to every request's work for what it costs beside its own tokens. Raise it where
+    /// Tokens added to every request's work for what it costs besides its own tokens. Raise it where
     /// short requests are slow on your engines.
     pub overhead_tokens: u32,
     /// Largest weight of caused work. Lower it if idle workers are passed over for cached ones
@@ -34,7 +34,7 @@ pub struct LeastWorkConfig {
     /// that length, 0 not at all. Lower it if requests that share much of their prompts run at the
     /// same time, so that workers fit in more than prompts and answers add up to.
     pub room_weight: f64,
-    /// How workers of unequal speed are told apart.
+    /// Where the relative speed of workers comes from.
     pub speed: Speed,
     /// Routers in front of the same workers that share nothing. Above 1, prompts that no worker holds
     /// the beginning of are drawn to one worker that all routers agree on; they must share a hash key.
@@ -55,7 +55,7 @@ pub struct LeastWorkConfig {
     pub scored_workers: usize,
 }
 
-/// How workers of unequal speed are told apart.
+/// Where the relative speed of workers comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

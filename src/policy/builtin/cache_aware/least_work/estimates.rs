@@ -175,7 +175,7 @@ impl Estimates {
         }
     }
 
-    /// The work is done. Seconds that the worker spent on it, unless that cannot be told.
+    /// The work is done. Returns the seconds that the worker spent on it, if they are known.
     pub(super) fn finish(&self, slot: usize, work: u32, dispatched: u64, now: u64) -> Option<f64> {
         self.cancel(slot, work);
         let row = self.row(slot);

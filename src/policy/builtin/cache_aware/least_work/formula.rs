@@ -4,7 +4,7 @@
 //! been given and not finished, and causes work for all that come after it; the busier the workers, the
 //! more the work caused counts.
 
-/// Tokens of fixed overhead per request: what a request costs beside its own tokens.
+/// Tokens of fixed overhead per request: what a request costs besides its own tokens.
 pub const OVERHEAD_TOKENS: u32 = 200;
 
 /// Believed cached tokens: the resident ones, at most all but the last token of the prompt, times

@@ -17,7 +17,7 @@ pub(super) struct Row {
     pub(super) reliability: F64,
     pub(super) work_sum: F64,
     pub(super) time_sum: F64,
-    /// KV tokens that fit beside the requests in flight; negative when those must take turns.
+    /// KV tokens that fit besides those of the requests in flight; negative where those must take turns.
     pub(super) room: AtomicI64,
 }
 

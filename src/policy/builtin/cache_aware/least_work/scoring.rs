@@ -21,7 +21,7 @@ pub(super) struct Scoring {
     pub(super) random: Random,
 }
 
-/// A scored candidate, beside its score.
+/// A scored candidate, without its score.
 #[derive(Clone, Copy)]
 pub(super) struct Scored {
     pub(super) worker: WorkerId,
