@@ -16,6 +16,8 @@ pub(crate) const CLOCK_SLACK: u64 = 60 * 1_000_000_000;
 /// A time that something is due at.
 pub(crate) struct Due {
     at: AtomicU64,
+    /// The time of what was noted last.
+    noted: AtomicU64,
     /// Nanoseconds from one look to the next, at most.
     every: u64,
     /// The largest distance from now at which it can lie.
@@ -25,7 +27,8 @@ pub(crate) struct Due {
 impl Due {
     /// Due at once, and then at least once in `every` nanoseconds.
     pub(crate) fn new(every: u64) -> Self {
-        Due { at: AtomicU64::new(0), every, furthest: every.saturating_add(CLOCK_SLACK) }
+        let (at, noted) = (AtomicU64::new(0), AtomicU64::new(0));
+        Due { at, noted, every, furthest: every.saturating_add(CLOCK_SLACK) }
     }
 
     /// Whether it is due. It never lies further ahead than `every`; where it does, the clock was set
@@ -35,8 +38,10 @@ impl Due {
         self.at.load(Relaxed).wrapping_sub(now).wrapping_sub(1) >= self.furthest
     }
 
-    /// Makes it due at once. Release: the thread that begins next sees what the caller did before.
-    pub(crate) fn note(&self) {
+    /// Makes it due at once, for something that happened at this time. Release: the thread that begins
+    /// next sees what the caller did before.
+    pub(crate) fn note(&self, now: u64) {
+        self.noted.store(now, Relaxed);
         self.at.store(0, Release);
     }
 
@@ -45,10 +50,11 @@ impl Due {
         self.at.fetch_min(at, Relaxed);
     }
 
-    /// Called *before* the workers are looked at. Returns whether something was noted; what is noted
-    /// from here on stays due.
-    pub(crate) fn begin(&self, now: u64) -> bool {
-        self.at.swap(now.saturating_add(self.every), AcqRel) == 0
+    /// Called *before* the workers are looked at. Returns the time of what was noted last, if anything was;
+    /// what is noted from here on stays due.
+    pub(crate) fn begin(&self, now: u64) -> Option<u64> {
+        let noted = self.at.swap(now.saturating_add(self.every), AcqRel) == 0;
+        noted.then(|| self.noted.load(Relaxed))
     }
 
     /// As [`Due::begin`], for one thread only: false if another one is faster, or it is not due.
@@ -88,7 +94,7 @@ mod loom_tests {
 
         fn fail(&self) {
             self.failures.fetch_add(1, Relaxed);
-            self.due.note();
+            self.due.note(1);
             self.try_maintain();
         }
     }

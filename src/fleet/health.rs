@@ -41,7 +41,7 @@ impl Fleet {
 
     /// Notes that a worker's row holds something that is not published yet.
     fn note(&self, now: u64) {
-        self.due.note();
+        self.due.note(now);
         self.maintain(now);
     }
 
@@ -49,10 +49,10 @@ impl Fleet {
     pub(super) fn settle(&self, writer: &mut Writer, now: u64) {
         // Before the rows are read: see `due`. A pause changes a weight and no state, so what was noted
         // is published, whatever the registry says.
-        let mut changed = self.due.begin(now);
+        let noted = self.due.begin(now);
         writer.advance(now);
-        changed |= writer.due <= writer.now;
-        if changed {
+        writer.now = writer.now.max(noted.unwrap_or(0));
+        if noted.is_some() || writer.due <= writer.now {
             (0..self.rows.len()).for_each(|slot| self.settle_slot(writer, slot));
             self.publish(writer);
         }

@@ -33,7 +33,7 @@ pub(crate) struct Plan {
     shadow: Option<Arc<Installed>>,
     /// Whether one of them wants the prompt read.
     reads_prompt: bool,
-    /// The main policy, where no other takes part and it wants no prompt read.
+    /// The main policy, where no other takes part, and it neither wants the prompt read nor listens.
     alone: Option<Arc<Installed>>,
 }
 
@@ -59,7 +59,7 @@ impl Plan {
         self.reads_prompt
     }
 
-    /// The policy that decides for every request and does not need the prompt.
+    /// The policy that decides for every request, where it neither needs the prompt nor listens.
     #[inline]
     pub(crate) fn alone(&self) -> Option<&Installed> {
         self.alone.as_deref()
@@ -70,7 +70,7 @@ impl Plan {
         let reads_prompt = self.all().any(|installed| installed.wants_prefix);
         let alone = self.all().count() == 1 && !reads_prompt;
         self.reads_prompt = reads_prompt;
-        self.alone = self.main.clone().filter(|_| alone);
+        self.alone = self.main.clone().filter(|main| alone && !main.wants_events);
     }
 
     fn all(&self) -> impl Iterator<Item = &Arc<Installed>> {

@@ -73,9 +73,16 @@ impl PromptReader {
         &self.estimates
     }
 
-    /// Blocks of a prompt that are matched at most.
-    pub(crate) fn max_blocks(&self) -> usize {
-        LONGEST / self.block.bytes()
+    /// Blocks of the request's prompt that are to be matched, at most.
+    fn blocks_for(&self, request: &Request<'_>) -> usize {
+        let most = LONGEST / self.block.bytes();
+        match &request.prompt {
+            Prompt::None => 0,
+            Prompt::Text(text) => most.min(text.len() / self.block.bytes()),
+            Prompt::Tokens(tokens) => most.min(size_of_val(*tokens) / self.block.bytes()),
+            // What a body declares beside its text may count as more blocks than its bytes make.
+            _ => most,
+        }
     }
 
     /// Begins the residency of a worker whose KV cache holds this many tokens.

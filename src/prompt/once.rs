@@ -5,8 +5,8 @@ use super::{PromptReader, ReadPrompt};
 use crate::policy::error::RoutingError;
 use crate::request::{Prompt, Request};
 
-/// Room for the block hashes of the longest prompt. The memory is taken when it is first needed, and
-/// touched as far as prompts fill it.
+/// Room for the block hashes of a prompt. It grows to what the longest prompt has needed, at most
+/// 32,768 blocks of the default size, 256 KiB, and is kept.
 #[derive(Debug, Default)]
 pub(crate) struct Window(Vec<u64>);
 
@@ -39,7 +39,8 @@ impl<'a> PromptOnce<'a> {
                 ReadPrompt::plain(*given)
             }
             _ => {
-                let hashes = self.window.take().map(|window| window.get(reader.max_blocks()));
+                let hashes =
+                    self.window.take().map(|window| window.get(reader.blocks_for(request)));
                 reader.read(request, hashes.unwrap_or_default())?
             }
         };
@@ -49,11 +50,22 @@ impl<'a> PromptOnce<'a> {
 }
 
 impl Window {
+    /// Room for this many blocks, or, where the memory is not to be had, for fewer: then the beginning
+    /// of the prompt is matched.
+    #[inline]
     fn get(&mut self, blocks: usize) -> &mut [u64] {
         if self.0.len() < blocks {
-            // Zeroed by the system, so that pages which no prompt reaches are never resident.
-            self.0 = vec![0; blocks];
+            self.grow(blocks);
         }
-        &mut self.0
+        let blocks = blocks.min(self.0.len());
+        &mut self.0[..blocks]
+    }
+
+    #[cold]
+    fn grow(&mut self, blocks: usize) {
+        let blocks = blocks.next_power_of_two();
+        if self.0.try_reserve_exact(blocks - self.0.len()).is_ok() {
+            self.0.resize(blocks, 0);
+        }
     }
 }

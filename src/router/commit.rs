@@ -27,7 +27,7 @@ impl<'a> Attempt<'_, 'a> {
         let inner = self.call.inner;
         let charge = self.charge::<M>(choice, request, prompt_bytes);
         let charged = Charged::new::<M>(inner, choice, charge.resident_tokens.into())?;
-        let listens = self.installed.wants_events || request.prefix.is_some();
+        let listens = self.listens || request.prefix.is_some();
         if listens {
             charged.check::<M>(choice)?;
         }
@@ -71,7 +71,7 @@ impl<'a> Attempt<'_, 'a> {
     ) -> Charge {
         let (main, prefill, prompt) = (M::main(choice), M::prefill(choice), M::prompt(choice));
         let slot = |decision: &Decision| decision.worker.slot() as u16;
-        let listens = self.installed.wants_events;
+        let listens = self.listens;
         // KV tokens are counted where a policy compares them: for pairs, and where it listens.
         let counted = M::ROLE == Role::Decode || listens;
         let resident_tokens =
@@ -99,7 +99,7 @@ impl<'a> Attempt<'_, 'a> {
         if let Some(prefix) = request.prefix {
             prefix.remember(M::prompt(choice).worker.slot());
         }
-        if self.installed.wants_events {
+        if self.listens {
             let policy = &*self.installed.policy;
             if let Some(decision) = M::prefill(choice) {
                 policy.on_dispatch(&Dispatch { decision, role: Role::Prefill, request });

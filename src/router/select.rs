@@ -32,6 +32,8 @@ pub(super) struct Attempt<'t, 'a> {
     pub(super) call: Call<'a>,
     pub(super) view: &'t View,
     pub(super) installed: &'t Installed,
+    /// Whether the policy listens to events.
+    pub(super) listens: bool,
     shadow: Option<&'t Installed>,
     filter: Option<&'t Filter>,
     /// Workers that earlier attempts have found full.
@@ -83,7 +85,8 @@ impl Inner {
         if let Some(installed) = view.policies.plan(M::ROLE).alone() {
             let filter = Filter::of_request(request, &view.pool);
             let filter = filter.as_ref();
-            let attempt = Attempt { call, view, installed, shadow: None, filter, full: None };
+            let (listens, shadow, full) = (false, None, None);
+            let attempt = Attempt { call, view, installed, listens, shadow, filter, full };
             let done = attempt.without_prompt::<M, S>(&mut lost, &finish);
             if lost.is_none() {
                 return done;
@@ -154,8 +157,15 @@ impl<'a> Call<'a> {
             };
             let filter = Filter::of_request(self.request, pool);
             let (shadow, filter) = (plan.shadow(), filter.as_ref());
-            let full_now = Some(&full).filter(|full| !full.is_empty());
-            let attempt = Attempt { call: self, view, installed, shadow, filter, full: full_now };
+            let attempt = Attempt {
+                call: self,
+                view,
+                installed,
+                listens: installed.wants_events,
+                shadow,
+                filter,
+                full: Some(&full).filter(|full| !full.is_empty()),
+            };
             let mut lost = None;
             let done = if plan.reads_prompt() {
                 let read = prompt.read(&self.inner.prompts, self.request)?;

@@ -223,7 +223,7 @@ fn the_tree_s_budget_holds_whatever_is_sent() {
     }
 }
 
-/// From nothing to 10 MB: what is matched are whole blocks, of the first 4,096 that there are.
+/// From nothing to 10 MB: what is matched are whole blocks, of the first 4 MiB.
 #[test]
 fn prompts_of_any_length_are_routed_by_their_beginning() {
     let router = support::router("least_work");
@@ -236,7 +236,7 @@ fn prompts_of_any_length_are_routed_by_their_beginning() {
         let request = Request::bytes(&text);
         assert_eq!(matched(&router, &request), 0, "{length} bytes, first time");
         let again = router.select(&request).unwrap();
-        let blocks = (length / 128).min(4096) as u32;
+        let blocks = (length / 128).min(32_768) as u32;
         // Of a prompt that is held whole, the last token is computed anyway.
         let expected = (32 * blocks).min(again.total_tokens().saturating_sub(1));
         assert_eq!(again.matched_tokens(), expected, "{length} bytes, second time");

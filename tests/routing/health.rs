@@ -185,8 +185,8 @@ fn those_on_probation_count_as_ejected() {
     (0..5).for_each(|_| serve(&router, workers[1], FAILED, now));
     assert!(is_eligible(&router, workers[1], now), "one of three is out already");
     serve(&router, workers[0], Outcome::Success, now);
+    assert!(is_eligible(&router, workers[1], now), "the first one is on probation yet");
     serve(&router, workers[0], Outcome::Success, now);
-    serve(&router, workers[1], FAILED, now);
     assert!(!is_eligible(&router, workers[1], now), "now there is room for its ejection");
 }
 

@@ -97,7 +97,11 @@ fn the_table_s_size_is_rounded_up_and_its_bytes_are_told() {
     config.max_tickets = 65;
     let tickets = Router::new(config).unwrap().metrics().tickets;
     assert_eq!(tickets.capacity, 128);
-    assert_eq!(tickets.bytes, 128 * 64 + 4096, "an entry each, and a line pair per stripe");
+    assert_eq!(
+        tickets.bytes,
+        (128 + 64) * 64 + 4096,
+        "an entry each, 64 shared ones, and a hint per stripe"
+    );
 }
 
 #[test]
