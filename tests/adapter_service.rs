@@ -292,12 +292,12 @@ fn a_retry_excludes_the_worker_that_the_response_names() {
         let response = ready(service.call(request)).unwrap();
         tried.push(*response.extensions().get::<WorkerId>().unwrap());
     }
-    let mut everyone = tried.clone();
-    everyone.sort_by_key(|id| id.slot());
-    assert_eq!(everyone, ids);
+    let mut all = tried.clone();
+    all.sort_by_key(|id| id.slot());
+    assert_eq!(all, ids);
     let mut request = Request::new(());
     request.extensions_mut().insert(PromptHint::none().exclude(tried));
-    let Err(error) = ready(service.call(request)) else { panic!("everyone is excluded") };
+    let Err(error) = ready(service.call(request)) else { panic!("every worker is excluded") };
     assert!(error.to_string().starts_with("no eligible regular worker"), "{error}");
 }
 

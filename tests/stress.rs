@@ -98,8 +98,8 @@ impl RoutingPolicy for Numbered {
         if self.racy {
             SEEDED.race();
         }
-        // Insists on one worker as long as that is there, as cache-aware policies do: who retries on
-        // an old snapshot would fail.
+        // Insists on one worker as long as that is there, as cache-aware policies do: a retry on an old
+        // snapshot would fail.
         let is_guest = |candidate: &Candidate<'_>| {
             candidate.info().is_some_and(|info| info.has_label("guest", ""))
         };

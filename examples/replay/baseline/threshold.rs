@@ -17,7 +17,7 @@
 use super::{Baseline, RuleView, least};
 use crate::sim::rng::Rng;
 
-const NOBODY: u32 = u32::MAX;
+const NO_HOLDER: u32 = u32::MAX;
 
 /// A node's remembered holder follows its last toucher once in so many touches.
 const REFRESH_ONE_IN: usize = 8;
@@ -39,7 +39,7 @@ impl Threshold {
             absolute: 32.0,
             relative: 1.1,
             outstanding: vec![0; workers],
-            holders: vec![NOBODY; ids],
+            holders: vec![NO_HOLDER; ids],
         }
     }
 
@@ -56,7 +56,7 @@ impl Threshold {
 
     /// The holder of the longest match, if that is long enough and it may serve.
     fn holder(&self, view: &RuleView<'_>) -> Option<usize> {
-        let known = |&&block: &&u32| self.holders[block as usize] != NOBODY;
+        let known = |&&block: &&u32| self.holders[block as usize] != NO_HOLDER;
         let matched = view.blocks.iter().take_while(known).count();
         let tokens = matched as f64 * f64::from(view.block);
         let deepest = view.blocks.get(matched.checked_sub(1)?)?;
@@ -74,7 +74,7 @@ impl Baseline for Threshold {
         self.outstanding[worker] += 1;
         for &block in view.blocks {
             let holder = &mut self.holders[block as usize];
-            if *holder == NOBODY || rng.below(REFRESH_ONE_IN) == 0 {
+            if *holder == NO_HOLDER || rng.below(REFRESH_ONE_IN) == 0 {
                 *holder = worker as u32;
             }
         }

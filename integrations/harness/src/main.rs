@@ -1,7 +1,7 @@
-//! Runs the gateway integrations end to end: the real gateway binaries on loopback, simulated engines
-//! behind them, the same cases for all, and their own balancing beside pointsman's under the same load.
+//! Runs the gateway integrations end to end: the real gateway binaries on loopback, simulated engines,
+//! the same cases for all, and their own balancing next to pointsman's under the same load.
 //!
-//! `integrations/run all` is the door to it; `integrations/README.md` says how to add a gateway or a case.
+//! `integrations/run all` starts it; `integrations/README.md` says how to add a gateway or a case.
 
 mod bench;
 mod cases;
