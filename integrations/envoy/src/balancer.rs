@@ -257,7 +257,7 @@ impl Balancer {
     }
 
     fn withdraw(&self, named: &Named) {
-        // An error says that it is closed already.
+        // Fails where it is closed already.
         let router = &self.pool.router;
         let _ = router.complete(named.ticket, Outcome::ClientCancelled, Usage::default());
     }
@@ -316,7 +316,7 @@ impl Balancer {
         position: &Position,
         named: &Named,
     ) {
-        let (pool, since) = (Rc::clone(&self.pool), self.pool.router.now());
+        let (pool, since) = (Rc::clone(&self.pool), self.pool.router.now().as_nanos());
         let Named { worker, ticket, reason, matched, total, .. } = *named;
         state.attempt = Some(Attempt { pool, ticket, worker, since });
         state.chosen = Some(Chosen { address: Rc::clone(&position.address), reason, matched });

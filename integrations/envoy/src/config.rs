@@ -184,10 +184,10 @@ impl Shape {
         small.tree.block_bytes = config.tree.block_bytes;
         small.tree.hash_key = Some(hash_key.clone());
         small.tree.budget_bytes = 64 << 10;
-        small.body = config.body.clone();
+        small.body = config.body;
         (small.max_workers, small.max_tickets) = (1, 1);
         let reader = Router::new(small).map_err(|error| format!("router: {error}"))?;
-        let (block_bytes, body) = (config.tree.block_bytes, config.body.clone());
+        let (block_bytes, body) = (config.tree.block_bytes, config.body);
         Ok(Shape { block_bytes, body, hash_key, reader })
     }
 }

@@ -112,7 +112,7 @@ impl State {
     /// Closes the open ticket, if there is one, and says with whom it was.
     pub fn close(&mut self, outcome: Outcome, usage: Usage) -> Option<WorkerId> {
         let attempt = self.attempt.take()?;
-        // An error says that it was closed before: it expired, or its worker is gone.
+        // Fails where it was closed before: it expired, or its worker is gone.
         let _ = attempt.pool.router.complete(attempt.ticket, outcome, usage);
         if let Some((stream, filter)) = self.owner {
             filter.metrics.completed(stream, outcome);
