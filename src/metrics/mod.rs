@@ -175,7 +175,7 @@ pub struct ShadowMetrics {
 pub struct WorkerMetrics {
     /// The worker.
     pub info: Arc<WorkerInfo>,
-    /// Whether it takes new work as far as its health goes.
+    /// Whether its health lets it take new work.
     pub healthy: bool,
     /// Whether it is draining.
     pub draining: bool,

@@ -8,8 +8,8 @@
 //! and a worker's load is given back last. A policy stays installed while a view that lets it decide is
 //! read, or one of its tickets is open, so every dispatch that it was told of ends at it.
 
-use super::Inner;
 use super::complete::Ending;
+use super::inner::Inner;
 use super::select::Attempt;
 use crate::policy::{Decision, Dispatch, RequestView, mode::Mode};
 use crate::ticket::{Charge, Participants, Reserved, Ticket};
