@@ -4,7 +4,7 @@
 //! Start with [`Router`]. A policy of your own is an implementation of [`RoutingPolicy`].
 //!
 //! ```text
-//!  prefix   prompt -> fingerprint; the tree of who holds how much of it
+//!  prefix   prompt -> fingerprint; the tree of the workers that hold its beginning
 //!  json     JSON text -> events
 //!  body     a request's JSON body -> fingerprint
 //!  worker   identity, health, load of one inference engine

@@ -65,7 +65,7 @@ fn single(router: &Router, request: &Request<'_>, way: usize) {
             router.complete(ticket, Outcome::ClientError, USAGE).unwrap();
             assert!(router.complete(ticket, Outcome::Success, USAGE).is_err());
         }
-        // One failure, and a success right after it: nobody is ejected.
+        // One failure, and a success right after it: no worker is ejected.
         _ => {
             let worker = selection.worker();
             selection.complete(Outcome::WorkerError, USAGE).unwrap();

@@ -97,8 +97,8 @@ impl RoutingPolicy for Numbered {
         if self.racy {
             SEEDED.race();
         }
-        // Insists on one worker as long as that is there, as cache-aware policies do: who retries on
-        // an old snapshot would fail.
+        // Insists on one worker as long as that is there, as cache-aware policies do: a retry on an old
+        // snapshot would fail.
         let is_guest = |candidate: &Candidate<'_>| {
             candidate.info().is_some_and(|info| info.has_label("guest", ""))
         };
@@ -218,7 +218,7 @@ impl Scene {
         }
     }
 
-    /// Leaves a ticket to whoever comes by, and ends up to two that others have left, perhaps at the
+    /// Leaves a ticket to other threads, and ends up to two that others have left, perhaps at the
     /// same time as they.
     fn pass_on(&self, ticket: Ticket, random: &Random) {
         let taken: Vec<Ticket> = {
@@ -334,7 +334,7 @@ fn whatever_sixteen_threads_do_every_load_comes_back() {
     let scene = Scene::new(4096);
     scene.run();
     assert_idle(&scene.router);
-    assert_eq!(scene.refused.load(Relaxed), 0, "somebody could have served each of them");
+    assert_eq!(scene.refused.load(Relaxed), 0, "a worker could have served each of them");
     let ledger = &scene.ledger;
     assert_eq!(ledger.misdirected.load(Relaxed), 0, "told to a policy that did not decide");
     let (dispatched, completed) = (ledger.dispatched.load(Relaxed), ledger.completed.load(Relaxed));
@@ -344,7 +344,7 @@ fn whatever_sixteen_threads_do_every_load_comes_back() {
 }
 
 #[test]
-fn nobody_is_refused_for_a_worker_that_is_just_leaving() {
+fn no_request_is_refused_for_a_worker_that_is_just_leaving() {
     let _alone = ALONE.lock();
     let ledger = Arc::new(Ledger::default());
     let mut config = support::config("random");
@@ -416,7 +416,7 @@ fn memory_is_bounded_whatever_sixteen_threads_do() {
     assert!(rest < 100_000, "{rest} bytes outlive the router");
 }
 
-/// Each of sixteen threads makes this many requests with this policy; who served how many.
+/// Each of sixteen threads makes this many requests with this policy; how many each worker served.
 fn served(name: &str, weights: &[f64], each: u32) -> Vec<u64> {
     let mut config = support::config(name);
     config.seed = None;
@@ -441,7 +441,7 @@ fn shares_are_fair_among_sixteen_threads() {
     assert_eq!(served("round_robin", &weights, each), exact);
     assert_shares(&served("random", &weights, each), &weights);
     for name in ["power_of_two", "threshold", "least_work"] {
-        // Where load decides it depends on the schedule; nobody is forgotten, nobody gets it all.
+        // Where load decides it depends on the schedule; each worker gets some, none gets all.
         let counts = served(name, &[1.0; 4], each);
         assert_eq!(counts.iter().sum::<u64>(), total);
         assert!(counts.iter().all(|&count| count > total / 16), "{name}: {counts:?}");

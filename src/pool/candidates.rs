@@ -28,11 +28,11 @@ pub struct Candidates<'a> {
     pool: &'a PoolSnapshot,
     view: &'a RoleView,
     role: Role,
-    /// Whether every eligible worker is a candidate: the request rules nobody out, nobody has a limit.
+    /// Whether every eligible worker is a candidate: the request rules none out, and none has a limit.
     unrestricted: bool,
     loads: Loads<'a>,
     filter: Option<&'a Filter>,
-    /// Workers without room, whatever their rows say: the request has lost the race for their last place.
+    /// Workers without room, whatever their rows say: another request has taken their last free slot.
     full: Option<&'a SlotSet>,
 }
 
@@ -97,8 +97,8 @@ impl<'a> Candidates<'a> {
         CandidatesIter { candidates: *self, slots: self.admitted().iter() }
     }
 
-    /// As [`Candidates::iter`], but for those in `skip`: a plain loop, for whoever looks at all of them
-    /// for every request.
+    /// As [`Candidates::iter`] without those in `skip`: a plain loop, for policies that look at all
+    /// candidates for every request.
     #[inline]
     pub(crate) fn visit(&self, skip: &SlotSet, mut visit: impl FnMut(Candidate<'a>)) {
         for (index, (word, skip)) in self.admitted().words().iter().zip(skip.words()).enumerate() {
@@ -366,7 +366,7 @@ impl<'a> Candidate<'a> {
     /// (requests + 1) / weight.
     #[inline]
     pub(crate) fn per_weight(&self, requests: u64) -> f64 {
-        // Signed, as that converts in one instruction; nobody has 2^63 requests.
+        // Signed, as that converts in one instruction; no worker has 2^63 requests.
         let load = (requests as i64 + 1) as f64;
         if self.seat.weight == 1.0 { load } else { divided(load, self.seat.weight) }
     }
@@ -393,8 +393,8 @@ impl<'a> Candidate<'a> {
     }
 }
 
-// Out of line, as most pools give nobody another weight, and a division, made in advance, takes as long
-// as all the rest.
+// Out of line: in most pools all weights are equal, and the division, which the processor would begin
+// in advance, takes as long as all the rest.
 #[cold]
 #[inline(never)]
 fn divided(load: f64, weight: f64) -> f64 {
@@ -442,7 +442,7 @@ impl<'r, T: Copy> Best<'r, T> {
         }
     }
 
-    /// The smallest score and who offered it.
+    /// The smallest score and its offer.
     pub fn first(&self) -> Option<(f64, T)> {
         self.first
     }

@@ -154,7 +154,7 @@ impl Path {
     }
 
     /// Extends the path by one block per item of `blocks`, [`HashKey::nh_bytes`] or
-    /// [`HashKey::nh_tokens`] of each, as long as `out` has room, and says how many that were.
+    /// [`HashKey::nh_tokens`] of each, as long as `out` has room, and returns how many that were.
     #[inline(always)]
     pub(super) fn extend(
         &mut self,

@@ -30,7 +30,7 @@ fn a_completion_is_that_of_the_oldest_request() {
         let outcome = if success { Outcome::Success } else { Outcome::WorkerError };
         assert_eq!(recorder.take(), [end(outcome, work, false)]);
     }
-    // One too many, and one of nobody.
+    // One too many, and one of an unknown URL.
     adapter.on_request_complete("http://w0", true);
     adapter.on_request_complete("http://nobody", true);
     assert_eq!((recorder.take(), engines[0].in_flight()), (vec![], 0));
@@ -180,7 +180,7 @@ fn a_load_that_the_host_has_reset_stays_at_zero() {
     assert_eq!(engines[0].in_flight(), 0);
 }
 
-/// Names a worker that nobody has.
+/// Names a worker that does not exist.
 struct Astray;
 
 impl pointsman::RoutingPolicy for Astray {

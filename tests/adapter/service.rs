@@ -1,4 +1,4 @@
-//! A router in front of `tower` services: who is called, and when the load comes back.
+//! A router in front of `tower` services: which one is called, and when the load comes back.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -112,7 +112,7 @@ impl Service<Request<()>> for Engine {
     }
 }
 
-/// One engine behind a router, and its script.
+/// One engine of a router, and its script.
 struct Setup {
     service: PolicyService<Engine>,
     script: Arc<Script>,
@@ -288,12 +288,12 @@ fn a_retry_excludes_the_worker_that_the_response_names() {
         let response = ready(service.call(request)).unwrap();
         tried.push(*response.extensions().get::<WorkerId>().unwrap());
     }
-    let mut everyone = tried.clone();
-    everyone.sort_by_key(|id| id.slot());
-    assert_eq!(everyone, ids);
+    let mut all = tried.clone();
+    all.sort_by_key(|id| id.slot());
+    assert_eq!(all, ids);
     let mut request = Request::new(());
     request.extensions_mut().insert(PromptHint::none().exclude(tried));
-    let Err(error) = ready(service.call(request)) else { panic!("everyone is excluded") };
+    let Err(error) = ready(service.call(request)) else { panic!("every worker is excluded") };
     assert!(error.to_string().starts_with("no eligible regular worker"), "{error}");
 }
 

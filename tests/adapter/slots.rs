@@ -19,7 +19,7 @@ use crate::engine::{complete, engines, ready};
 struct Strict {
     /// Open requests by worker.
     open: Mutex<HashMap<WorkerId, i64>>,
-    /// Who holds each slot.
+    /// The holder of each slot.
     slots: Mutex<HashMap<usize, WorkerId>>,
     complaints: Mutex<Vec<String>>,
     removed: Mutex<u64>,
@@ -82,7 +82,7 @@ impl pointsman::RoutingPolicy for Strict {
     fn on_worker_removed(&self, worker: &WorkerInfo) {
         *self.removed.lock() += 1;
         let holder = self.slots.lock().remove(&worker.id.slot());
-        self.expect(holder == Some(worker.id), "removal of somebody else");
+        self.expect(holder == Some(worker.id), "removal of another worker");
         let open = self.open.lock().remove(&worker.id);
         self.expect(open == Some(0), "removal of a worker with open requests");
     }

@@ -7,7 +7,7 @@ use pointsman::{Outcome, Request, Role, Router, Selection, Usage, policy::Random
 
 use crate::support::{SECOND, add_many, assert_idle, config, router};
 
-/// The prompt of a customer who comes again and again.
+/// The prompt of a customer that comes again and again.
 fn customer() -> String {
     "I am a customer of long standing, and this is my document. ".repeat(70)
 }
@@ -42,7 +42,7 @@ fn unique_prompts_exhaust_no_memory_and_forget_only_the_longest_unused() {
         let kept = matched(&router, &Request::text(&prompt));
         assert!(kept >= whole - 64, "{kept} of {whole} tokens");
     }
-    // Whoever stays away for three times the budget is forgotten, as in any cache of this size.
+    // A customer that stays away for three times the budget is forgotten, as in any cache of this size.
     flood(&router, &random, 5_100);
     assert!(matched(&router, &Request::text(&prompt)) < whole / 4);
     let tree = router.metrics().tree;
@@ -104,7 +104,7 @@ fn what_one_router_s_hashes_teach_does_not_hold_for_another() {
     assert!(other.select(&Request::fingerprint(foreign)).is_err());
 }
 
-/// A body of this customer's, with the same messages as everybody's.
+/// A body of this customer's, with the same messages as all others'.
 fn body(fields: &str) -> String {
     let document = "the same confidential document ".repeat(100);
     format!(r#"{{{fields}, "messages": [{{"role": "user", "content": "{document}"}}]}}"#)
@@ -179,7 +179,7 @@ fn a_hot_prefix_pins_no_worker() {
     let router = router("least_work");
     add_many(&router, Role::Regular, 8);
     // Both short, so that the prompt's work is mostly overhead, and long, so that a match is worth much:
-    // then workers join in once the queue behind it is worth more than computing the prompt once again.
+    // then workers join in once its queue costs more than computing the prompt once again.
     for length in [1, 400] {
         let prompt = "the hot prefix of them all, ".repeat(length);
         let (busiest, held) = pin(&router, &prompt, 512, 4_000);
@@ -241,7 +241,7 @@ fn all_of_it_at_once_stays_within_the_budget_and_the_ticket_table() {
     assert!(after.tree.held_bytes <= after.tree.budget_bytes);
     assert_eq!(after.tickets.capacity, before.tickets.capacity);
     assert!(after.tickets.open <= after.tickets.capacity);
-    // 1,200 tickets never come back to a table of 1,024: the rest went untracked, and nobody was refused.
+    // 1,200 tickets never come back to a table of 1,024: the rest went untracked, and none was refused.
     assert_eq!(after.tickets.open, after.tickets.capacity);
     assert!(after.tickets.untracked >= 1_200 - after.tickets.capacity as u64);
 }

@@ -47,7 +47,7 @@ fn assert_recovered(router: &Router, workers: &[WorkerId], now: u64) {
     assert_idle(router);
 }
 
-/// One request without a prompt, from selection to its end; who served it.
+/// One request without a prompt, from selection to its end; the worker that served it.
 #[track_caller]
 fn serve(router: &Router, outcome: Outcome, now: u64) -> WorkerId {
     let selection = router.at(now).select(&Request::none()).expect("a worker");

@@ -76,7 +76,7 @@ fn of_weights_limits_and_drains() {
         let router = router(name);
         let workers = add_many(&router, Role::Regular, 8);
         let refused = route_during(&router, |round| {
-            // The last two are left alone, so that somebody can always serve.
+            // The last two are left alone, so that a worker can always serve.
             let worker = workers[round % 6];
             match round % 4 {
                 0 => router.set_weight(worker, 1.0 + (round % 7) as f64),

@@ -1,4 +1,4 @@
-//! Who may serve which request, beside a naive list of the workers: the router names a worker exactly
+//! Which workers may serve a request, against a naive list of the workers: the router names one exactly
 //! when there is one that may serve, and never another; otherwise its error counts why.
 
 use pointsman::{

@@ -1,5 +1,5 @@
-//! What both cache-aware rules have in common: who holds a prefix, who does not any more, and whose
-//! business it is.
+//! What both cache-aware rules have in common: which workers hold a prefix, which do not any more, and
+//! which requests it concerns.
 
 use std::collections::HashSet;
 
@@ -42,7 +42,7 @@ fn the_holder_is_found_unless_it_may_not_serve() {
 }
 
 #[test]
-fn a_removed_worker_s_prefixes_are_nobody_s() {
+fn a_removed_worker_s_prefixes_are_forgotten() {
     for rule in RULES {
         let mut config = support::config(rule);
         config.max_workers = 1;

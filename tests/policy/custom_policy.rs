@@ -567,7 +567,7 @@ fn a_worker_removed_under_a_request_s_feet_is_replaced_by_another() {
         assert_eq!(policy.told.load(Relaxed), 1, "each dispatch but the last has ended");
         assert_eq!(support::in_flight(&router, workers[3]), 1);
         assert_eq!(router.metrics().tickets.open, 1);
-        // The last ones go, too: then there is nobody.
+        // The last ones go, too: then there is no worker.
         drop(selection);
         policy.left.store(2, Relaxed);
         let error = refusal(router.select(&Request::none()));

@@ -135,7 +135,7 @@ fn a_missing_report_is_missing_not_zero() {
     let (router, workers, _held) = two();
     let now = 100 * SECOND;
     report(&router, workers[0], 1, 0, now);
-    assert_eq!(always(&router, now), workers[0], "nobody is idle for having said nothing");
+    assert_eq!(always(&router, now), workers[0], "a missing report does not count as idle");
 }
 
 #[test]

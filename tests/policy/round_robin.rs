@@ -71,7 +71,7 @@ fn turns_are_evenly_spread() {
 }
 
 #[test]
-fn weights_without_a_short_cycle_are_rounded_and_nobody_starves() {
+fn weights_without_a_short_cycle_are_rounded_and_no_worker_starves() {
     let router = support::router("round_robin");
     let weights = [std::f64::consts::PI, std::f64::consts::E, 100.0, 0.01];
     let workers = add_weighted(&router, &weights);

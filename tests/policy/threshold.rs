@@ -25,7 +25,7 @@ fn tight() -> ThresholdConfig {
     config
 }
 
-/// Holds this many requests on each worker, none of which leaves a prefix behind.
+/// Holds this many requests on each worker, none of which leaves a prefix.
 fn hold(router: &Router, workers: &[WorkerId], loads: &[usize]) -> Vec<Selection> {
     let mut held = Vec::new();
     for (worker, &load) in workers.iter().zip(loads) {
@@ -44,7 +44,7 @@ fn the_defaults_are_the_gateway_s() {
 }
 
 #[test]
-fn a_prompt_goes_back_to_whoever_holds_it() {
+fn a_prompt_goes_back_to_its_holder() {
     let (router, _) = router(8, ThresholdConfig::default());
     let homes: Vec<WorkerId> =
         (0..40).map(|i| pick(&router, &Request::text(&prompt(i))).unwrap()).collect();
@@ -132,7 +132,7 @@ fn the_ineligible_are_neither_minimum_nor_maximum() {
 }
 
 #[test]
-fn equals_share_what_nobody_holds() {
+fn equals_share_what_no_worker_holds() {
     let (router, workers) = router(6, ThresholdConfig::default());
     let held = hold(&router, &workers, &[0, 1, 0, 0, 2, 0]);
     let observed = shares(&router, &workers, &Request::none(), 8_000);

@@ -285,7 +285,7 @@ fn a_preamble_of_any_length_is_counted_without_wrapping() {
         let mut out = [0; 8];
         let mut printer = Fingerprinter::new(&key, Unit::Text, BlockSize::DEFAULT, &mut out);
         printer.push(&[7; 4096]);
-        let print = printer.finish_behind(preamble, 0, 0);
+        let print = printer.finish_after(preamble, 0, 0);
         assert_eq!(print.total(), (preamble / 128 * 128).saturating_add(4096));
         let mut wire = [0; 256];
         let length = print.encode(&mut wire).unwrap();

@@ -1,4 +1,4 @@
-//! The prefix tree under threads: no claim that nobody could have made true, and no lost order.
+//! The prefix tree under threads: no claim that no thread has made true, and no lost order.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 

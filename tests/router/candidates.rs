@@ -1,4 +1,4 @@
-//! Eligibility: who is not eligible influences nothing, and the eligible share what is left by the
+//! Eligibility: a worker that is not eligible influences nothing; the eligible ones share what is left by the
 //! same law. Then every way of choosing, against a naive list.
 
 use std::collections::BTreeSet;
@@ -163,7 +163,7 @@ fn the_last_worker_with_room_is_found() {
 }
 
 #[test]
-fn errors_count_why_there_is_nobody() {
+fn errors_count_why_no_worker_is_eligible() {
     for name in POLICIES {
         let router = support::router(name);
         let none = |workers, unhealthy, draining, excluded| {
@@ -190,7 +190,7 @@ fn errors_count_why_there_is_nobody() {
         assert_eq!(pick(&router, &Request::none().exclude(&workers[4..5])), busy(1));
         let refusal = pick(&router, &request);
         assert_eq!(refusal, none(6, 2, 2, 2), "excluded, not busy");
-        // Health alone is not to blame.
+        // Health is not the only reason.
         assert!(refusal.unwrap_err().to_string().starts_with("no eligible"));
         drop(held);
         support::assert_idle(&router);
@@ -236,7 +236,7 @@ fn ids_of_workers_that_left_exclude_nothing_and_admit_nothing() {
 }
 
 #[test]
-fn an_empty_allow_set_admits_nobody() {
+fn an_empty_allow_set_admits_no_worker() {
     let router = support::router("random");
     add_many(&router, Role::Regular, 2);
     assert!(pick(&router, &Request::none().allow(&[])).is_err());

@@ -1,4 +1,4 @@
-//! Who may serve which request, against a naive list: any policy, any demands, any standing.
+//! Which workers may serve a request, against a naive list: any policy, any demands, any state.
 
 use pointsman::Role;
 use proptest::prelude::*;

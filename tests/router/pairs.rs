@@ -74,19 +74,19 @@ fn errors_name_the_role_and_nothing_is_charged() {
     for name in POLICIES {
         let router = support::router(name);
         let pair = || refusal(router.select_pair(&Request::none()));
-        let nobody = |role, workers, unhealthy, draining, excluded| {
+        let no_worker = |role, workers, unhealthy, draining, excluded| {
             RoutingError::NoHealthyWorkers { role, workers, unhealthy, draining, excluded }
         };
-        assert_eq!(pair(), nobody(Role::Prefill, 0, 0, 0, 0), "{name}");
+        assert_eq!(pair(), no_worker(Role::Prefill, 0, 0, 0, 0), "{name}");
         let decode = worker(&router, Role::Decode, "d", Some("b"));
-        assert_eq!(pair(), nobody(Role::Prefill, 0, 0, 0, 0));
+        assert_eq!(pair(), no_worker(Role::Prefill, 0, 0, 0, 0));
         let prefill = worker(&router, Role::Prefill, "p", Some("a"));
         assert_eq!(pair(), RoutingError::NoPair { prefill: 1, decode: 1 });
         router.drain_worker(decode).unwrap();
-        assert_eq!(pair(), nobody(Role::Decode, 1, 0, 1, 0));
+        assert_eq!(pair(), no_worker(Role::Decode, 1, 0, 1, 0));
         router.resume_worker(decode).unwrap();
         router.set_health(prefill, pointsman::HostHealth::Unhealthy).unwrap();
-        assert_eq!(pair(), nobody(Role::Prefill, 1, 1, 0, 0));
+        assert_eq!(pair(), no_worker(Role::Prefill, 1, 1, 0, 0));
         router.set_health(prefill, pointsman::HostHealth::Healthy).unwrap();
         let friend = worker(&router, Role::Decode, "d2", Some("a"));
         let request = Request::none().exclude(std::slice::from_ref(&friend));
@@ -94,7 +94,7 @@ fn errors_name_the_role_and_nothing_is_charged() {
         assert_eq!(error, RoutingError::NoPair { prefill: 1, decode: 1 });
         router.remove_worker(decode).unwrap();
         let error = refusal(router.select_pair(&request));
-        assert_eq!(error, nobody(Role::Decode, 1, 0, 0, 1));
+        assert_eq!(error, no_worker(Role::Decode, 1, 0, 0, 1));
         assert_eq!(error.role(), Some(Role::Decode));
         router.set_max_in_flight(friend, Some(1)).unwrap();
         let held = router.select_pair(&Request::none()).unwrap();

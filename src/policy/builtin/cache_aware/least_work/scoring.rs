@@ -21,7 +21,7 @@ pub(super) struct Scoring {
     pub(super) random: Random,
 }
 
-/// A scored candidate, beside its score.
+/// A scored candidate, without its score.
 #[derive(Clone, Copy)]
 pub(super) struct Scored {
     pub(super) worker: WorkerId,
@@ -123,7 +123,7 @@ impl Scoring {
         }
     }
 
-    /// Terms under which caused work counts as any other.
+    /// Terms that weigh caused work like any other, without an agreed worker.
     fn plain_terms(&self, request: &RequestView<'_>) -> Terms {
         Terms {
             pressure: 0.0,
@@ -159,7 +159,7 @@ impl Scoring {
         Some((agreed.slot(), self.config.replica_discount * f64::from(unmatched)))
     }
 
-    /// The score of a worker that holds so many tokens of the prompt.
+    /// The score of a worker that holds this many tokens of the prompt.
     #[inline(always)]
     fn score(
         &self,
@@ -204,8 +204,8 @@ impl Scoring {
         if speed == Speed::Equal { 1.0 } else { self.estimates.relative_rate(slot, now) }
     }
 
-    /// With replicas: what waits on the worker and what the request causes there, in the light of what
-    /// the other routers do.
+    /// With replicas: what waits on the worker and what the request causes there, with the other routers'
+    /// share estimated.
     #[inline(never)]
     fn shared(
         &self,
