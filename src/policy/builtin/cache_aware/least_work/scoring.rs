@@ -41,6 +41,8 @@ struct Terms {
     resident: i64,
     /// Work of a worker that holds nothing of the prompt.
     whole: u32,
+    /// Score of such a worker where nothing else waits, the request fits in and the speed is 1.
+    idle: f64,
     /// The slot that other routers would choose, with its discount of work in tokens.
     agreed: Option<(usize, f64)>,
 }
@@ -92,6 +94,7 @@ impl Scoring {
     /// Visits candidates that have not been seen: all of them while there are few, else a random
     /// sample. Beside the holders, only a worker's backlog tells it from others, and the least of a
     /// sample of 60 is among the least 5% of all with a probability of 95%.
+    #[inline(always)]
     fn others<'a>(
         &self,
         candidates: &Candidates<'a>,
@@ -100,10 +103,20 @@ impl Scoring {
     ) {
         let limit = self.config.scored_workers;
         if candidates.len() <= limit || candidates.admitted_len() <= limit {
-            return candidates.visit(seen, visit);
+            candidates.visit(seen, visit);
+        } else {
+            self.sample(candidates, *seen, &mut visit);
         }
-        let mut seen = *seen;
-        for _ in seen.len()..limit {
+    }
+
+    #[inline(never)]
+    fn sample<'a>(
+        &self,
+        candidates: &Candidates<'a>,
+        mut seen: SlotSet,
+        visit: &mut dyn FnMut(Candidate<'a>),
+    ) {
+        for _ in seen.len()..self.config.scored_workers {
             let Some(candidate) = candidates.draw(&self.random) else { return };
             if !seen.contains(candidate.slot()) {
                 seen.insert(candidate.slot());
@@ -116,21 +129,24 @@ impl Scoring {
         let rho = self.estimates.sample_busy(candidates.len(), self.config.busy_step);
         let rho = formula::busy_of_all(rho, self.config.replicas);
         let kappa = formula::kappa(rho, self.config.max_kappa);
+        let pressure = formula::pressure(kappa, self.estimates.mean_work());
         Terms {
-            pressure: formula::pressure(kappa, self.estimates.mean_work()),
             agreed: self.agreed(candidates, request),
-            ..self.plain_terms(request)
+            ..self.terms_under(pressure, request)
         }
     }
 
-    /// Terms under which caused work counts as any other.
-    fn plain_terms(&self, request: &RequestView<'_>) -> Terms {
+    /// Terms under which caused work counts with this pressure.
+    #[inline]
+    fn terms_under(&self, pressure: f64, request: &RequestView<'_>) -> Terms {
+        let whole = formula::work(request.prompt_tokens, 0, self.config.overhead_tokens);
         Terms {
-            pressure: 0.0,
+            pressure,
             mean_work: self.estimates.mean_work(),
             rate: self.estimates.rate() / 1e9,
             resident: resident_tokens(request).into(),
-            whole: formula::work(request.prompt_tokens, 0, self.config.overhead_tokens),
+            whole,
+            idle: formula::score(0.0, whole.into(), pressure),
             agreed: None,
         }
     }
@@ -170,20 +186,25 @@ impl Scoring {
     ) -> (f64, Scored) {
         let slot = candidate.slot();
         let (mut matched, mut work) = (0, terms.whole);
+        let speed = match self.config.speed {
+            Speed::Weight => candidate.weight(),
+            other => self.speed(slot, request.now, other),
+        };
+        let alone = self.config.replicas <= 1;
+        if held == 0 && speed == 1.0 && alone && self.estimates.is_idle(slot, terms.resident) {
+            // As what follows would have it: most workers of a fleet that is not busy.
+            return (terms.idle, Scored { worker: candidate.id(), work, matched });
+        }
         if held > 0 {
             matched = held.min(request.prompt_tokens.saturating_sub(1));
             let reliability = self.estimates.reliability(slot);
             let believed = formula::believed(reliability, held, request.prompt_tokens);
             work = formula::work(request.prompt_tokens, believed, self.config.overhead_tokens);
         }
-        let speed = match self.config.speed {
-            Speed::Weight => candidate.weight(),
-            other => self.speed(slot, request.now, other),
-        };
         let rate = terms.rate * speed;
         let backlog = self.estimates.backlog(slot, request.now, rate, self.config.head_cap);
         let mut sides = (backlog, f64::from(work));
-        if self.config.replicas > 1 {
+        if !alone {
             sides = self.shared(sides, candidate, request, terms);
         }
         if speed != 1.0 {
@@ -236,7 +257,7 @@ impl Scoring {
         request: &RequestView<'_>,
     ) -> Option<(f64, Scored)> {
         let candidate = rendezvous::unless_loaded(candidates, request.routing_key?)?;
-        Some(self.score(&candidate, 0, request, &self.plain_terms(request)))
+        Some(self.score(&candidate, 0, request, &self.terms_under(0.0, request)))
     }
 }
 
