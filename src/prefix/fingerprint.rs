@@ -403,7 +403,9 @@ impl<'k, 'b> Fingerprinter<'k, 'b> {
         let leading = preamble / self.size.bytes() as u64;
         let inserted = usize::try_from(leading).unwrap_or(usize::MAX).min(self.out.len());
         let kept = self.blocks.min(self.out.len() - inserted);
-        self.out.copy_within(..kept, inserted);
+        if inserted > 0 {
+            self.out.copy_within(..kept, inserted);
+        }
         for (place, hash) in (0..).zip(&mut self.out[..inserted]) {
             let mut block = [0; 16];
             block[..8].copy_from_slice(&u64::to_le_bytes(place));
@@ -446,12 +448,32 @@ impl<'k, 'b> Fingerprinter<'k, 'b> {
 
     /// Hashes the whole blocks of `bytes` and returns how many bytes they are.
     fn hash_blocks(&mut self, bytes: &[u8]) -> usize {
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("bmi2") {
+            // SAFETY: this processor has BMI2.
+            return unsafe { self.hash_blocks_bmi2(bytes) };
+        }
+        self.hash_blocks_portable(bytes)
+    }
+
+    /// The same with a multiplication whose result may go to any register.
+    ///
+    /// # Safety
+    /// Needs BMI2.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "bmi2")]
+    unsafe fn hash_blocks_bmi2(&mut self, bytes: &[u8]) -> usize {
+        self.hash_blocks_portable(bytes)
+    }
+
+    #[inline(always)]
+    fn hash_blocks_portable(&mut self, bytes: &[u8]) -> usize {
         let key = self.key;
         match self.size.bytes() {
             // A constant length lets the compiler unroll the usual cases.
-            64 => self.extend(64, bytes.chunks_exact(64).map(|block| key.nh_bytes(block))),
-            128 => self.extend(128, bytes.chunks_exact(128).map(|block| key.nh_bytes(block))),
-            size => self.extend(size, bytes.chunks_exact(size).map(|block| key.nh_bytes(block))),
+            64 => self.extend(bytes, 64, |block| key.nh_bytes(block)),
+            128 => self.extend(bytes, 128, |block| key.nh_bytes(block)),
+            size => self.extend(bytes, size, |block| key.nh_bytes(block)),
         }
     }
 
@@ -459,15 +481,15 @@ impl<'k, 'b> Fingerprinter<'k, 'b> {
     fn hash_tokens(&mut self, tokens: &[u32]) -> usize {
         let key = self.key;
         match self.size.bytes() / 4 {
-            16 => self.extend(16, tokens.chunks_exact(16).map(|block| key.nh_tokens(block))),
-            32 => self.extend(32, tokens.chunks_exact(32).map(|block| key.nh_tokens(block))),
-            size => self.extend(size, tokens.chunks_exact(size).map(|block| key.nh_tokens(block))),
+            16 => self.extend(tokens, 16, |block| key.nh_tokens(block)),
+            32 => self.extend(tokens, 32, |block| key.nh_tokens(block)),
+            size => self.extend(tokens, size, |block| key.nh_tokens(block)),
         }
     }
 
     #[inline(always)]
-    fn extend(&mut self, size: usize, blocks: impl ExactSizeIterator<Item = u128>) -> usize {
-        let done = self.path.extend(self.key, blocks, &mut self.out[self.blocks..]);
+    fn extend<T>(&mut self, items: &[T], size: usize, nh: impl Fn(&[T]) -> u128) -> usize {
+        let done = self.path.extend(self.key, items, size, nh, &mut self.out[self.blocks..]);
         self.blocks += done;
         done * size
     }
@@ -475,4 +497,30 @@ impl<'k, 'b> Fingerprinter<'k, 'b> {
 
 fn little_endian(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |acc, &byte| acc << 8 | u64::from(byte))
+}
+
+#[cfg(all(test, target_arch = "x86_64"))]
+mod tests {
+    use super::{BlockSize, Fingerprinter, HashKey, Unit};
+
+    #[test]
+    fn processors_with_and_without_bmi2_make_the_same_fingerprint() {
+        if !std::arch::is_x86_feature_detected!("bmi2") {
+            eprintln!("not checked: BMI2 missing");
+            return;
+        }
+        let key = HashKey::from_bytes([7; 32]);
+        let bytes: Vec<u8> = (0..20_000u32).map(|i| (i.wrapping_mul(i) >> 5) as u8).collect();
+        for size in [64, 128, 240] {
+            let size = BlockSize::new(size).unwrap_or_default();
+            let (mut with, mut without) = ([0; 400], [0; 400]);
+            let mut fingerprinter = Fingerprinter::new(&key, Unit::Text, size, &mut with);
+            // SAFETY: this processor has BMI2.
+            let taken = unsafe { fingerprinter.hash_blocks_bmi2(&bytes) };
+            let mut fingerprinter = Fingerprinter::new(&key, Unit::Text, size, &mut without);
+            assert_eq!(fingerprinter.hash_blocks_portable(&bytes), taken);
+            assert_eq!(taken, bytes.len() / size.bytes() * size.bytes());
+            assert_eq!(with, without);
+        }
+    }
 }
