@@ -41,8 +41,8 @@ struct Terms {
     resident: i64,
     /// Work of a worker that holds nothing of the prompt.
     whole: u32,
-    /// Score of such a worker where nothing else waits, the request fits in and the speed is 1.
-    idle: f64,
+    /// Score of such a worker if it has weight 1 and is idle, where weights alone tell workers apart.
+    idle: Option<f64>,
     /// The slot that other routers would choose, with its discount of work in tokens.
     agreed: Option<(usize, f64)>,
 }
@@ -146,7 +146,8 @@ impl Scoring {
             rate: self.estimates.rate() / 1e9,
             resident: resident_tokens(request).into(),
             whole,
-            idle: formula::score(0.0, whole.into(), pressure),
+            idle: (self.config.replicas < 2 && self.config.speed == Speed::Weight)
+                .then(|| formula::score(0.0, whole.into(), pressure)),
             agreed: None,
         }
     }
@@ -175,7 +176,8 @@ impl Scoring {
         Some((agreed.slot(), self.config.replica_discount * f64::from(unmatched)))
     }
 
-    /// The score of a worker that holds so many tokens of the prompt.
+    /// The score of a worker that holds so many tokens of the prompt. Most workers of a fleet with
+    /// little to do share one.
     #[inline(always)]
     fn score(
         &self,
@@ -184,27 +186,43 @@ impl Scoring {
         request: &RequestView<'_>,
         terms: &Terms,
     ) -> (f64, Scored) {
+        match terms.idle {
+            Some(idle)
+                if held == 0
+                    && candidate.weight() == 1.0
+                    && self.estimates.is_idle(candidate.slot(), terms.resident) =>
+            {
+                (idle, Scored { worker: candidate.id(), work: terms.whole, matched: 0 })
+            }
+            _ => self.own_score(candidate, held, request, terms),
+        }
+    }
+
+    /// The same for any worker.
+    #[inline(never)]
+    fn own_score(
+        &self,
+        candidate: &Candidate<'_>,
+        held: u32,
+        request: &RequestView<'_>,
+        terms: &Terms,
+    ) -> (f64, Scored) {
         let slot = candidate.slot();
         let (mut matched, mut work) = (0, terms.whole);
-        let speed = match self.config.speed {
-            Speed::Weight => candidate.weight(),
-            other => self.speed(slot, request.now, other),
-        };
-        let alone = self.config.replicas <= 1;
-        if held == 0 && speed == 1.0 && alone && self.estimates.is_idle(slot, terms.resident) {
-            // As what follows would have it: most workers of a fleet that is not busy.
-            return (terms.idle, Scored { worker: candidate.id(), work, matched });
-        }
         if held > 0 {
             matched = held.min(request.prompt_tokens.saturating_sub(1));
             let reliability = self.estimates.reliability(slot);
             let believed = formula::believed(reliability, held, request.prompt_tokens);
             work = formula::work(request.prompt_tokens, believed, self.config.overhead_tokens);
         }
+        let speed = match self.config.speed {
+            Speed::Weight => candidate.weight(),
+            other => self.speed(slot, request.now, other),
+        };
         let rate = terms.rate * speed;
         let backlog = self.estimates.backlog(slot, request.now, rate, self.config.head_cap);
         let mut sides = (backlog, f64::from(work));
-        if !alone {
+        if self.config.replicas > 1 {
             sides = self.shared(sides, candidate, request, terms);
         }
         if speed != 1.0 {
