@@ -433,6 +433,7 @@ impl<'r, T: Copy> Best<'r, T> {
         }
     }
 
+    #[inline(never)]
     fn place(&mut self, score: f64, value: T) {
         let score = if score.is_nan() { f64::INFINITY } else { score };
         let ([first, second], [leader, runner_up]) = (self.scores, self.values);

@@ -101,14 +101,14 @@ impl Scoring {
         seen: &SlotSet,
         mut visit: impl FnMut(Candidate<'a>),
     ) {
-        let limit = self.config.scored_workers;
-        if candidates.len() <= limit || candidates.admitted_len() <= limit {
+        if candidates.len() <= self.config.scored_workers {
             candidates.visit(seen, visit);
         } else {
             self.sample(candidates, *seen, &mut visit);
         }
     }
 
+    /// The same for large pools, of which the request may still admit few.
     #[inline(never)]
     fn sample<'a>(
         &self,
@@ -116,7 +116,11 @@ impl Scoring {
         mut seen: SlotSet,
         visit: &mut dyn FnMut(Candidate<'a>),
     ) {
-        for _ in seen.len()..self.config.scored_workers {
+        let limit = self.config.scored_workers;
+        if candidates.admitted_len() <= limit {
+            return candidates.visit(&seen, visit);
+        }
+        for _ in seen.len()..limit {
             let Some(candidate) = candidates.draw(&self.random) else { return };
             if !seen.contains(candidate.slot()) {
                 seen.insert(candidate.slot());
@@ -130,10 +134,7 @@ impl Scoring {
         let rho = formula::busy_of_all(rho, self.config.replicas);
         let kappa = formula::kappa(rho, self.config.max_kappa);
         let pressure = formula::pressure(kappa, self.estimates.mean_work());
-        Terms {
-            agreed: self.agreed(candidates, request),
-            ..self.terms_under(pressure, request)
-        }
+        Terms { agreed: self.agreed(candidates, request), ..self.terms_under(pressure, request) }
     }
 
     /// Terms under which caused work counts with this pressure.
