@@ -95,7 +95,7 @@ const fn tag_bits() -> u64 {
 #[inline]
 fn way_of(ways: u64) -> usize {
     let bit = ways.trailing_zeros() as usize;
-    (4 * (bit % 16) + bit / 16) % WAYS
+    (4 * (bit % 16) + bit / 16).min(WAYS - 1)
 }
 
 /// A node as it was when `version` was current.
@@ -318,8 +318,8 @@ impl Table {
 
     #[inline]
     fn is_current(&self, set: u32, version: u64) -> bool {
-        if !self.is_written(set) {
-            return version == 0;
+        if version == 0 && !self.is_written(set) {
+            return true;
         }
         fence(Ordering::Acquire);
         self.version(set).load(Ordering::Relaxed) == version

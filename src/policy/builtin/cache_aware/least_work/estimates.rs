@@ -149,6 +149,13 @@ impl Estimates {
         formula::backlog(queued as f64, head, time, rate, head_cap)
     }
 
+    /// Whether the worker has no backlog and KV room for so many tokens.
+    #[inline]
+    pub(super) fn is_idle(&self, slot: usize, tokens: i64) -> bool {
+        let row = self.row(slot);
+        row.pending.load(Relaxed) <= 0 && tokens <= row.room.load(Relaxed)
+    }
+
     /// Requests dispatched to the worker and not past their first token.
     #[inline]
     pub(super) fn pending(&self, slot: usize) -> u32 {
