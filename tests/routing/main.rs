@@ -17,6 +17,7 @@ mod eligibility_model;
 mod factory;
 mod health;
 mod health_model;
+mod long_prompts;
 mod names;
 mod observers;
 mod pairs;
