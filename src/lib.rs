@@ -49,7 +49,7 @@ pub use crate::metrics::MetricsSnapshot;
 pub use crate::name::UnknownName;
 pub use crate::policy::error::{ConfigError, PolicyError, PolicyFailure, RoutingError};
 pub use crate::policy::{PolicyConfig, Reason, RoutingPolicy, Usage};
-pub use crate::pool::{MAX_WORKERS, error::PoolError, registry::WorkerStatus};
+pub use crate::pool::{MAX_WORKERS, error::PoolError, status::WorkerStatus};
 pub use crate::prefix::{Fingerprint, FingerprintError};
 pub use crate::range::OutOfRange;
 pub use crate::request::{Prompt, Request};
@@ -69,7 +69,7 @@ pub use crate::worker::{
     health::{HealthChange, HealthConfig, HealthState, HostHealth, Outcome},
     proposal::Worker,
     spec::{WorkerInfo, WorkerSpec},
-    state::{LoadReport, WorkerState},
+    {report::LoadReport, state::WorkerState},
 };
 
 /// For this project's own benches, fuzz targets and tests: may change at any time.

@@ -7,11 +7,12 @@ use arrayvec::ArrayVec;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::finish::Charge;
+use super::book::{Book, Register};
+use super::charge::Held;
 use super::open::{Open, OpenRequests, Part};
 use super::options::{AdapterOptions, LoadKeeping};
 use super::proposed;
-use super::roster::{Asked, Book, Register, Roster};
+use super::roster::{Asked, Roster};
 use crate::policy::error::ConfigError;
 use crate::policy::error::PolicyError;
 use crate::policy::error::RoutingError;
@@ -218,11 +219,11 @@ impl Adapter {
             return Some(());
         }
         let resident = u64::from(request.prompt_tokens) + u64::from(request.output_tokens);
-        let mut charges = ArrayVec::<Charge<'_>, 2>::new();
+        let mut charges = ArrayVec::<Held<'_>, 2>::new();
         for &(role, decision, worker) in choices {
             // KV tokens are counted where the answer is generated.
             let resident = if role == Role::Prefill { 0 } else { resident };
-            let mut charge = Charge::new(self.book.row(decision.worker)?, resident);
+            let mut charge = Held::new(self.book.row(decision.worker)?, resident);
             if !charge.is_of(decision.worker) {
                 return None;
             }

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use super::Fleet;
 use super::writer::Writer;
 use crate::pool::error::PoolError;
-use crate::pool::registry::{Registry, WorkerStatus};
+use crate::pool::{registry::Registry, status::WorkerStatus};
 use crate::worker::{
     WorkerId,
     health::HostHealth,
+    report::LoadReport,
     spec::{WorkerInfo, WorkerSpec},
-    state::LoadReport,
 };
 
 impl Fleet {

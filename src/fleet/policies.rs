@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::view::View;
 use crate::metrics::{Decisions, ShadowCounts, add_alone, add_shared};
 use crate::policy::error::ConfigError;
 use crate::policy::{Decision, RoutingPolicy, mode::Mode};
@@ -253,11 +252,14 @@ impl Policies {
 
     /// Lets go of the replaced policies that no request can reach: no view that lets them decide is
     /// still read, so no ticket of theirs can be opened any more, and none is open.
-    pub(super) fn free_retired(&mut self, still_read: &[Arc<View>], in_use: impl Fn(u16) -> bool) {
+    pub(super) fn free_retired(
+        &mut self,
+        still_decides: impl Fn(usize) -> bool,
+        in_use: impl Fn(u16) -> bool,
+    ) {
         for place in 0..self.installed.len() {
-            let decides = |view: &Arc<View>| view.policies.is_current(place);
             let reachable = self.is_current(place)
-                || still_read.iter().any(decides)
+                || still_decides(place)
                 || self.installed[place].is_some() && in_use(place as u16);
             if !reachable {
                 self.installed[place] = None;
@@ -265,7 +267,7 @@ impl Policies {
         }
     }
 
-    fn is_current(&self, place: usize) -> bool {
+    pub(super) fn is_current(&self, place: usize) -> bool {
         let mut taking_part = self.regular.all().chain(self.pair.all());
         taking_part.any(|installed| usize::from(installed.index) == place)
     }

@@ -95,7 +95,9 @@ impl Fleet {
 impl Writer {
     pub(super) fn free_retired(&mut self, in_use: impl Fn(u16) -> bool) {
         self.free_replaced();
-        self.policies.free_retired(&self.replaced, in_use);
+        let still_decides =
+            |place| self.replaced.iter().any(|view| view.policies.is_current(place));
+        self.policies.free_retired(still_decides, in_use);
     }
 
     /// Makes a policy and takes it in.

@@ -16,7 +16,7 @@ use crate::random::{self, Random};
 use crate::worker::{
     Role, WorkerId,
     spec::WorkerInfo,
-    state::{LoadReport, WorkerState},
+    {report::LoadReport, state::WorkerState},
 };
 
 /// Probes before the exact pass. With half of the workers ruled out, one request in 65,536 gets there.

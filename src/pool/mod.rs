@@ -21,6 +21,7 @@ pub(crate) mod registry;
 pub(crate) mod schedule;
 pub(crate) mod set;
 pub(crate) mod snapshot;
+pub(crate) mod status;
 
 /// The largest number of workers that one router can hold.
 pub const MAX_WORKERS: usize = 1024;

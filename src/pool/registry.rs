@@ -6,12 +6,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use serde::Serialize;
-
 use super::{
     MAX_WORKERS,
     error::{self, PoolError},
     snapshot::{Member, PoolSnapshot},
+    status::WorkerStatus,
 };
 use crate::prefix::Registration;
 use crate::worker::{
@@ -51,38 +50,6 @@ struct Entry {
     host_health: HostHealth,
     health: Health,
     ramp_since: u64,
-}
-
-/// A worker and how it stands, for listings.
-#[derive(Clone, Debug, Serialize)]
-#[non_exhaustive]
-pub struct WorkerStatus {
-    /// What it was registered as.
-    pub info: Arc<WorkerInfo>,
-    /// Configured weight.
-    pub weight: f64,
-    /// Weight in force: ramped by slow start, lowered while overloaded.
-    pub effective_weight: f64,
-    /// Whether it takes new work as far as its health goes.
-    pub healthy: bool,
-    /// Whether it is let in one request at a time, to see if it has recovered.
-    pub on_probation: bool,
-    /// Whether it is draining.
-    pub draining: bool,
-    /// Requests that it may hold at once; on probation that is one, whatever is said here.
-    pub max_in_flight: Option<u32>,
-    /// Requests in flight.
-    pub in_flight: usize,
-    /// Requests ever sent to it.
-    pub selections: u64,
-    /// Completions other than successes, by [`crate::Outcome::index`].
-    pub outcomes: [u64; 7],
-    /// KV tokens that its requests in flight are expected to hold at their end.
-    pub resident_tokens: u64,
-    /// Cached tokens that the tree predicted, over requests whose usage was reported.
-    pub predicted_cached_tokens: u64,
-    /// Cached tokens that the worker reported for those requests.
-    pub reported_cached_tokens: u64,
 }
 
 impl Registry {

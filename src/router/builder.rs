@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::inner::Inner;
 use super::{
-    Inner, Router,
+    Router,
     config::RouterConfig,
     decision_log::{DecisionLog, DecisionRecord, Hook},
 };
@@ -72,6 +73,13 @@ pub struct RouterBuilder {
     factory: PolicyFactory,
     log: Option<(u32, Hook)>,
     health_log: Option<health_log::Hook>,
+}
+
+impl Router {
+    /// A router with policies from outside this crate, hooks, or both.
+    pub fn builder() -> RouterBuilder {
+        RouterBuilder::default()
+    }
 }
 
 impl RouterBuilder {

@@ -8,8 +8,8 @@
 //! load is the last thing to be given back. A policy stays installed while a view that lets it decide is
 //! read, or a ticket of its is open, so every dispatch that it was told of ends at it.
 
-use super::Inner;
 use super::complete::Ending;
+use super::inner::Inner;
 use super::select::Attempt;
 use crate::policy::{Decision, Dispatch, RequestView, mode::Mode};
 use crate::ticket::{Charge, Participants, Reserved, Ticket};

@@ -1,6 +1,6 @@
 //! First token, completion, expiry: give back what was charged, and learn from it.
 
-use super::Inner;
+use super::inner::Inner;
 use crate::fleet::due::CLOCK_SLACK;
 use crate::policy::{Completion, FirstToken, Usage};
 use crate::sync::atomic::Ordering::Relaxed;

@@ -1,6 +1,6 @@
 //! Reads the counters into a snapshot.
 
-use super::Inner;
+use super::inner::Inner;
 use crate::fleet::policies::Counters;
 use crate::metrics::{
     DecisionCount, MetricsSnapshot, PolicyMetrics, ShadowMetrics, TicketMetrics, WorkerMetrics,

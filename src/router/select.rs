@@ -1,6 +1,6 @@
 //! How a request is routed: view, policy, prompt, decide, commit, else again.
 
-use super::Inner;
+use super::inner::Inner;
 use crate::fleet::policies::Installed;
 use crate::fleet::view::{Local, View};
 use crate::policy::error::PolicyError;

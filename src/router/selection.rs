@@ -4,8 +4,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use super::complete::Ending;
+use super::decision_log::DecisionRecord;
+use super::inner::{Handle, Inner};
 use super::select::Committed;
-use super::{Handle, Inner};
 use crate::policy::{Decision, PairDecision, Reason, RunnerUp, Usage};
 use crate::ticket::{Ticket, error::TicketError};
 use crate::worker::{Role, WorkerId, health::Outcome, spec::WorkerInfo};
@@ -99,6 +100,23 @@ impl Chosen<'_> {
     /// The best of those not chosen, where the policy compared.
     pub fn runner_up(&self) -> Option<RunnerUp> {
         self.decision.runner_up
+    }
+}
+
+impl Chosen<'_> {
+    /// What the decision log shows of it.
+    pub(super) fn record(&self, role: Role, ticket: Ticket, now: u64) -> DecisionRecord {
+        DecisionRecord {
+            now,
+            role,
+            worker: self.worker(),
+            reason: self.reason(),
+            matched_tokens: self.matched_tokens(),
+            total_tokens: self.total_tokens,
+            score: self.score(),
+            runner_up: self.runner_up(),
+            ticket,
+        }
     }
 }
 
