@@ -18,6 +18,8 @@ mod factory;
 mod health;
 mod health_model;
 mod long_prompts;
+mod lost_races;
+mod many_at_once;
 mod names;
 mod observers;
 mod pairs;
