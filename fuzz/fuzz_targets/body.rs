@@ -8,10 +8,10 @@ use std::collections::HashSet;
 use std::fmt;
 
 use libfuzzer_sys::fuzz_target;
-use pointsman::prefix::HashKey;
 use pointsman::body::{
     BodyError, BodyFingerprint, BodyOptions, BodyReader, JsonErrorKind, read_body, read_value,
 };
+use pointsman::prefix::HashKey;
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 

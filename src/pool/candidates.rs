@@ -160,9 +160,7 @@ impl<'a> Candidates<'a> {
     #[inline]
     pub(crate) fn includes(&self, worker: WorkerId) -> bool {
         let slot = worker.slot();
-        self.pool
-            .seat(slot)
-            .is_some_and(|seat| seat.id == Some(worker) && seat.eligible == Some(self.role))
+        self.pool.seat(slot).is_some_and(|seat| seat.seats(worker, self.role))
             && self.filter.is_none_or(|filter| filter.admits(slot))
             && self.full.is_none_or(|full| !full.contains(slot))
     }

@@ -24,6 +24,14 @@ impl Member {
     }
 }
 
+impl Seat {
+    /// Whether this worker sits here, eligible in this role.
+    #[inline]
+    pub(crate) fn seats(&self, worker: WorkerId, role: Role) -> bool {
+        self.id == Some(worker) && self.eligible >> role.index() & 1 == 1
+    }
+}
+
 /// Immutable once built. Everything is reached by slot or index.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct PoolSnapshot {
@@ -41,8 +49,9 @@ pub(crate) struct PoolSnapshot {
 #[repr(align(64))]
 pub(crate) struct Seat {
     pub(crate) id: Option<WorkerId>,
-    /// The role in which the worker is eligible: it is healthy, and not draining.
-    pub(crate) eligible: Option<Role>,
+    /// The roles in which the worker is eligible, as bits by their index: it is healthy, and not
+    /// draining.
+    eligible: u8,
     /// Weight in force.
     pub(crate) weight: f64,
     pub(crate) user_data: u64,
@@ -89,9 +98,11 @@ impl PoolSnapshot {
         for member in members {
             let slot = member.info.id.slot();
             snapshot.infos[slot] = Some(Arc::clone(&member.info));
+            let role = u8::from(member.is_eligible()) << member.info.role.index();
             snapshot.seats[slot] = Seat {
                 id: Some(member.info.id),
-                eligible: member.is_eligible().then_some(member.info.role),
+                // An adapter's worker may play two roles in one request.
+                eligible: snapshot.seats[slot].eligible | role,
                 weight: member.weight,
                 user_data: member.info.user_data,
                 url_digest: member.info.url_digest,

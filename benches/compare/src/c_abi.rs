@@ -6,10 +6,10 @@ use std::ptr::{null, null_mut};
 use std::time::Duration;
 
 use pointsman_c::request::pointsman_request;
-use pointsman_c::route::{
-    pointsman_complete, pointsman_completion, pointsman_select, pointsman_selection,
-};
+use pointsman_c::outcome::pointsman_completion;
+use pointsman_c::route::{pointsman_complete, pointsman_select};
 use pointsman_c::router::{pointsman_router, pointsman_router_new, pointsman_router_set_policy};
+use pointsman_c::selection::pointsman_selection;
 use pointsman_c::worker::{pointsman_worker_add, pointsman_worker_spec};
 
 use crate::support::bars::{Bar, Limit};
