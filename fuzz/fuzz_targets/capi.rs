@@ -17,8 +17,9 @@ use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use memory::{Memory, NUL_TERMINATED};
 use pointsman_capi::{
-    builder::*, fingerprint::*, fingerprinter::*, listing::*, log::*, metrics::*, policy::*,
-    reason::*, request::*, route::*, router::*, status::*, version::*, worker::*,
+    builder::*, errors::*, fingerprint::*, fingerprinter::*, listing::*, log::*, metrics::*,
+    outcome::*, policy::*, reason::*, request::*, route::*, router::*, selection::*, status::*,
+    version::*, worker::*,
 };
 
 fuzz_target!(|input: &[u8]| {
@@ -127,7 +128,11 @@ impl Host {
                 call!(pointsman_worker_remove(router, worker, now));
             }
             3 => {
-                call!(pointsman_worker_drain(router, worker, input.arbitrary()?));
+                if input.arbitrary()? {
+                    call!(pointsman_worker_drain(router, worker));
+                } else {
+                    call!(pointsman_worker_resume(router, worker));
+                }
             }
             4 => {
                 call!(pointsman_worker_set_weight(router, worker, input.arbitrary()?));
