@@ -5,7 +5,7 @@
 use pointsman::{Outcome, Request, Role, Router, RouterConfig, Usage, WorkerSpec};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    // The rule that reads prefixes chooses who computes the prompt; who has room, who answers.
+    // The prefix decides which worker computes the prompt; free KV room decides which one answers.
     let router = Router::new(RouterConfig::default())?;
     for rack in ["a", "b"] {
         let worker = |role: Role, name: &str| {

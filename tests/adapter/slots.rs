@@ -1,5 +1,5 @@
-//! More URLs than slots, from many threads: a slot changes hands only when nothing of the worker that
-//! had it is open.
+//! More URLs than slots, from many threads: a slot goes to another worker only when no request of the
+//! one that had it is open.
 
 use std::collections::HashMap;
 use std::sync::Arc;

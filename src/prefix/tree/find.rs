@@ -172,8 +172,8 @@ impl PrefixTree {
     /// `gap.end` that it holds, by bisection.
     ///
     /// The search downwards may have jumped over a stretch whose runs lie at other places. Then
-    /// there is no node in the middle; `gap.hole` comes closer until the run before the odd stretch
-    /// is found, and what follows that run is searched in its turn.
+    /// there is no node in the middle; `gap.hole` comes closer until the run before that stretch is
+    /// found, and what follows that run is searched next.
     #[inline(always)]
     fn list_between(&self, blocks: &[u64], visit: Visit, gap: Gap, matches: &mut Matches) {
         let next = visit.start + u32::from(visit.node.same);

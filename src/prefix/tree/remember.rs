@@ -102,7 +102,7 @@ impl PrefixTree {
         self.record_of(&visit.node, blocks[visit.start as usize], slot)
     }
 
-    /// The first runs are on their way since the lookup: see [`find`](PrefixTree::find).
+    /// The first runs were prefetched by the lookup: see [`find`](PrefixTree::find).
     fn walk(&self, walk: &mut Walk<'_>, resumed: Option<&Visit>) {
         let mut start = resumed.map_or(0, |visit| visit.start as usize);
         let mut known = resumed.map(|visit| visit.node).filter(|n| self.table.is_unchanged(n));

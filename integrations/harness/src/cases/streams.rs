@@ -71,7 +71,7 @@ pub(super) async fn broken(bench: &mut Bench) -> Verdict {
     demand(body.collect().await.is_err(), || "the answer seems whole".to_owned())?;
     bench.until_in_flight(0).await?;
     let blamed = bench.blamed().await?;
-    demand(blamed != Some(0), || "nobody is blamed".to_owned())?;
+    demand(blamed != Some(0), || "no worker is blamed".to_owned())?;
     Ok(format!("seen by the client, {} blamed", blamed.map_or("?".to_owned(), |n| n.to_string())))
 }
 
