@@ -4,13 +4,16 @@
 //! Start with [`Router`]. A policy of your own is an implementation of [`RoutingPolicy`].
 //!
 //! ```text
-//!  prefix   prompt -> fingerprint; the tree of who holds how much of it
+//!  prefix   prompt -> fingerprint; the tree of the workers that hold its beginning
 //!  json     JSON text -> events
 //!  body     a request's JSON body -> fingerprint
 //!  worker   identity, health, load of one inference engine
 //!  pool     the members, and a snapshot made ready for choosing
 //!  policy   the trait, the policies, configuration and factory
-//!  router   pool + policies + one tree + tickets + metrics
+//!  prompt   a request's prompt, read once; the tree that goes with it
+//!  ticket   the duty to give a request's load back once
+//!  fleet    workers and policies as one published view
+//!  router   fleet + prompts + tickets, joined: the loop that routes a request
 //!  adapter  the original proposal's async trait over any policy (features `async`, `tower`)
 //! ```
 //!
@@ -49,7 +52,7 @@ pub use crate::metrics::MetricsSnapshot;
 pub use crate::name::UnknownName;
 pub use crate::policy::error::{ConfigError, PolicyError, PolicyFailure, RoutingError};
 pub use crate::policy::{PolicyConfig, Reason, RoutingPolicy, Usage};
-pub use crate::pool::{MAX_WORKERS, error::PoolError, registry::WorkerStatus};
+pub use crate::pool::{MAX_WORKERS, error::PoolError, status::WorkerStatus};
 pub use crate::prefix::{Fingerprint, FingerprintError};
 pub use crate::range::OutOfRange;
 pub use crate::request::{Prompt, Request};
@@ -69,7 +72,7 @@ pub use crate::worker::{
     health::{HealthChange, HealthConfig, HealthState, HostHealth, Outcome},
     proposal::Worker,
     spec::{WorkerInfo, WorkerSpec},
-    state::{LoadReport, WorkerState},
+    {report::LoadReport, state::WorkerState},
 };
 
 /// For this project's own benches, fuzz targets and tests: may change at any time.

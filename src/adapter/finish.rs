@@ -1,13 +1,14 @@
 //! Completion and expiry: give back what was charged, and tell the policy.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
+use super::charge::Held;
 use super::open::{Open, Part};
 use super::options::LoadKeeping;
 use super::route::Adapter;
 use crate::policy::{Completion, FirstToken, Usage};
-use crate::worker::{Role, WorkerId, health::Outcome, proposal::Worker, state::WorkerState};
+use crate::worker::{Role, WorkerId, health::Outcome};
 
 /// Requests that one call expires at most.
 const EXPIRED_PER_CALL: usize = 64;
@@ -23,7 +24,7 @@ impl Adapter {
     }
 
     /// Ends a request's part on one worker. Its load is given back last, whatever a policy does: a
-    /// slot changes hands only without load, so no callback about one worker can reach its successor.
+    /// slot changes workers only without load, so no callback about one worker can reach its successor.
     pub(super) fn close(&self, open: Open, outcome: Outcome, now: u64) {
         let _charge = self.charge_of(&open);
         match open.part {
@@ -46,8 +47,8 @@ impl Adapter {
         }
     }
 
-    /// Gives back the load of requests that were selected longer ago than this and that nobody has
-    /// completed, all of them; the policy sees them as expired.
+    /// Gives back the load of all requests that were selected longer ago than this and are not completed;
+    /// the policy sees them as expired.
     pub fn expire(&self, age: Duration) {
         let now = self.now();
         let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
@@ -56,7 +57,7 @@ impl Adapter {
         }
     }
 
-    /// What one call does about the deadline, once that is due: a look at one worker's oldest requests.
+    /// One step of expiry, when it is due: expires one worker's oldest requests.
     pub(super) fn expire_some(&self, now: u64) {
         let Some(deadline) = self.deadline else { return };
         let at = self.sweep_at.load(Relaxed);
@@ -127,54 +128,9 @@ impl Adapter {
     }
 
     /// The charge of an open request, to be given back when dropped.
-    fn charge_of<'a>(&'a self, open: &'a Open) -> Option<Charge<'a>> {
+    fn charge_of<'a>(&'a self, open: &'a Open) -> Option<Held<'a>> {
         let row = self.book.rows.get(open.id.slot())?;
         let load = (self.load == LoadKeeping::Adapter).then(|| open.worker.load());
-        Some(Charge { row, resident: open.resident_tokens, load })
-    }
-}
-
-/// What a request holds of a worker. Given back when dropped, also when a policy panics.
-pub(super) struct Charge<'a> {
-    row: &'a WorkerState,
-    resident: u64,
-    load: Option<&'a AtomicUsize>,
-}
-
-impl<'a> Charge<'a> {
-    /// Charges the row of a slot.
-    pub(super) fn new(row: &'a WorkerState, resident: u64) -> Self {
-        // The rows of an adapter have no limit that could refuse the charge.
-        row.charge(resident);
-        Charge { row, resident, load: None }
-    }
-
-    /// Whether the slot is still this worker's. If so, it stays that as long as it is charged.
-    pub(super) fn is_of(&self, worker: WorkerId) -> bool {
-        self.row.generation() == worker.generation()
-    }
-
-    /// Charges the host's own counter, too.
-    pub(super) fn raise(&mut self, worker: &'a dyn Worker) {
-        let load = worker.load();
-        load.fetch_add(1, Relaxed);
-        self.load = Some(load);
-    }
-
-    /// Leaves the charge to the open request, which is closed with the same KV tokens.
-    pub(super) fn keep(self) -> u64 {
-        let resident = self.resident;
-        std::mem::forget(self);
-        resident
-    }
-}
-
-impl Drop for Charge<'_> {
-    fn drop(&mut self) {
-        if let Some(load) = self.load {
-            // An error says that the host has reset it to 0 meanwhile.
-            let _ = load.fetch_update(Relaxed, Relaxed, |load| load.checked_sub(1));
-        }
-        self.row.release(self.resident);
+        Some(Held { row, resident: open.resident_tokens, load })
     }
 }

@@ -3,12 +3,14 @@
 //! A router that holds its workers as `Arc<dyn Worker>` and its requests as `serde_json::Value` is
 //! written against [`RoutingPolicy`]; [`Adapter`] gives it every policy of this crate, and any other
 //! that implements the synchronous [`crate::RoutingPolicy`]. The two traits share their name with the
-//! proposal and are told apart by their module.
+//! proposal and differ by their module.
 //!
 //! - `options`: what a host can set.
 //! - `route`: select: find the snapshot, ask the policy, commit.
-//! - `roster`: one snapshot per distinct slice of workers, and slots by URL.
+//! - `book`: slots by URL, and the snapshots in use.
+//! - `roster`: one snapshot per distinct slice of workers.
 //! - `open`: each worker's open requests, the oldest first.
+//! - `charge`: what a request holds of a worker.
 //! - `finish`: completion and expiry: give back what was charged.
 //! - [`service`] (feature `tower`): a router in front of `tower` services.
 //!
@@ -38,11 +40,17 @@
 //! ```
 
 #[cfg(feature = "async")]
+mod book;
+#[cfg(feature = "async")]
+mod charge;
+#[cfg(feature = "async")]
 mod finish;
 #[cfg(feature = "async")]
 mod open;
 #[cfg(feature = "async")]
 mod options;
+#[cfg(feature = "async")]
+mod proposed;
 #[cfg(feature = "async")]
 mod roster;
 #[cfg(feature = "async")]
@@ -58,47 +66,3 @@ pub use self::{
 };
 #[cfg(feature = "async")]
 pub use async_trait::async_trait;
-
-#[cfg(feature = "async")]
-mod proposed {
-    use std::sync::Arc;
-
-    use async_trait::async_trait;
-    use serde_json::Value;
-
-    use crate::policy::error::RoutingError;
-    use crate::worker::proposal::Worker;
-
-    /// A routing algorithm as the original proposal has it: chooses among the slices of workers that
-    /// it is handed, in both modes.
-    ///
-    /// Name and signatures are the proposal's, so that a router written against it compiles. It is not
-    /// the trait that a policy of this crate implements: that is [`crate::RoutingPolicy`], which
-    /// [`Adapter`](super::Adapter) turns into this one. Where both are needed, import one of them under
-    /// another name.
-    #[async_trait]
-    pub trait RoutingPolicy: Send + Sync {
-        /// Names the worker that serves the whole request.
-        async fn select_single(
-            &self,
-            workers: &[Arc<dyn Worker>],
-            request: &Value,
-        ) -> Result<Arc<dyn Worker>, RoutingError>;
-
-        /// Names the worker that computes the prompt and the one that generates the answer.
-        async fn select_pair(
-            &self,
-            prefill_workers: &[Arc<dyn Worker>],
-            decode_workers: &[Arc<dyn Worker>],
-            request: &Value,
-        ) -> Result<(Arc<dyn Worker>, Arc<dyn Worker>), RoutingError>;
-
-        /// A request that was sent to this URL is over.
-        fn on_request_complete(&self, worker_url: &str, success: bool) {
-            let _ = (worker_url, success);
-        }
-
-        /// The policy's name.
-        fn name(&self) -> &str;
-    }
-}

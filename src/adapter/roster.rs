@@ -1,44 +1,21 @@
-//! One snapshot per distinct set of slices, and slots by URL.
-//!
-//! A call hands in its workers as slices. [`Book::roster`] finds the snapshot that was made of the
-//! same `Arc`s and still agrees with their health and weight: one comparison of pointers and two
-//! method calls per worker, no lock, nothing allocated. Where there is none, it is built under the
-//! writer lock and published.
-//!
-//! **Slots.** A URL gets a slot when it is first seen and keeps it, whatever slices it comes in. Only
-//! when all slots are taken does the URL that was not seen for longest, is in no published snapshot
-//! and has no open request give up its slot, whose generation then changes. A request charges a slot
-//! first and looks at its generation afterwards; whoever takes a slot changes the generation first
-//! and looks for charges afterwards. So one of the two always notices the other.
+//! The slices of one call, as a snapshot: which workers were handed in, and as what.
 
-use std::collections::HashMap;
-use std::ops::Deref;
 use std::sync::Arc;
 
-use arc_swap::{ArcSwap, Guard};
-use parking_lot::Mutex;
-
 use crate::pool::{
-    MAX_WORKERS,
     candidates::Candidates,
     loads::{LoadSource, Loads},
-    registry::Registry,
     set::SlotSet,
     snapshot::{Member, PoolSnapshot},
 };
 use crate::prefix::Registration;
-use crate::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
+use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use crate::worker::{
-    Role, WorkerId,
-    health::HealthConfig,
+    Role,
     proposal::Worker,
-    spec::{MAX_WEIGHT, WorkerInfo, WorkerSpec},
+    spec::{MAX_WEIGHT, WorkerInfo},
     state::WorkerState,
 };
-
-/// Snapshots kept: a router has one or two sets of slices at a time, and some more while workers
-/// come and go or are left out of retries.
-const MAX_ROSTERS: usize = 16;
 
 /// The workers that a call hands in to play one role.
 #[derive(Clone, Copy)]
@@ -47,66 +24,33 @@ pub(super) struct Asked<'a> {
     pub(super) workers: &'a [Arc<dyn Worker>],
 }
 
-/// Who was seen, and what was made of it.
-pub(super) struct Book {
-    view: ArcSwap<Known>,
-    pub(super) rows: Arc<[WorkerState]>,
-    /// One more than the highest slot ever given out.
-    slots: AtomicUsize,
-    writer: Mutex<Writer>,
-}
-
-/// What calls read.
-#[derive(Clone, Default)]
-pub(super) struct Known {
-    rosters: Vec<Arc<Roster>>,
-    urls: Arc<HashMap<String, Arc<WorkerInfo>>>,
-}
-
-struct Writer {
-    /// Gives out slots.
-    registry: Registry,
-    /// Counts rebuilds.
-    clock: u64,
-    /// By slot: the rebuild that saw its worker last.
-    last_seen: Vec<u64>,
-}
-
-/// What the book asks of the policy and the prefix tree when a URL comes or goes.
-pub(super) trait Register {
-    /// The digest of a URL and the registration of its slot with the prefix tree.
-    fn register(&self, slot: usize, url: &str) -> (u64, Option<Registration>);
-    fn added(&self, info: &WorkerInfo);
-    fn removed(&self, info: &WorkerInfo);
-}
-
 /// The slices of one call as one snapshot.
 pub(super) struct Roster {
     pub(super) pool: PoolSnapshot,
-    sides: Vec<Side>,
-    slots: SlotSet,
+    pub(super) sides: Vec<Side>,
+    pub(super) slots: SlotSet,
     /// Whether it was used since the last rebuild of any: the clock algorithm's mark.
-    used: AtomicBool,
+    pub(super) used: AtomicBool,
 }
 
 /// One slice as it was.
-struct Side {
-    role: Role,
+pub(super) struct Side {
+    pub(super) role: Role,
     /// Keeps the workers alive, so that an address belongs to one of them as long as this exists.
-    seen: Vec<Seen>,
-    by_slot: Vec<Option<Arc<dyn Worker>>>,
+    pub(super) seen: Vec<Seen>,
+    pub(super) by_slot: Vec<Option<Arc<dyn Worker>>>,
     /// The adapter's.
-    rows: Arc<[WorkerState]>,
+    pub(super) rows: Arc<[WorkerState]>,
 }
 
-struct Seen {
-    worker: Arc<dyn Worker>,
-    healthy: bool,
-    weight: f64,
+pub(super) struct Seen {
+    pub(super) worker: Arc<dyn Worker>,
+    pub(super) healthy: bool,
+    pub(super) weight: f64,
 }
 
 impl Seen {
-    fn new(worker: &Arc<dyn Worker>) -> Self {
+    pub(super) fn new(worker: &Arc<dyn Worker>) -> Self {
         Seen { worker: Arc::clone(worker), healthy: worker.is_healthy(), weight: worker.weight() }
     }
 
@@ -115,7 +59,7 @@ impl Seen {
         std::ptr::addr_eq(Arc::as_ptr(&self.worker), Arc::as_ptr(worker))
     }
 
-    fn is_current(&self) -> bool {
+    pub(super) fn is_current(&self) -> bool {
         self.worker.is_healthy() == self.healthy
             && self.worker.weight().to_bits() == self.weight.to_bits()
     }
@@ -127,7 +71,11 @@ impl Seen {
 }
 
 impl Roster {
-    fn is_of(&self, asked: &[Asked<'_>], fits: impl Fn(&Seen, &Arc<dyn Worker>) -> bool) -> bool {
+    pub(super) fn is_of(
+        &self,
+        asked: &[Asked<'_>],
+        fits: impl Fn(&Seen, &Arc<dyn Worker>) -> bool,
+    ) -> bool {
         self.sides.len() == asked.len()
             && self.sides.iter().zip(asked).all(|(side, asked)| {
                 side.role == asked.role
@@ -136,11 +84,11 @@ impl Roster {
             })
     }
 
-    fn is_current(&self, asked: &[Asked<'_>]) -> bool {
+    pub(super) fn is_current(&self, asked: &[Asked<'_>]) -> bool {
         self.is_of(asked, |seen, worker| seen.is(worker) && seen.is_current())
     }
 
-    fn is_of_same_workers(&self, asked: &[Asked<'_>]) -> bool {
+    pub(super) fn is_of_same_workers(&self, asked: &[Asked<'_>]) -> bool {
         self.is_of(asked, Seen::is)
     }
 
@@ -190,207 +138,8 @@ impl std::fmt::Debug for Side {
     }
 }
 
-/// A roster in use.
-pub(super) enum Lease {
-    Published(Guard<Arc<Known>>, usize),
-    Built(Arc<Roster>),
-}
-
-impl Deref for Lease {
-    type Target = Roster;
-
-    fn deref(&self) -> &Roster {
-        match self {
-            Lease::Published(view, index) => &view.rosters[*index],
-            Lease::Built(roster) => roster,
-        }
-    }
-}
-
-impl Book {
-    pub(super) fn new() -> Self {
-        let rows: Arc<[WorkerState]> = (0..MAX_WORKERS).map(|_| WorkerState::new()).collect();
-        Book {
-            view: ArcSwap::default(),
-            slots: AtomicUsize::new(0),
-            writer: Mutex::new(Writer {
-                registry: Registry::new(Arc::clone(&rows), MAX_WORKERS, HealthConfig::default(), 0),
-                clock: 0,
-                last_seen: vec![0; MAX_WORKERS],
-            }),
-            rows,
-        }
-    }
-
-    /// The row of this worker's slot.
-    pub(super) fn row(&self, id: WorkerId) -> Option<&WorkerState> {
-        self.rows.get(id.slot())
-    }
-
-    /// The worker that is known under this URL.
-    pub(super) fn by_url(&self, url: &str) -> Option<WorkerId> {
-        self.view.load().urls.get(url).map(|info| info.id)
-    }
-
-    /// One more than the highest slot ever given out.
-    pub(super) fn slots(&self) -> usize {
-        self.slots.load(Relaxed)
-    }
-
-    /// The current snapshot of these slices. O(workers).
-    pub(super) fn roster(&self, asked: &[Asked<'_>], register: &impl Register) -> Lease {
-        let view = self.view.load();
-        let Some(index) = view.rosters.iter().position(|roster| roster.is_current(asked)) else {
-            return self.renewed(asked, register);
-        };
-        let used = &view.rosters[index].used;
-        if !used.load(Relaxed) {
-            used.store(true, Relaxed);
-        }
-        Lease::Published(view, index)
-    }
-
-    /// The same, after whoever is changing the book has let it go.
-    #[cold]
-    pub(super) fn renewed(&self, asked: &[Asked<'_>], register: &impl Register) -> Lease {
-        let mut writer = self.writer.lock();
-        let old = self.view.load_full();
-        if let Some(roster) = old.rosters.iter().find(|roster| roster.is_current(asked)) {
-            return Lease::Built(Arc::clone(roster));
-        }
-        let mut view = Known::clone(&old);
-        let roster = Arc::new(self.build(&mut writer, &mut view, asked, register));
-        keep(&mut view.rosters, asked, &roster);
-        self.view.store(Arc::new(view));
-        Lease::Built(roster)
-    }
-
-    fn build(
-        &self,
-        writer: &mut Writer,
-        view: &mut Known,
-        asked: &[Asked<'_>],
-        register: &impl Register,
-    ) -> Roster {
-        writer.clock += 1;
-        let (mut members, mut slots) = (Vec::new(), SlotSet::EMPTY);
-        let side = |asked: &Asked<'_>| {
-            let seen: Vec<Seen> = asked.workers.iter().map(Seen::new).collect();
-            let mut by_slot: Vec<Option<Arc<dyn Worker>>> = Vec::new();
-            for seen in &seen {
-                let Some(info) = self.info(writer, view, seen, asked.role, register) else {
-                    continue;
-                };
-                let slot = info.id.slot();
-                slots.insert(slot);
-                if by_slot.len() <= slot {
-                    by_slot.resize(slot + 1, None);
-                }
-                // A URL that comes twice in a slice is one worker.
-                if by_slot[slot].is_none() {
-                    by_slot[slot] = Some(Arc::clone(&seen.worker));
-                    let residency = writer.registry.residency(slot);
-                    members.push(member(info, residency, asked.role, seen));
-                }
-            }
-            Side { role: asked.role, seen, by_slot, rows: Arc::clone(&self.rows) }
-        };
-        let sides = asked.iter().map(side).collect();
-        let pool = PoolSnapshot::new(&members);
-        Roster { pool, sides, slots, used: AtomicBool::new(true) }
-    }
-
-    /// What is registered for the worker's URL, from now on if need be. `None` where the URL is empty
-    /// or no slot can be had.
-    fn info(
-        &self,
-        writer: &mut Writer,
-        view: &mut Known,
-        seen: &Seen,
-        role: Role,
-        register: &impl Register,
-    ) -> Option<Arc<WorkerInfo>> {
-        let url = seen.worker.url();
-        let info = match view.urls.get(url) {
-            Some(info) => Arc::clone(info),
-            None => {
-                if view.urls.len() >= MAX_WORKERS {
-                    self.make_room(writer, view, register);
-                }
-                let of_slot = |slot, spec: &WorkerSpec| register.register(slot, &spec.url);
-                let info = writer.registry.add(WorkerSpec::new(url).role(role), 0, of_slot).ok()?;
-                register.added(&info);
-                self.slots.fetch_max(info.id.slot() + 1, Relaxed);
-                Arc::make_mut(&mut view.urls).insert(url.to_owned(), Arc::clone(&info));
-                info
-            }
-        };
-        writer.last_seen[info.id.slot()] = writer.clock;
-        Some(info)
-    }
-
-    /// Forgets the URL that was not seen for longest among those that nobody uses; if there is none,
-    /// after as many snapshots as need be.
-    fn make_room(&self, writer: &mut Writer, view: &mut Known, register: &impl Register) {
-        loop {
-            if let Some(info) = self.unused(writer, view) {
-                return self.forget(&info, writer, view, register);
-            }
-            let Some(place) = least_used(&view.rosters) else { return };
-            view.rosters.remove(place);
-        }
-    }
-
-    fn unused(&self, writer: &Writer, view: &Known) -> Option<Arc<WorkerInfo>> {
-        let kept = view.rosters.iter().fold(SlotSet::EMPTY, |kept, other| kept.or(&other.slots));
-        let last_seen = |info: &&Arc<WorkerInfo>| writer.last_seen[info.id.slot()];
-        let unused = |info: &&Arc<WorkerInfo>| {
-            let slot = info.id.slot();
-            // What this build has seen already is in use, too.
-            last_seen(info) < writer.clock && !kept.contains(slot) && self.rows[slot].is_idle()
-        };
-        view.urls.values().filter(unused).min_by_key(last_seen).cloned()
-    }
-
-    fn forget(
-        &self,
-        info: &WorkerInfo,
-        writer: &mut Writer,
-        view: &mut Known,
-        register: &impl Register,
-    ) {
-        let row = &self.rows[info.id.slot()];
-        row.vacate();
-        if !row.is_idle() {
-            // A request that still had an old snapshot was faster; its worker stays.
-            row.occupy(info.id.generation(), None);
-        } else if writer.registry.remove(info.id).is_ok() {
-            Arc::make_mut(&mut view.urls).remove(&info.url);
-            register.removed(info);
-        }
-    }
-}
-
-/// Puts a snapshot in the place of the one it renews, or else of one that was not used of late.
-fn keep(rosters: &mut Vec<Arc<Roster>>, asked: &[Asked<'_>], new: &Arc<Roster>) {
-    let renewed = rosters.iter().position(|roster| roster.is_of_same_workers(asked));
-    let is_full = rosters.len() >= MAX_ROSTERS;
-    let place = renewed.or_else(|| if is_full { least_used(rosters) } else { None });
-    match place {
-        Some(index) => rosters[index] = Arc::clone(new),
-        None => rosters.push(Arc::clone(new)),
-    }
-}
-
-/// A snapshot that was not used since it was last asked about, else the first. Takes the marks off
-/// on its way, so that the next one finds some without.
-fn least_used(rosters: &[Arc<Roster>]) -> Option<usize> {
-    let unused = rosters.iter().position(|roster| !roster.used.swap(false, Relaxed));
-    unused.or(if rosters.is_empty() { None } else { Some(0) })
-}
-
 /// The worker in the role that it was handed in for, whatever it was registered as.
-fn member(
+pub(super) fn member(
     info: Arc<WorkerInfo>,
     residency: Option<Registration>,
     role: Role,

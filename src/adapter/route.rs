@@ -7,11 +7,12 @@ use arrayvec::ArrayVec;
 use async_trait::async_trait;
 use serde_json::Value;
 
-use super::finish::Charge;
+use super::book::{Book, Register};
+use super::charge::Held;
 use super::open::{Open, OpenRequests, Part};
 use super::options::{AdapterOptions, LoadKeeping};
 use super::proposed;
-use super::roster::{Asked, Book, Register, Roster};
+use super::roster::{Asked, Roster};
 use crate::policy::error::ConfigError;
 use crate::policy::error::PolicyError;
 use crate::policy::error::RoutingError;
@@ -37,7 +38,7 @@ type Chosen = [Arc<dyn Worker>; 2];
 /// A decision, the worker that it chose, and the role that it plays.
 type Choice<'a> = (Role, &'a Decision, &'a Arc<dyn Worker>);
 
-/// Tries before a request is refused whose workers keep giving up their slots.
+/// Attempts before a request is refused whose workers keep losing their slots.
 const ATTEMPTS: usize = 8;
 
 /// The proposal's async trait over any synchronous policy.
@@ -71,7 +72,7 @@ const ATTEMPTS: usize = 8;
 ///
 /// **Cancellation.** The futures do all of their work when they are first polled and are ready then.
 /// Dropped before that they have done nothing, so nothing is ever half done. A host whose request is
-/// cancelled later completes its URL; one that nobody completes gives its load back after
+/// cancelled later completes its URL; one that is never completed gives its load back after
 /// [`AdapterOptions::deadline_secs`], or when the host calls [`Adapter::expire`].
 pub struct Adapter {
     pub(super) policy: Arc<dyn RoutingPolicy>,
@@ -164,7 +165,7 @@ impl Adapter {
         Err(roster.candidates(M::ROLE).none())
     }
 
-    /// `None`: a chosen worker's slot is changing hands.
+    /// `None`: a chosen worker's slot is being given to another one.
     fn attempt<'a, M: Mode>(
         &self,
         roster: &Roster,
@@ -207,7 +208,7 @@ impl Adapter {
     }
 
     /// Charges the workers, tells the policy, opens the request. `None`, and nothing has happened, if
-    /// a worker's slot is changing hands.
+    /// a worker's slot is being given to another one.
     fn commit(&self, choices: &[Choice<'_>], request: &RequestView<'_>) -> Option<()> {
         // The prompt is computed by the first worker, which of a pair is the prefill worker.
         let &(_, &Decision { worker, work_tokens, matched_tokens, .. }, _) = choices.first()?;
@@ -218,11 +219,11 @@ impl Adapter {
             return Some(());
         }
         let resident = u64::from(request.prompt_tokens) + u64::from(request.output_tokens);
-        let mut charges = ArrayVec::<Charge<'_>, 2>::new();
+        let mut charges = ArrayVec::<Held<'_>, 2>::new();
         for &(role, decision, worker) in choices {
             // KV tokens are counted where the answer is generated.
             let resident = if role == Role::Prefill { 0 } else { resident };
-            let mut charge = Charge::new(self.book.row(decision.worker)?, resident);
+            let mut charge = Held::new(self.book.row(decision.worker)?, resident);
             if !charge.is_of(decision.worker) {
                 return None;
             }

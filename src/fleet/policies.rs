@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::view::View;
 use crate::metrics::{Decisions, ShadowCounts, add_alone, add_shared};
 use crate::policy::error::ConfigError;
 use crate::policy::{Decision, RoutingPolicy, mode::Mode};
@@ -29,7 +28,7 @@ pub(crate) struct Plan {
     main: Option<Arc<Installed>>,
     /// The second policy and its share of the requests.
     split: Option<(Arc<Installed>, f64)>,
-    /// The policy that decides beside the main one without being followed.
+    /// The shadow: decides beside the main one and is not followed.
     shadow: Option<Arc<Installed>>,
     /// Whether one of them wants the prompt read.
     reads_prompt: bool,
@@ -47,7 +46,7 @@ impl Plan {
         }
     }
 
-    /// The policy that decides beside the main one without being followed.
+    /// The shadow: decides beside the main one and is not followed.
     #[inline]
     pub(crate) fn shadow(&self) -> Option<&Installed> {
         self.shadow.as_deref()
@@ -59,7 +58,7 @@ impl Plan {
         self.reads_prompt
     }
 
-    /// The policy that decides for every request, and neither wants the prompt read nor listens.
+    /// The policy that decides for every request, where it neither needs the prompt nor listens.
     #[inline]
     pub(crate) fn alone(&self) -> Option<&Installed> {
         self.alone.as_deref()
@@ -150,7 +149,7 @@ fn count<M: Mode>(
     }
 }
 
-/// The part that a policy plays.
+/// The part that a policy has in deciding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arm {
     Main,
@@ -195,7 +194,7 @@ impl Policies {
         self.counters.iter().map(|counters| &**counters)
     }
 
-    /// Takes a policy in, and tells it of the workers.
+    /// Installs a policy, and tells it of the workers.
     pub(super) fn install(
         &mut self,
         (name, policy): Named,
@@ -251,13 +250,16 @@ impl Policies {
         [&mut self.regular, &mut self.pair].into_iter()
     }
 
-    /// Lets go of the replaced policies that no request can reach: no view that lets them decide is
-    /// still read, so no ticket of theirs can be opened any more, and none is open.
-    pub(super) fn free_retired(&mut self, still_read: &[Arc<View>], in_use: impl Fn(u16) -> bool) {
+    /// Frees the replaced policies that no request can reach: no view that lets them decide is still read,
+    /// so none of their tickets can be opened any more, and none is open.
+    pub(super) fn free_retired(
+        &mut self,
+        still_decides: impl Fn(usize) -> bool,
+        in_use: impl Fn(u16) -> bool,
+    ) {
         for place in 0..self.installed.len() {
-            let decides = |view: &Arc<View>| view.policies.is_current(place);
             let reachable = self.is_current(place)
-                || still_read.iter().any(decides)
+                || still_decides(place)
                 || self.installed[place].is_some() && in_use(place as u16);
             if !reachable {
                 self.installed[place] = None;
@@ -265,12 +267,11 @@ impl Policies {
         }
     }
 
-    fn is_current(&self, place: usize) -> bool {
+    pub(super) fn is_current(&self, place: usize) -> bool {
         let mut taking_part = self.regular.all().chain(self.pair.all());
         taking_part.any(|installed| usize::from(installed.index) == place)
     }
 }
 
-/// A policy, and the name that configuration has for it: whatever it calls itself, this is what
-/// metrics and errors call it.
+/// A policy, and its name in the configuration, which metrics and errors use, too.
 pub(super) type Named = (String, Arc<dyn RoutingPolicy>);

@@ -1,4 +1,4 @@
-//! Policies come and go.
+//! Policies are installed and replaced.
 
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ impl Fleet {
         })
     }
 
-    /// Lets a policy decide beside the main one without being followed.
+    /// Lets a policy decide beside the main one and does not follow it.
     pub(crate) fn set_shadow(
         &self,
         shadow: Option<&PolicyConfig>,
@@ -95,10 +95,12 @@ impl Fleet {
 impl Writer {
     pub(super) fn free_retired(&mut self, in_use: impl Fn(u16) -> bool) {
         self.free_replaced();
-        self.policies.free_retired(&self.replaced, in_use);
+        let still_decides =
+            |place| self.replaced.iter().any(|view| view.policies.is_current(place));
+        self.policies.free_retired(still_decides, in_use);
     }
 
-    /// Makes a policy and takes it in.
+    /// Builds a policy and installs it.
     fn build(&mut self, config: &PolicyConfig, arm: Arm) -> Result<Arc<Installed>, ConfigError> {
         let named = self.named(config)?;
         self.install(named, arm)

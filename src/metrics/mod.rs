@@ -81,7 +81,7 @@ impl ShadowCounts {
     }
 
     /// Counts a comparison: prompt tokens that the chosen worker has to compute, and those that the
-    /// shadow's would have had to.
+    /// shadow's worker would have to compute.
     pub(crate) fn count(&self, differs: bool, work: u32, shadow_work: u32) {
         self.compared.fetch_add(1, Relaxed);
         self.differing.fetch_add(differs.into(), Relaxed);
@@ -107,7 +107,7 @@ pub struct MetricsSnapshot {
     pub decisions: Vec<DecisionCount>,
     /// One row per policy name and part it has played.
     pub policies: Vec<PolicyMetrics>,
-    /// What the shadow has seen, if one watches.
+    /// What the shadow policy has seen, if there is one.
     pub shadow: Option<ShadowMetrics>,
     /// One row per worker.
     pub workers: Vec<WorkerMetrics>,
@@ -165,7 +165,7 @@ pub struct ShadowMetrics {
     pub failed: u64,
     /// Prompt tokens that the chosen workers had to compute, as estimated.
     pub work_tokens: u64,
-    /// Prompt tokens that the shadow's workers would have had to.
+    /// Prompt tokens that the shadow's workers would have had to compute.
     pub shadow_work_tokens: u64,
 }
 
@@ -175,7 +175,7 @@ pub struct ShadowMetrics {
 pub struct WorkerMetrics {
     /// The worker.
     pub info: Arc<WorkerInfo>,
-    /// Whether it takes new work as far as its health goes.
+    /// Whether its health lets it take new work.
     pub healthy: bool,
     /// Whether it is draining.
     pub draining: bool,

@@ -7,6 +7,7 @@
 //! serve still finds it.
 
 use super::{
+    best::Best,
     filter::Filter,
     loads::{Load, Loads},
     set::{SlotSet, Slots},
@@ -16,7 +17,7 @@ use crate::random::{self, Random};
 use crate::worker::{
     Role, WorkerId,
     spec::WorkerInfo,
-    state::{LoadReport, WorkerState},
+    {report::LoadReport, state::WorkerState},
 };
 
 /// Probes before the exact pass. With half of the workers ruled out, one request in 65,536 gets there.
@@ -28,11 +29,11 @@ pub struct Candidates<'a> {
     pool: &'a PoolSnapshot,
     view: &'a RoleView,
     role: Role,
-    /// Whether every eligible worker is a candidate: the request rules nobody out, nobody has a limit.
+    /// Whether every eligible worker is a candidate: the request rules none out, and none has a limit.
     unrestricted: bool,
     loads: Loads<'a>,
     filter: Option<&'a Filter>,
-    /// Workers without room, whatever their rows say: the request has lost the race for their last place.
+    /// Workers without room, whatever their rows say: another request has taken their last free slot.
     full: Option<&'a SlotSet>,
 }
 
@@ -97,8 +98,8 @@ impl<'a> Candidates<'a> {
         CandidatesIter { candidates: *self, slots: self.admitted().iter() }
     }
 
-    /// As [`Candidates::iter`], but for those in `skip`: a plain loop, for whoever looks at all of them
-    /// for every request.
+    /// As [`Candidates::iter`] without those in `skip`: a plain loop, for policies that look at all
+    /// candidates for every request.
     #[inline]
     pub(crate) fn visit(&self, skip: &SlotSet, mut visit: impl FnMut(Candidate<'a>)) {
         let admitted = self.filter.map_or(&SlotSet::FULL, Filter::slots).words();
@@ -303,14 +304,10 @@ impl<'a> Iterator for CandidatesIter<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Candidate<'a>> {
-        loop {
-            let slot = self.slots.next()?;
-            if self.candidates.has_room(slot) {
-                if let Some(candidate) = self.candidates.candidate(slot) {
-                    return Some(candidate);
-                }
-            }
-        }
+        self.slots.find_map(|slot| {
+            let has_room = self.candidates.has_room(slot);
+            if has_room { self.candidates.candidate(slot) } else { None }
+        })
     }
 }
 
@@ -368,7 +365,7 @@ impl<'a> Candidate<'a> {
     /// (requests + 1) / weight.
     #[inline]
     pub(crate) fn per_weight(&self, requests: u64) -> f64 {
-        // Signed, as that converts in one instruction; nobody has 2^63 requests.
+        // Signed, as that converts in one instruction; no worker has 2^63 requests.
         let load = (requests as i64 + 1) as f64;
         if self.seat.weight == 1.0 { load } else { divided(load, self.seat.weight) }
     }
@@ -395,77 +392,10 @@ impl<'a> Candidate<'a> {
     }
 }
 
-// Out of line, as most pools give nobody another weight, and a division, made in advance, takes as long
-// as all the rest.
+// Out of line: in most pools all weights are equal, and the division, which the processor would begin
+// in advance, takes as long as all the rest.
 #[cold]
 #[inline(never)]
 fn divided(load: f64, weight: f64) -> f64 {
     load / weight
-}
-
-/// Keeps the offers with the smallest and the second smallest score; among equals each has the same
-/// chance of coming first.
-#[derive(Debug)]
-pub struct Best<'r, T> {
-    random: &'r Random,
-    /// Not numbers where nothing was offered yet.
-    scores: [f64; 2],
-    values: [Option<T>; 2],
-    /// Offers with the smallest score.
-    ties: usize,
-    /// The number of the tie that comes first next; drawn once there is a tie after the last such.
-    due: usize,
-}
-
-impl<'r, T: Copy> Best<'r, T> {
-    /// Nothing offered yet.
-    pub fn new(random: &'r Random) -> Self {
-        Best { random, scores: [f64::NAN; 2], values: [None; 2], ties: 1, due: 1 }
-    }
-
-    /// Offers a value. A score that is not a number loses to any number.
-    #[inline]
-    pub fn offer(&mut self, score: f64, value: T) {
-        // Most offers of many are neither first nor second, nor a tie for the first place.
-        let [first, second] = self.scores;
-        if !(score > first && score >= second) {
-            self.place(score, value);
-        }
-    }
-
-    #[inline(never)]
-    fn place(&mut self, score: f64, value: T) {
-        let score = if score.is_nan() { f64::INFINITY } else { score };
-        let ([first, second], [leader, runner_up]) = (self.scores, self.values);
-        let is_less = leader.is_none() || score < first;
-        if is_less {
-            (self.ties, self.due) = (1, 1);
-        }
-        if is_less || score == first && self.next_tie_wins() {
-            (self.scores, self.values) = ([score, first], [Some(value), leader]);
-        } else if runner_up.is_none() || score < second {
-            (self.scores[1], self.values[1]) = (score, Some(value));
-        }
-    }
-
-    /// Whether one more tie comes first. The n-th does so with probability 1 / n, so the next after the
-    /// n-th to do so is beyond the m-th with probability n / m: one draw tells which it is.
-    fn next_tie_wins(&mut self) -> bool {
-        if self.ties == self.due {
-            let least = self.ties as f64 / random::unit(self.random.next());
-            self.due = (least as usize).saturating_add(1);
-        }
-        self.ties += 1;
-        self.ties == self.due
-    }
-
-    /// The smallest score and who offered it.
-    pub fn first(&self) -> Option<(f64, T)> {
-        self.values[0].map(|value| (self.scores[0], value))
-    }
-
-    /// The second smallest.
-    pub fn second(&self) -> Option<(f64, T)> {
-        self.values[1].map(|value| (self.scores[1], value))
-    }
 }

@@ -1,4 +1,4 @@
-//! The pool: who the workers are, and an immutable snapshot of who may be chosen.
+//! The pool: the workers, and an immutable snapshot of those that may be chosen.
 //!
 //! - [`set`]: a set of slots as bits.
 //! - [`alias`]: weighted draws in constant time.
@@ -7,10 +7,12 @@
 //! - [`filter`]: what one request rules out, as bits.
 //! - [`loads`]: where the load of a worker is found.
 //! - [`candidates`]: the view that policies choose from: snapshot, filter and load together.
+//! - [`best`]: the best two of many offers.
 //! - [`error`]: why a change of the membership is refused.
 //! - [`registry`]: the writer's side: registration, health and weights, as a plain `&mut self` value.
 
 pub(crate) mod alias;
+pub(crate) mod best;
 pub(crate) mod candidates;
 pub(crate) mod error;
 pub(crate) mod filter;
@@ -21,6 +23,7 @@ pub(crate) mod registry;
 pub(crate) mod schedule;
 pub(crate) mod set;
 pub(crate) mod snapshot;
+pub(crate) mod status;
 
 /// The largest number of workers that one router can hold.
 pub const MAX_WORKERS: usize = 1024;

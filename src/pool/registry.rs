@@ -1,4 +1,4 @@
-//! The writer's side of the pool: a plain value behind the router's writer lock.
+//! The writer's side of the pool: a plain value under the router's writer lock.
 //!
 //! Every method either changes the membership or reports an error and changes nothing. Nothing here
 //! is on the path of a request.
@@ -6,12 +6,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use serde::Serialize;
-
 use super::{
     MAX_WORKERS,
     error::{self, PoolError},
     snapshot::{Member, PoolSnapshot},
+    status::WorkerStatus,
 };
 use crate::prefix::Registration;
 use crate::worker::{
@@ -24,7 +23,7 @@ use crate::worker::{
 /// Slow start begins at this share of the weight, and rises in steps of it.
 const RAMP_STEPS: u64 = 10;
 
-/// Who is registered, and how each stands.
+/// The registered workers and their state.
 #[derive(Debug)]
 pub(crate) struct Registry {
     rows: Arc<[WorkerState]>,
@@ -42,47 +41,15 @@ pub(crate) struct Registry {
 #[derive(Debug)]
 struct Entry {
     info: Arc<WorkerInfo>,
-    /// Under which the prefix tree keeps what the worker holds.
+    /// The registration under which the prefix tree keeps what the worker holds.
     residency: Option<Registration>,
     weight: f64,
     max_in_flight: Option<u32>,
     draining: bool,
-    /// What the host says; wins over outcomes.
+    /// What the host says; overrides outcomes.
     host_health: HostHealth,
     health: Health,
     ramp_since: u64,
-}
-
-/// A worker and how it stands, for listings.
-#[derive(Clone, Debug, Serialize)]
-#[non_exhaustive]
-pub struct WorkerStatus {
-    /// What it was registered as.
-    pub info: Arc<WorkerInfo>,
-    /// Configured weight.
-    pub weight: f64,
-    /// Weight in force: ramped by slow start, lowered while overloaded.
-    pub effective_weight: f64,
-    /// Whether it takes new work as far as its health goes.
-    pub healthy: bool,
-    /// Whether it is let in one request at a time, to see if it has recovered.
-    pub on_probation: bool,
-    /// Whether it is draining.
-    pub draining: bool,
-    /// Requests that it may hold at once; on probation that is one, whatever is said here.
-    pub max_in_flight: Option<u32>,
-    /// Requests in flight.
-    pub in_flight: usize,
-    /// Requests ever sent to it.
-    pub selections: u64,
-    /// Completions other than successes, by [`crate::Outcome::index`].
-    pub outcomes: [u64; 7],
-    /// KV tokens that its requests in flight are expected to hold at their end.
-    pub resident_tokens: u64,
-    /// Cached tokens that the tree predicted, over requests whose usage was reported.
-    pub predicted_cached_tokens: u64,
-    /// Cached tokens that the worker reported for those requests.
-    pub reported_cached_tokens: u64,
 }
 
 impl Registry {
@@ -115,8 +82,8 @@ impl Registry {
         &self.health
     }
 
-    /// Registers a worker in an idle slot. `register` is told the slot and says under which digest of its
-    /// URL and which registration with the prefix tree the worker goes.
+    /// Registers a worker in an idle slot. `register` gets the slot and returns the digest of the URL and
+    /// the registration with the prefix tree.
     pub(crate) fn add(
         &mut self,
         spec: WorkerSpec,
@@ -131,7 +98,7 @@ impl Registry {
         if self.by_url.len() >= self.max_workers {
             return Err(full);
         }
-        // A slot may still be charged for a moment by a selection that is about to be undone.
+        // A selection that is about to be undone may still charge the slot for a moment.
         let Some(place) = self.free.iter().position(|&slot| self.rows[slot].is_idle()) else {
             return Err(full);
         };
@@ -199,7 +166,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Sets or lifts the host's word. Lifting it starts the passive record afresh.
+    /// Sets or clears the host's view of a worker's health. Clearing it starts passive checking again.
     pub(crate) fn set_health(&mut self, id: WorkerId, health: HostHealth) -> Result<(), PoolError> {
         let entry = self.entry_mut(id)?;
         entry.host_health = health;
@@ -237,7 +204,7 @@ impl Registry {
         self.by_url.get(url).copied()
     }
 
-    /// Applies what outcomes and time have brought about for one slot, and says what that was.
+    /// Applies what outcomes and time have changed for one slot, and returns that change.
     pub(crate) fn settle(&mut self, slot: usize, now: u64) -> Option<HealthChange> {
         let role = self.entries.get(slot)?.as_ref()?.info.role;
         let may_eject = self.may_eject(role);

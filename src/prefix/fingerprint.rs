@@ -119,8 +119,8 @@ pub enum FingerprintError {
     },
 }
 
-/// What a fingerprint says about itself: the fields of one [`FORMAT_VERSION`], to be written out by
-/// whoever makes fingerprints. Another format will have another type.
+/// What a fingerprint says about itself: the fields of one [`FORMAT_VERSION`], all of which a program
+/// that makes fingerprints writes out. Another format will have another type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FingerprintHeader {
     /// Format version, [`FORMAT_VERSION`].
@@ -241,7 +241,7 @@ impl<'a> Fingerprint<'a> {
         Ok(Fingerprint { header, blocks: &buffer[..kept] })
     }
 
-    /// Writes the wire form to the front of `out` and says how many bytes it takes.
+    /// Writes the wire form to the front of `out` and returns how many bytes it takes.
     ///
     /// # Errors
     /// [`FingerprintError::BufferTooSmall`] where `out` is shorter than

@@ -56,8 +56,8 @@ impl<'k, 'b> Fingerprinter<'k, 'b> {
         }
     }
 
-    /// Counts so many more bytes and does not hash them, if the buffer is full, so that they would
-    /// not be hashed either when pushed. Says whether it did.
+    /// If the buffer is full, counts this many more bytes, which would not be hashed if they were pushed.
+    /// Returns whether it did.
     pub fn skip(&mut self, bytes: u64) -> bool {
         if self.is_full() {
             self.bytes += bytes;
@@ -87,14 +87,14 @@ impl<'k, 'b> Fingerprinter<'k, 'b> {
     /// prompts share a cache entry (see [`Digest`](super::Digest)); 0 stands for none. They may
     /// become known last because they are XORed into the finished hashes.
     pub fn finish(self, namespace: u64, shaping: u64) -> Fingerprint<'b> {
-        self.finish_behind(0, namespace, shaping)
+        self.finish_after(0, namespace, shaping)
     }
 
-    /// As [`finish`](Self::finish), for a prompt that the engine renders behind `preamble` bytes
-    /// made from what `shaping` digests, tool declarations for instance. Whole blocks of it go
-    /// before the others, each told by the digests and its place, so that the preamble counts where
-    /// it is shared and is not shared in part.
-    pub fn finish_behind(self, preamble: u64, namespace: u64, shaping: u64) -> Fingerprint<'b> {
+    /// As [`finish`](Self::finish), for a prompt that the engine renders after a preamble of `preamble`
+    /// bytes made from what `shaping` digests, for instance tool declarations. Whole blocks of it come
+    /// first, identified by the digests and their position, so that a preamble is shared whole or not at
+    /// all.
+    pub fn finish_after(self, preamble: u64, namespace: u64, shaping: u64) -> Fingerprint<'b> {
         let shape = (self.size.bytes() as u64) << 8 | self.unit as u64;
         let seed = self.key.seed(namespace, shaping, shape);
         let leading = preamble / self.size.bytes() as u64;

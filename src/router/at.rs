@@ -2,8 +2,8 @@
 
 use super::complete::Ending;
 use super::decision_log::DecisionLog;
+use super::inner::{Inner, Shared};
 use super::selection::{DetachedSelection, PairSelection, Selection};
-use super::{Inner, Router};
 use crate::metrics::MetricsSnapshot;
 use crate::policy::error::RoutingError;
 use crate::policy::{
@@ -11,14 +11,14 @@ use crate::policy::{
     mode::{Pair, Single},
 };
 use crate::pool::error::PoolError;
-use crate::pool::{candidates::Candidates, registry::WorkerStatus};
+use crate::pool::{candidates::Candidates, status::WorkerStatus};
 use crate::request::Request;
 use crate::ticket::Ticket;
 use crate::ticket::error::TicketError;
 use crate::time::Time;
 use crate::worker::{Role, WorkerId, health::Outcome, spec::WorkerSpec};
 
-/// A router as of one time, from [`Router::at`]. Each method does what the router's own of that name does.
+/// A router as of one time, from [`Router::at`](crate::Router::at). Each method does what the router's own of that name does.
 ///
 /// ```
 /// use std::time::Duration;
@@ -33,36 +33,36 @@ use crate::worker::{Role, WorkerId, health::Outcome, spec::WorkerSpec};
 /// ```
 #[derive(Clone, Copy)]
 pub struct At<'r> {
-    router: &'r Router,
+    shared: &'r Shared,
     now: u64,
 }
 
 impl<'r> At<'r> {
     #[inline]
-    pub(super) fn new(router: &'r Router, now: Time) -> Self {
-        At { router, now: now.as_nanos() }
+    pub(super) fn new(shared: &'r Shared, now: Time) -> Self {
+        At { shared, now: now.as_nanos() }
     }
 
     fn inner(&self) -> &'r Inner {
-        &self.router.shared.inner
+        &self.shared.inner
     }
 
-    /// See [`Router::add_worker`].
+    /// See [`Router::add_worker`](crate::Router::add_worker).
     pub fn add_worker(&self, spec: WorkerSpec) -> Result<WorkerId, PoolError> {
         self.inner().fleet.add(spec, self.now)
     }
 
-    /// See [`Router::remove_worker`].
+    /// See [`Router::remove_worker`](crate::Router::remove_worker).
     pub fn remove_worker(&self, id: WorkerId) -> Result<(), PoolError> {
         self.inner().remove_worker(id, self.now)
     }
 
-    /// See [`Router::workers`].
+    /// See [`Router::workers`](crate::Router::workers).
     pub fn workers(&self) -> Vec<WorkerStatus> {
         self.inner().fleet.statuses(self.now)
     }
 
-    /// See [`Router::select`].
+    /// See [`Router::select`](crate::Router::select).
     // One copy of the path in a program, and the selection is written where the caller wants it.
     #[inline(never)]
     pub fn select(&self, request: &Request<'_>) -> Result<Selection, RoutingError> {
@@ -72,8 +72,8 @@ impl<'r> At<'r> {
         }
     }
 
-    /// As [`Router::select`], for hosts that keep the ticket as a number and complete it by
-    /// [`Router::complete`]: nothing is given back when the result is dropped.
+    /// As [`Router::select`](crate::Router::select), for hosts that keep the ticket as a number and complete it by
+    /// [`Router::complete`](crate::Router::complete): nothing is given back when the result is dropped.
     #[inline(never)]
     pub fn select_detached(
         &self,
@@ -85,14 +85,15 @@ impl<'r> At<'r> {
         self.inner().select::<Single, _>(request, self.now, DetachedSelection::new)
     }
 
-    /// See [`Router::select_pair`].
+    /// See [`Router::select_pair`](crate::Router::select_pair).
     pub fn select_pair(&self, request: &Request<'_>) -> Result<PairSelection, RoutingError> {
         let pair = self.inner().select::<Pair, _>(request, self.now, |committed| {
-            PairSelection::new(self.router.handle(committed.stripe), committed)
+            PairSelection::new(self.shared.handle(committed.stripe), committed)
         })?;
         if let Some(log) = &self.inner().log {
-            log.offer(Role::Prefill, &pair.prefill(), pair.ticket(), self.now);
-            log.offer(Role::Decode, &pair.decode(), pair.ticket(), self.now);
+            let (ticket, now) = (pair.ticket(), self.now);
+            log.offer(|| pair.prefill().record(Role::Prefill, ticket, now));
+            log.offer(|| pair.decode().record(Role::Decode, ticket, now));
         }
         Ok(pair)
     }
@@ -100,7 +101,7 @@ impl<'r> At<'r> {
     #[inline(always)]
     fn select_unlogged(&self, request: &Request<'_>) -> Result<Selection, RoutingError> {
         self.inner().select::<Single, _>(request, self.now, |committed| {
-            Selection::new(self.router.handle(committed.stripe), committed)
+            Selection::new(self.shared.handle(committed.stripe), committed)
         })
     }
 
@@ -112,11 +113,11 @@ impl<'r> At<'r> {
         request: &Request<'_>,
     ) -> Result<Selection, RoutingError> {
         let selection = self.select_unlogged(request)?;
-        log.offer(Role::Regular, &selection.chosen(), selection.ticket(), self.now);
+        log.offer(|| selection.chosen().record(Role::Regular, selection.ticket(), self.now));
         Ok(selection)
     }
 
-    /// See [`Router::with_candidates`].
+    /// See [`Router::with_candidates`](crate::Router::with_candidates).
     pub fn with_candidates<T>(
         &self,
         role: Role,
@@ -126,7 +127,7 @@ impl<'r> At<'r> {
         self.inner().with_candidates(role, request, self.now, look)
     }
 
-    /// See [`Router::first_token`].
+    /// See [`Router::first_token`](crate::Router::first_token).
     pub fn first_token(
         &self,
         ticket: impl Into<Ticket>,
@@ -135,12 +136,12 @@ impl<'r> At<'r> {
         self.inner().first_token(ticket.into(), cached_tokens, self.now)
     }
 
-    /// See [`Router::progress`].
+    /// See [`Router::progress`](crate::Router::progress).
     pub fn progress(&self, ticket: impl Into<Ticket>) -> Result<(), TicketError> {
         self.inner().progress(ticket.into(), self.now)
     }
 
-    /// See [`Router::complete`].
+    /// See [`Router::complete`](crate::Router::complete).
     #[inline]
     pub fn complete(
         &self,
@@ -152,7 +153,7 @@ impl<'r> At<'r> {
         self.inner().complete(ticket.into(), &ending, self.now)
     }
 
-    /// See [`Router::complete_by`].
+    /// See [`Router::complete_by`](crate::Router::complete_by).
     pub fn complete_by(
         &self,
         ticket: impl Into<Ticket>,
@@ -164,12 +165,12 @@ impl<'r> At<'r> {
         self.inner().complete(ticket.into(), &ending, self.now)
     }
 
-    /// See [`Router::metrics`].
+    /// See [`Router::metrics`](crate::Router::metrics).
     pub fn metrics(&self) -> MetricsSnapshot {
         self.inner().metrics(self.now)
     }
 
-    /// Maintenance that calls would otherwise do in small steps: ends ejections and pauses, steps
+    /// Does at once the maintenance that other calls do in small steps: ends ejections and pauses, steps
     /// up slow starts, closes expired tickets, frees replaced policies. Never needed.
     pub fn tick(&self) {
         self.inner().tick(self.now);
@@ -178,6 +179,6 @@ impl<'r> At<'r> {
 
 impl std::fmt::Debug for At<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("At").field("router", self.router).field("now", &self.now).finish()
+        f.debug_struct("At").field("now", &self.now).finish_non_exhaustive()
     }
 }

@@ -2,7 +2,6 @@
 
 use serde::Serialize;
 
-use super::selection::Chosen;
 use crate::policy::{Reason, RunnerUp};
 use crate::random::Random;
 use crate::ticket::Ticket;
@@ -45,20 +44,9 @@ pub(super) struct DecisionLog {
 impl DecisionLog {
     /// Hands the decision to the hook with a chance of one in `every`. Where the hook panics, the
     /// caller owns the selection by now, so its load is given back.
-    pub(super) fn offer(&self, role: Role, chosen: &Chosen<'_>, ticket: Ticket, now: u64) {
-        if self.every > 1 && self.random.below(self.every as usize) != 0 {
-            return;
+    pub(super) fn offer(&self, record: impl FnOnce() -> DecisionRecord) {
+        if self.every <= 1 || self.random.below(self.every as usize) == 0 {
+            (self.hook)(&record());
         }
-        (self.hook)(&DecisionRecord {
-            now,
-            role,
-            worker: chosen.worker(),
-            reason: chosen.reason(),
-            matched_tokens: chosen.matched_tokens(),
-            total_tokens: chosen.total_tokens(),
-            score: chosen.score(),
-            runner_up: chosen.runner_up(),
-            ticket,
-        });
     }
 }

@@ -143,7 +143,7 @@ fn loom_a_successor_inherits_nothing() {
         });
         model.remove();
         let row = &model.rows[usize::from(SLOT)];
-        // As the registry does: only an idle slot is given to somebody else.
+        // As the registry does: only an idle slot is given to another worker.
         let idle = row.is_idle();
         if idle {
             row.occupy(SECOND, None);

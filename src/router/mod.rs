@@ -4,7 +4,8 @@
 //! - `commit`: charges what was decided, opens the ticket.
 //! - `complete`: first token, completion, expiry: gives back what was charged.
 //! - [`at`]: the methods of a router that depend on time.
-//! - [`selection`]: what a host gets, and the load coming back when it is dropped.
+//! - `inner`: all of one router, and how it is made and maintained.
+//! - [`selection`]: what a host gets; dropping it gives the load back.
 //! - [`builder`], [`config`]: how a router is made.
 //! - [`decision_log`], `metrics`: what a host can read back.
 
@@ -14,6 +15,7 @@ mod commit;
 mod complete;
 pub(crate) mod config;
 pub(crate) mod decision_log;
+mod inner;
 #[cfg(all(test, pointsman_loom))]
 mod loom;
 mod metrics;
@@ -21,39 +23,25 @@ mod select;
 pub(crate) mod selection;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use self::at::At;
-use self::builder::RouterBuilder;
 use self::config::{RouterConfig, SplitConfig};
-use self::decision_log::DecisionLog;
+use self::inner::{Inner, Shared};
 use self::selection::{PairSelection, Selection};
 use crate::body::BodyReader;
-use crate::fleet::{Fleet, due::Due, health_log::HealthLog};
 use crate::metrics::MetricsSnapshot;
 use crate::policy::error::{ConfigError, RoutingError};
-use crate::policy::{
-    PolicyConfig, PolicyFactory, RequestView, RoutingPolicy as _, Usage, random::RandomPolicy,
-};
-use crate::pool::{
-    MAX_WORKERS,
-    candidates::Candidates,
-    error::PoolError,
-    registry::{Registry, WorkerStatus},
-};
+use crate::policy::{PolicyConfig, RequestView, Usage};
+use crate::pool::{candidates::Candidates, error::PoolError, status::WorkerStatus};
 use crate::prefix::{BlockSize, Fingerprint, HashKey};
-use crate::prompt::PromptReader;
-use crate::random::Random;
 use crate::request::Request;
-use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use crate::sync::stripe::{Place, Striped};
-use crate::ticket::{Ticket, Tickets, error::TicketError};
+use crate::ticket::{Ticket, error::TicketError};
 use crate::time::Time;
 use crate::worker::{
     Role, WorkerId,
     health::{HostHealth, Outcome},
+    report::LoadReport,
     spec::{WorkerInfo, WorkerSpec},
-    state::{LoadReport, WorkerState},
 };
 
 /// Names the worker for each request. Cheap to clone; all clones are the same router.
@@ -64,7 +52,7 @@ use crate::worker::{
 /// new snapshot under a lock of their own.
 ///
 /// **Time.** Methods that depend on time read the clock; [`Router::at`] has the same ones for a host that
-/// tells the time itself. Use one or the other for a router, not both. Where the clock jumps back,
+/// passes the time itself. Use one or the other for a router, not both. Where the clock jumps back,
 /// nothing is undone and no interval is negative.
 ///
 /// ```
@@ -88,172 +76,24 @@ pub struct Router {
     shared: Arc<Shared>,
 }
 
-struct Shared {
-    inner: Arc<Inner>,
-    /// References for selections, counted per stripe.
-    handles: Striped<Handle>,
-}
-
-/// What keeps a router alive as long as there are selections of its.
-type Handle = Arc<Arc<Inner>>;
-
-/// All of one router.
-struct Inner {
-    fleet: Fleet,
-    prompts: Arc<PromptReader>,
-    tickets: Tickets,
-    /// Nanoseconds that an open ticket lives without a sign of life.
-    deadline: u64,
-    /// When the next part of the ticket table is to be swept, and which.
-    sweep_due: Due,
-    sweep_part: AtomicU64,
-    /// Requests answered without a ticket because the table was full.
-    untracked: Striped<AtomicU64>,
-    /// Tickets closed because no host completed them.
-    expired: AtomicU64,
-    /// Decides for requests that cannot be tracked.
-    fallback: RandomPolicy,
-    random: Random,
-    log: Option<DecisionLog>,
-    started: Instant,
-}
-
-impl Inner {
-    fn new(
-        config: &RouterConfig,
-        factory: PolicyFactory,
-        log: Option<DecisionLog>,
-        health_log: Option<HealthLog>,
-    ) -> Result<Self, ConfigError> {
-        config.check()?;
-        let slots = slots_for(config.max_workers);
-        let rows: Arc<[WorkerState]> = (0..slots).map(|_| WorkerState::new()).collect();
-        let health = config.health.clone();
-        let registry = Registry::new(rows, config.max_workers, health, config.slow_start());
-        let body = config.body.options(config.tree.block()?);
-        let prompts = PromptReader::new(config.tree.key()?, body);
-        let prompts = Arc::new(prompts.with_tree(config.tree.budget_bytes, slots)?);
-        let tickets = Tickets::new(config.max_tickets);
-        let deadline = config.ticket_deadline();
-        // The whole table is swept eight times within one deadline.
-        let every = (deadline / 8 / tickets.parts() as u64).max(1);
-        let fleet = Fleet::new(registry, factory, Arc::clone(&prompts), health_log, every);
-        let inner = Inner {
-            fleet,
-            prompts,
-            tickets,
-            deadline,
-            sweep_due: Due::new(every),
-            sweep_part: AtomicU64::new(0),
-            untracked: Striped::new(|_| AtomicU64::new(0)),
-            expired: AtomicU64::new(0),
-            fallback: RandomPolicy::new(config.seed),
-            random: Random::new(config.seed),
-            log,
-            started: Instant::now(),
-        };
-        let (prefill, decode) = (config.prefill_policy.as_ref(), config.decode_policy.as_ref());
-        inner.set_policies(&config.policy, prefill, decode)?;
-        inner.set_split(config.split.as_ref())?;
-        inner.set_shadow(config.shadow.as_ref())?;
-        Ok(inner)
-    }
-
-    /// Nanoseconds since the router was made.
-    #[inline]
-    fn clock(&self) -> u64 {
-        self.started.elapsed().as_nanos() as u64
-    }
-
-    /// One bounded step of maintenance: a part of the ticket table, and what outcomes and time have
-    /// changed.
-    #[cold]
-    fn maintain(&self, now: u64) {
-        if self.sweep_due.claim(now) {
-            let part = self.sweep_part.fetch_add(1, Relaxed) % self.tickets.parts() as u64;
-            self.sweep(part as usize, now);
-        }
-        self.fleet.maintain(now);
-    }
-
-    /// All of it at once.
-    fn tick(&self, now: u64) {
-        self.sweep_all(now);
-        self.fleet.maintain(now);
-        self.fleet.renew(|policy| self.tickets.in_use(policy));
-    }
-
-    fn remove_worker(&self, id: WorkerId, now: u64) -> Result<(), PoolError> {
-        self.fleet.remove(id, now, || self.sweep_all(now))
-    }
-
-    fn set_policies(
-        &self,
-        policy: &PolicyConfig,
-        prefill: Option<&PolicyConfig>,
-        decode: Option<&PolicyConfig>,
-    ) -> Result<(), ConfigError> {
-        self.fleet.set_policies(policy, prefill, decode, |policy| self.tickets.in_use(policy))
-    }
-
-    fn set_split(&self, split: Option<&SplitConfig>) -> Result<(), ConfigError> {
-        split.map_or(Ok(()), SplitConfig::check)?;
-        let split = split.map(|split| (&split.policy, split.share));
-        self.fleet.set_split(split, |policy| self.tickets.in_use(policy))
-    }
-
-    fn set_shadow(&self, shadow: Option<&PolicyConfig>) -> Result<(), ConfigError> {
-        self.fleet.set_shadow(shadow, |policy| self.tickets.in_use(policy))
-    }
-
-    fn count_untracked(&self) {
-        self.untracked.mine().fetch_add(1, Relaxed);
-    }
-
-    fn after_fork(&self) {
-        self.random.reseed();
-        self.fallback.after_fork();
-        self.tickets.clear();
-        self.fleet.after_fork();
-    }
-}
-
-/// A removed worker's slot rests until its last request is undone, so there are a few more slots
-/// than workers; never more than a slot set can hold.
-fn slots_for(max_workers: usize) -> usize {
-    (max_workers + max_workers / 8 + 8).min(MAX_WORKERS)
-}
-
 impl Router {
     /// A router with the built-in policies.
     pub fn new(config: RouterConfig) -> Result<Self, ConfigError> {
         Self::builder().config(config).build()
     }
 
-    /// A router with policies from outside this crate.
-    pub fn builder() -> RouterBuilder {
-        RouterBuilder::default()
-    }
-
     fn from_inner(inner: Inner) -> Self {
-        let inner = Arc::new(inner);
-        let handles = Striped::new(|_| Arc::new(Arc::clone(&inner)));
-        Router { shared: Arc::new(Shared { inner, handles }) }
+        Router { shared: Arc::new(Shared::new(inner)) }
     }
 
     fn inner(&self) -> &Inner {
         &self.shared.inner
     }
 
-    #[inline]
-    fn handle(&self, stripe: Place) -> Handle {
-        Arc::clone(self.shared.handles.of(stripe.any()))
-    }
-
-    /// The same router, as of a time that the host tells.
+    /// The same router, at a time that the host passes.
     #[inline]
     pub fn at(&self, now: impl Into<Time>) -> At<'_> {
-        At::new(self, now.into())
+        At::new(&self.shared, now.into())
     }
 
     /// What the plain methods take for the time: the time since the router was made.
@@ -293,7 +133,7 @@ impl Router {
         self.inner().fleet.change(|pool| pool.set_max_in_flight(id, limit))
     }
 
-    /// Tells a worker's health as the host sees it, which wins over the outcomes of requests. An
+    /// Sets a worker's health as the host sees it, which overrides the outcomes of requests. An
     /// unhealthy worker is believed to lose what its cache holds.
     pub fn set_health(&self, id: WorkerId, health: HostHealth) -> Result<(), PoolError> {
         self.inner().fleet.set_health(id, health)
@@ -356,7 +196,7 @@ impl Router {
         self.at(self.now()).select_pair(request)
     }
 
-    /// Hands `look` what a policy is shown when it chooses a worker of this role for this request;
+    /// Shows `look` what a policy sees when it chooses a worker of this role for this request;
     /// nothing is charged or counted. For policies on trial, dashboards and tests.
     ///
     /// The prompt is not read: [`RequestView::prefix`] is `None`. Membership changes made by `look`
@@ -380,7 +220,7 @@ impl Router {
         self.at(self.now()).first_token(ticket, cached_tokens)
     }
 
-    /// The request is alive: its deadline starts afresh.
+    /// The request is alive: its deadline starts again.
     pub fn progress(&self, ticket: impl Into<Ticket>) -> Result<(), TicketError> {
         self.at(self.now()).progress(ticket)
     }
@@ -439,7 +279,7 @@ impl Router {
         self.inner().set_split(split)
     }
 
-    /// Lets a second policy decide beside the real one without being followed, or stops it. The
+    /// Lets a second policy decide beside the real one and does not follow it, or stops it. The
     /// metrics say how often the two differ, and by how many tokens to be computed.
     ///
     /// ```
@@ -508,14 +348,13 @@ impl Router {
         self.inner().prompts.block()
     }
 
-    /// What a namespace is called in fingerprints.
+    /// The digest that stands for a namespace in fingerprints.
     pub fn namespace_digest(&self, namespace: &str) -> u64 {
         self.inner().prompts.namespace_digest(namespace)
     }
 
-    /// To be called in a forked child before its first select: draws new random seeds, and forgets
-    /// the parent's requests in flight. The fork must have happened while no other thread was inside
-    /// a call.
+    /// Call this in a forked child before its first select: it draws new random seeds, and forgets the
+    /// parent's requests in flight. The fork must have happened while no other thread was inside a call.
     pub fn after_fork(&self) {
         self.inner().after_fork();
     }

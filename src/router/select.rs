@@ -1,6 +1,6 @@
 //! How a request is routed: view, policy, prompt, decide, commit, else again.
 
-use super::Inner;
+use super::inner::Inner;
 use crate::fleet::policies::Installed;
 use crate::fleet::view::{Local, View};
 use crate::policy::error::PolicyError;
@@ -64,8 +64,8 @@ struct Size {
 }
 
 impl Inner {
-    /// Names the worker, or the pair, that serves a request, charges it, and makes of it what the host
-    /// gets.
+    /// Names the worker, or the pair, that serves a request, charges it, and converts the result into what
+    /// the host gets.
     #[inline(always)]
     pub(super) fn select<M: Mode, S>(
         &self,
@@ -137,8 +137,8 @@ impl Inner {
 }
 
 impl<'a> Call<'a> {
-    /// The loop: view, policy, prompt, decide, commit, else again. Ends: each turn commits, or rules one
-    /// more worker out.
+    /// The loop: view, policy, prompt, decide, commit, else again. It ends, as each turn commits or rules
+    /// one more worker out.
     #[inline(never)]
     fn until_committed<M: Mode, S>(
         self,
@@ -175,7 +175,7 @@ impl<'a> Call<'a> {
             };
             match lost {
                 Some(slot) if !full.contains(slot) => full.insert(slot),
-                // Committed, refused, or the policy names a worker that it was told has no room.
+                // Committed, refused, or the policy has named a full worker again.
                 _ => return done,
             }
         }
@@ -241,7 +241,7 @@ impl<'t, 'a: 't> Attempt<'t, 'a> {
         finish: &impl Fn(Committed<'_, M::Choice>) -> S,
     ) -> Result<S, RoutingError> {
         let request = self.call.inner.request_view(self.call.request, self.call.now, &size, prefix);
-        // Used where the policy has put it, and copied once, into the selection.
+        // Used in place, and copied once, into the selection.
         let decided = M::decide(&*self.installed.policy, |role| self.candidates(role), &request);
         let choice = match decided {
             Ok(ref choice) => choice,
@@ -267,7 +267,7 @@ impl<'t, 'a: 't> Attempt<'t, 'a> {
         }
     }
 
-    /// The ticket table is full, so nothing of this request will be counted. A policy that goes by
+    /// The ticket table is full, so nothing of this request will be counted. A policy that compares
     /// counts would send all such requests to the one worker that looked best when the table filled
     /// up; a random draw spreads them.
     #[cold]
@@ -311,7 +311,7 @@ impl<'t, 'a: 't> Attempt<'t, 'a> {
         }
     }
 
-    /// Lets the shadow decide and counts how its decision differs. Nothing of it is committed.
+    /// Lets the shadow decide and counts how its decision differs. Its decision is not committed.
     #[cold]
     fn compare<M: Mode>(self, shadow: &Installed, choice: &M::Choice, request: &RequestView<'_>) {
         let counts = shadow.counters.shadow.mine();

@@ -3,9 +3,11 @@
 //! - [`number`]: the number that a host keeps.
 //! - [`charge`]: what a ticket remembers of its request: the participants, and what they were charged.
 //! - [`error`]: why a ticket could not be used.
+//! - `entry`: one entry of the table.
 //! - [`table`]: the fixed table of open tickets.
 
 pub(crate) mod charge;
+mod entry;
 pub(crate) mod error;
 pub(crate) mod number;
 pub(crate) mod table;

@@ -12,8 +12,7 @@
 //! **Once.** First token and close are taken by compare-exchange, so exactly one thread wins each, and
 //! with it the duty that it stands for: giving back the prefill worker's load (first token) or all that
 //! is left (close). A held entry belongs to one thread, which leaves that phase by a store. A ticket
-//! number names index and generation; a number from the past fails the compare-exchange and harms
-//! nothing.
+//! number names index and generation; an old number fails the compare-exchange and changes nothing.
 //!
 //! **Reserving.** Each stripe has its own share of the entries, and only the thread that has entered the
 //! stripe ([`crate::sync::exclusive`]) reserves among them, so a load and a store suffice. Threads that
@@ -26,18 +25,22 @@
 //! slot still has the generation it chose, else it closes the ticket again; the remover changes the
 //! generation, then closes the tickets of workers that have left. No fence stands between the opener's
 //! last two steps, as it would cost more than either: in the few nanoseconds until a store is seen by
-//! all, the two may miss each other. Such a ticket is open like any other, and keeps its slot from
-//! changing hands. It ends as soon as the host completes it or the next sweep of the table finds that
-//! its worker has left. The charge itself does order: once a charged slot's generation stands, the slot
-//! does not change hands before the charge is given back (both sides sequentially consistent).
+//! all, the two may miss each other. Such a ticket is open like any other, and keeps its slot from going
+//! to another worker. It ends as soon as the host completes it or the next sweep of the table finds that
+//! its worker has left. The charge itself does order: once a charged slot's generation is unchanged, the
+//! slot stays that worker's until the charge is given back (both sides sequentially consistent).
 
 use crossbeam_utils::CachePadded;
 
 use super::charge::{Charge, Participants};
+use super::entry::{
+    CACHED_KNOWN, Entry, FREE, HELD, STREAMING, WAITING, after, is_open_in, phase_of, refusal,
+    unpack,
+};
 use super::error::TicketError;
-use super::number::{INDEX_BITS, LOW, MAX_TICKETS, Ticket};
+use super::number::{MAX_TICKETS, Ticket};
 use crate::sync::atomic::{
-    AtomicU32, AtomicU64,
+    AtomicU32,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
 use crate::sync::stripe::{Place, STRIPES, Striped};
@@ -46,32 +49,10 @@ use crate::sync::stripe::{Place, STRIPES, Striped};
 const SWEEP: usize = 64;
 const _: () = assert!(SWEEP % STRIPES == 0);
 
-/// Beside the prompt's length in bytes: the first token said how much of the prompt was cached.
-const CACHED_KNOWN: u64 = 1 << 32;
-const FREE: u64 = 0;
-const WAITING: u64 = 1;
-const STREAMING: u64 = 2;
-/// Owned by the thread that opens or closes it.
-const HELD: u64 = 3;
 /// In place of an index: the share is full.
 const NONE: u32 = u32::MAX;
 /// The number of the share that belongs to no stripe.
 const SHARED: u32 = STRIPES as u32;
-
-#[derive(Debug)]
-#[repr(align(64))]
-struct Entry {
-    state: AtomicU64,
-    /// [`Participants`].
-    participants: AtomicU64,
-    dispatched: AtomicU64,
-    deadline: AtomicU64,
-    work: AtomicU64,
-    tokens: AtomicU64,
-    bytes: AtomicU64,
-    /// The stripe whose share it belongs to, or [`SHARED`].
-    share: u32,
-}
 
 /// All tickets of one router.
 #[derive(Debug)]
@@ -186,7 +167,7 @@ impl Tickets {
         Some(Reserved { tickets: self, index, entry })
     }
 
-    /// Takes this entry if it is free, against other threads that try the same.
+    /// Takes this entry if it is free; other threads may try the same.
     fn contend(&self, index: usize) -> Option<Reserved<'_>> {
         let entry = self.entries.get(index)?;
         let state = entry.state.load(Relaxed);
@@ -204,12 +185,12 @@ impl Tickets {
         std::mem::forget(reserved);
         entry.store(charge, deadline);
         let ticket = Ticket::of(index, entry.state.load(Relaxed));
-        // Release: whoever sees the ticket open sees the fields stored before.
+        // Release: a thread that sees the ticket open sees the fields stored before.
         entry.state.store(ticket.state(WAITING), Release);
         ticket
     }
 
-    /// Frees a held entry. Release: whoever sees the free state also sees that this thread is done
+    /// Frees a held entry. Release: a thread that sees the free state also sees that this thread is done
     /// with the fields.
     #[inline]
     fn give_back(&self, index: usize, entry: &Entry, free: u64) {
@@ -228,7 +209,7 @@ impl Tickets {
         Some(Participants(entry.participants.load(Relaxed)))
     }
 
-    /// Takes the step from waiting to streaming; what the ticket holds, for the one who took it.
+    /// Takes the step from waiting to streaming; what the ticket holds, for the thread that took it.
     pub(crate) fn first_token(
         &self,
         ticket: Ticket,
@@ -322,83 +303,6 @@ impl Tickets {
     }
 }
 
-/// Whether an entry in this state holds this ticket, open.
-#[inline]
-fn is_open_in(ticket: Ticket, state: u64) -> bool {
-    state == ticket.state(WAITING) || state == ticket.state(STREAMING)
-}
-
-/// Why a ticket whose entry is in this state cannot be used.
-#[cold]
-fn refusal(ticket: Ticket, state: u64) -> TicketError {
-    // A free entry's own generation has not been given out yet.
-    let latest = state >> INDEX_BITS;
-    let given = if phase_of(state) == FREE { 1..latest } else { 1..latest + 1 };
-    if given.contains(&ticket.generation()) { TicketError::Closed } else { TicketError::Unknown }
-}
-
-#[inline]
-fn phase_of(state: u64) -> u64 {
-    state & LOW
-}
-
-/// The free state that follows the one in which a ticket of this generation was. After the last
-/// generation comes the first: a ticket of generation 0 in entry 0 would be [`Ticket::UNTRACKED`].
-#[inline]
-fn after(state: u64) -> u64 {
-    const _: () = assert!(FREE == 0);
-    match (state | LOW).wrapping_add(1) {
-        0 => 1 << INDEX_BITS,
-        next => next,
-    }
-}
-
-impl Entry {
-    fn new(share: u32) -> Self {
-        Entry {
-            state: AtomicU64::new(1 << INDEX_BITS | FREE),
-            participants: AtomicU64::new(0),
-            dispatched: AtomicU64::new(0),
-            deadline: AtomicU64::new(0),
-            work: AtomicU64::new(0),
-            tokens: AtomicU64::new(0),
-            bytes: AtomicU64::new(0),
-            share,
-        }
-    }
-
-    /// Relaxed: the store of the state that follows publishes these.
-    #[inline(always)]
-    fn store(&self, charge: Charge, deadline: u64) {
-        self.participants.store(charge.participants.0, Relaxed);
-        self.dispatched.store(charge.dispatched, Relaxed);
-        self.deadline.store(deadline, Relaxed);
-        self.work.store(pack(charge.work_tokens, charge.matched_tokens), Relaxed);
-        self.tokens.store(pack(charge.prompt_tokens, charge.resident_tokens), Relaxed);
-        self.bytes.store(charge.prompt_bytes.into(), Relaxed);
-    }
-
-    #[inline]
-    fn load(&self) -> Charge {
-        let (work_tokens, matched_tokens) = unpack(self.work.load(Relaxed));
-        let (prompt_tokens, resident_tokens) = unpack(self.tokens.load(Relaxed));
-        Charge {
-            participants: Participants(self.participants.load(Relaxed)),
-            dispatched: self.dispatched.load(Relaxed),
-            work_tokens,
-            matched_tokens,
-            prompt_tokens,
-            resident_tokens,
-            prompt_bytes: self.bytes.load(Relaxed) as u32,
-            cached_known: self.bytes.load(Relaxed) & CACHED_KNOWN != 0,
-        }
-    }
-
-    fn phase(&self) -> u64 {
-        phase_of(self.state.load(Acquire))
-    }
-}
-
 impl Closed<'_> {
     /// All that the ticket held.
     #[inline]
@@ -426,12 +330,4 @@ impl Drop for Closed<'_> {
         let free = after(self.ticket.to_raw());
         self.tickets.give_back(self.ticket.index(), self.entry, free);
     }
-}
-
-fn pack(high: u32, low: u32) -> u64 {
-    u64::from(high) << 32 | u64::from(low)
-}
-
-fn unpack(both: u64) -> (u32, u32) {
-    ((both >> 32) as u32, both as u32)
 }

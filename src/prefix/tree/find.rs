@@ -1,4 +1,4 @@
-//! Lookup: down the path by galloping, then up again to list who holds how much.
+//! Lookup: down the path by galloping, then up again to list the holders.
 
 use arrayvec::ArrayVec;
 
@@ -58,7 +58,7 @@ impl PrefixTree {
             self.prefetch_run(blocks, run * RUN);
         }
         let ahead = self.descend(blocks, matches);
-        // Whoever remembers this prompt will write there.
+        // The insert that follows the decision will write there.
         for located in ahead.iter().flatten() {
             self.table.prefetch_place(located, self.now());
         }
@@ -102,7 +102,7 @@ impl PrefixTree {
     }
 
     /// Visits nodes down to the end of what the tree knows of the path; returns what was located of the
-    /// runs that lie behind it. While a node is compared, the lines of the next ones are on their way.
+    /// runs that follow it. While a node is compared, the lines of the next ones are prefetched.
     fn descend(&self, blocks: &[u64], matches: &mut Matches) -> Ahead {
         let mut ahead: Ahead = [None; LOCATED];
         let mut start = 0;
@@ -172,8 +172,8 @@ impl PrefixTree {
     /// `gap.end` that it holds, by bisection.
     ///
     /// The search downwards may have jumped over a stretch whose runs lie at other places. Then
-    /// there is no node in the middle; `gap.hole` comes closer until the run before the odd stretch
-    /// is found, and what follows that run is searched in its turn.
+    /// there is no node in the middle; `gap.hole` comes closer until the run before that stretch is
+    /// found, and what follows that run is searched next.
     #[inline(always)]
     fn list_between(&self, blocks: &[u64], visit: Visit, gap: Gap, matches: &mut Matches) {
         let next = visit.start + u32::from(visit.node.same);
@@ -257,7 +257,7 @@ impl PrefixTree {
                 }
                 return;
             }
-            // There was a writer in the set since the visit: once more, and else do without.
+            // Another thread wrote to the set since the visit: try once more, then give up.
             let Some(again) = self.probe_at(blocks, visit.start as usize) else { return };
             node = again.node;
         }

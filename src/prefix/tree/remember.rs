@@ -1,4 +1,4 @@
-//! After the decision: the prompt's blocks are now on their way to one worker.
+//! After the decision: notes that the prompt's blocks go to one worker.
 
 use super::find::{AHEAD, LOCATED};
 use super::matches::{Matches, Visit};
@@ -87,7 +87,7 @@ impl PrefixTree {
         }
     }
 
-    /// The record behind the slot's leading blocks.
+    /// The record of the last of the slot's leading blocks.
     fn deepest_record(
         &self,
         blocks: &[u64],
@@ -102,7 +102,7 @@ impl PrefixTree {
         self.record_of(&visit.node, blocks[visit.start as usize], slot)
     }
 
-    /// The first runs are on their way since the lookup: see [`find`](PrefixTree::find).
+    /// The first runs were prefetched by the lookup: see [`find`](PrefixTree::find).
     fn walk(&self, walk: &mut Walk<'_>, resumed: Option<&Visit>) {
         let mut start = resumed.map_or(0, |visit| visit.start as usize);
         let mut known = resumed.map(|visit| visit.node).filter(|n| self.table.is_unchanged(n));

@@ -7,7 +7,8 @@ use super::formula;
 use crate::policy::builtin::cache_aware::rendezvous;
 use crate::policy::request_view::RequestView;
 use crate::pool::{
-    candidates::{Best, Candidate, Candidates},
+    best::Best,
+    candidates::{Candidate, Candidates},
     set::SlotSet,
 };
 use crate::random::Random;
@@ -21,7 +22,7 @@ pub(super) struct Scoring {
     pub(super) random: Random,
 }
 
-/// A scored candidate, beside its score.
+/// A scored candidate, without its score.
 #[derive(Clone, Copy)]
 pub(super) struct Scored {
     pub(super) worker: WorkerId,
@@ -137,7 +138,7 @@ impl Scoring {
         Terms { agreed: self.agreed(candidates, request), ..self.terms_under(pressure, request) }
     }
 
-    /// Terms under which caused work counts with this pressure.
+    /// Terms that weigh caused work with this pressure, without an agreed worker.
     #[inline]
     fn terms_under(&self, pressure: f64, request: &RequestView<'_>) -> Terms {
         let whole = formula::work(request.prompt_tokens, 0, self.config.overhead_tokens);
@@ -177,7 +178,7 @@ impl Scoring {
         Some((agreed.slot(), self.config.replica_discount * f64::from(unmatched)))
     }
 
-    /// The score of a worker that holds so many tokens of the prompt. Most workers of a fleet with
+    /// The score of a worker that holds this many tokens of the prompt. Most workers of a fleet with
     /// little to do share one.
     #[inline(always)]
     fn score(
@@ -244,8 +245,8 @@ impl Scoring {
         if speed == Speed::Equal { 1.0 } else { self.estimates.relative_rate(slot, now) }
     }
 
-    /// With replicas: what waits on the worker and what the request causes there, in the light of what
-    /// the other routers do.
+    /// With replicas: what waits on the worker and what the request causes there, with the other routers'
+    /// share estimated.
     #[inline(never)]
     fn shared(
         &self,
