@@ -203,7 +203,7 @@ fn the_bytes_of_the_ticket_table_are_told() {
         config.max_tickets = max_tickets;
         let (router, found) = counted(|| Router::new(config).unwrap());
         let tickets = router.metrics().tickets;
-        assert_eq!(tickets.capacity as usize, max_tickets);
+        assert_eq!(tickets.capacity, max_tickets);
         (tickets.bytes as i64, found.bytes)
     };
     let (small, large) = (made(1 << 7), made(1 << 14));

@@ -39,10 +39,11 @@ impl Due {
     }
 
     /// Makes it due at once, for something that happened at this time. Release: the thread that begins
-    /// next sees what the caller did before.
+    /// next sees what the caller has done before, and so does each that noted something since. So a
+    /// read-modify-write: a store would hide an earlier one.
     pub(crate) fn note(&self, now: u64) {
         self.noted.store(now, Relaxed);
-        self.at.store(0, Release);
+        self.at.swap(0, Release);
     }
 
     /// Makes it due at this time, unless it is earlier.

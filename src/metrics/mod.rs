@@ -75,14 +75,23 @@ pub(crate) struct ShadowCounts {
     shadow_work: AtomicU64,
 }
 
-impl ShadowCounts {
-    pub(crate) fn count_failure(&self) {
-        self.failed.fetch_add(1, Relaxed);
-    }
+/// How a shadow's decision compares with the real one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Comparison {
+    pub(crate) differs: bool,
+    /// Prompt tokens that the chosen worker has to compute.
+    pub(crate) work: u32,
+    /// Prompt tokens that the shadow's worker would have had to.
+    pub(crate) shadow_work: u32,
+}
 
-    /// Counts a comparison: prompt tokens that the chosen worker has to compute, and those that the
-    /// shadow's worker would have to compute.
-    pub(crate) fn count(&self, differs: bool, work: u32, shadow_work: u32) {
+impl ShadowCounts {
+    /// Counts a comparison, or that the shadow had no answer.
+    pub(crate) fn count(&self, compared: Option<Comparison>) {
+        let Some(Comparison { differs, work, shadow_work }) = compared else {
+            self.failed.fetch_add(1, Relaxed);
+            return;
+        };
         self.compared.fetch_add(1, Relaxed);
         self.differing.fetch_add(differs.into(), Relaxed);
         self.work.fetch_add(work.into(), Relaxed);

@@ -30,8 +30,8 @@ pub enum RoutingError {
         /// Of the remaining ones, those that the request's exclusions, allow set or labels rule out.
         excluded: u32,
     },
-    /// Every worker that the request may use is at its limit of in-flight requests.
-    /// Rarely also the answer to a request that has lost four races for a limited worker's last place.
+    /// Every worker that the request may use is at its limit of in-flight requests, or came to it before
+    /// the request could take its last place.
     #[error(
         "all {busy} eligible {role} workers are at their in-flight limit: queue the request or shed it"
     )]

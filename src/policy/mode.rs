@@ -19,7 +19,7 @@ pub(crate) trait Mode {
     ) -> Result<Self::Choice, RoutingError>;
 
     /// A chosen worker that is not a candidate. One that has become full since the policy looked is
-    /// let through: charging it will fail, and the request is routed anew.
+    /// let through: charging it will fail, and the request is routed anew, with that worker ruled out.
     fn non_candidate<'a>(
         choice: &Self::Choice,
         candidates: impl Fn(Role) -> Candidates<'a>,

@@ -14,11 +14,7 @@ use super::{
     snapshot::{PoolSnapshot, RoleView, Seat},
 };
 use crate::random::{self, Random};
-use crate::worker::{
-    Role, WorkerId,
-    spec::WorkerInfo,
-    {report::LoadReport, state::WorkerState},
-};
+use crate::worker::{Role, WorkerId, report::LoadReport, spec::WorkerInfo, state::WorkerState};
 
 /// Probes before the exact pass. With half of the workers ruled out, one request in 65,536 gets there.
 const PROBES: usize = 16;
@@ -156,7 +152,8 @@ impl<'a> Candidates<'a> {
         best.first().map(|(_, candidate)| candidate)
     }
 
-    /// Whether this worker is a candidate, or would be if it were not at its in-flight limit.
+    /// Whether this worker is a candidate, or would be if it had not come to its in-flight limit since the
+    /// request last looked.
     #[inline]
     pub(crate) fn includes(&self, worker: WorkerId) -> bool {
         let slot = worker.slot();
@@ -164,6 +161,7 @@ impl<'a> Candidates<'a> {
             .seat(slot)
             .is_some_and(|seat| seat.id == Some(worker) && seat.eligible == Some(self.role))
             && self.filter.is_none_or(|filter| filter.admits(slot))
+            && self.full.is_none_or(|full| !full.contains(slot))
     }
 
     pub(crate) fn pool(&self) -> &'a PoolSnapshot {

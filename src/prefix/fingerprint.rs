@@ -300,6 +300,13 @@ impl<'a> Fingerprint<'a> {
         self.blocks
     }
 
+    /// The same prompt in at most so many leading blocks.
+    pub(crate) fn leading(&self, most: usize) -> Fingerprint<'a> {
+        let blocks = &self.blocks[..most.min(self.blocks.len())];
+        let header = FingerprintHeader { blocks: blocks.len() as u32, ..self.header };
+        Fingerprint { header, blocks }
+    }
+
     /// Length of the whole prompt in bytes or tokens.
     pub fn total(&self) -> u64 {
         self.header.total

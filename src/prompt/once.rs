@@ -23,7 +23,7 @@ impl<'a> PromptOnce<'a> {
         PromptOnce { window: Some(window), read: None }
     }
 
-    /// The fingerprint of the request's prompt, in as many leading blocks as the window holds. To be
+    /// The fingerprint of the request's prompt, in as many leading blocks as are matched. To be
     /// asked with the same reader and request each time.
     pub(crate) fn read(
         &mut self,
@@ -36,7 +36,7 @@ impl<'a> PromptOnce<'a> {
         let read = match &request.prompt {
             Prompt::Fingerprint(given) => {
                 reader.check(given, request)?;
-                ReadPrompt::plain(*given)
+                ReadPrompt::plain(given.leading(reader.blocks_for(request)))
             }
             _ => {
                 let hashes =

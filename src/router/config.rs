@@ -152,6 +152,11 @@ impl SplitConfig {
 pub struct TreeConfig {
     /// Bytes that the tree may hold in total; never exceeded. Taken from the system as the tree
     /// fills.
+    ///
+    /// 24 bytes for each block of all prompts to be remembered are enough to lose none: for the
+    /// longest prompt, 4 MiB of text or 1,048,576 tokens, 768 KiB with blocks of 128 bytes, twice as
+    /// much with 64, half with 256. A beginning that several prompts have in common counts once, as
+    /// long as at most seven workers hold it.
     pub budget_bytes: usize,
     /// Bytes of prompt text to a block, a multiple of 16 from 64 to 256; a token counts 4 bytes.
     pub block_bytes: u16,

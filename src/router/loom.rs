@@ -5,20 +5,18 @@
 //! rests on their total order, the fences below stand for it.
 //!
 //! Each thread reserves in a stripe of its own, as if it had entered it; [`crate::sync::exclusive`] has a model
-//! of that.
+//! of that. The last two models are of threads that found every stripe taken.
 
 use loom::sync::Arc;
 use loom::sync::atomic::{Ordering::SeqCst, fence};
 use loom::thread;
 
-use super::ticket::{Charge, Parties, Ticket, Tickets};
+use crate::sync::stripe::Place;
+use crate::ticket::{Charge, Participants, Ticket, Tickets};
 use crate::worker::state::WorkerState;
 
 const SLOT: u16 = 0;
 const PREFILL: u16 = 1;
-/// Stripes.
-const MINE: usize = 0;
-const OTHER: usize = 1;
 const FIRST: u64 = 1;
 const SECOND: u64 = 2;
 
@@ -36,7 +34,7 @@ impl Model {
     }
 
     /// As `commit` does: charge, reserve, open, look at the generation.
-    fn open(&self, stripe: usize, prefill: Option<u16>) -> Option<Ticket> {
+    fn open(&self, stripe: Place, prefill: Option<u16>) -> Option<Ticket> {
         let charge = charge(prefill);
         assert!(self.rows[usize::from(SLOT)].charge(0));
         fence(SeqCst);
@@ -55,8 +53,8 @@ impl Model {
     /// As `finish` completes; whether this call did it.
     fn complete(&self, ticket: Ticket) -> bool {
         let Ok(closed) = self.tickets.close(ticket) else { return false };
-        let held = closed.parties.prefill().filter(|_| !closed.first_token_seen);
-        for slot in held.into_iter().chain([closed.parties.slot()]) {
+        let held = closed.participants.prefill().filter(|_| !closed.first_token_seen);
+        for slot in held.into_iter().chain([closed.participants.slot()]) {
             self.rows[usize::from(slot)].release(0);
         }
         true
@@ -65,7 +63,7 @@ impl Model {
     /// As `finish` takes the first token; whether this call did it.
     fn first_token(&self, ticket: Ticket) -> bool {
         let Ok(charge) = self.tickets.first_token(ticket, false) else { return false };
-        if let Some(prefill) = charge.parties.prefill() {
+        if let Some(prefill) = charge.participants.prefill() {
             self.rows[usize::from(prefill)].release(0);
         }
         true
@@ -82,8 +80,8 @@ impl Model {
     fn sweep(&self) {
         let open: Vec<_> =
             (0..self.tickets.parts()).flat_map(|part| self.tickets.open_in(part)).collect();
-        for (ticket, parties, _) in open {
-            if self.rows[usize::from(parties.slot())].is_vacant() {
+        for (ticket, participants, _) in open {
+            if self.rows[usize::from(participants.slot())].is_vacant() {
                 self.complete(ticket);
             }
         }
@@ -95,9 +93,17 @@ impl Model {
     }
 }
 
+fn mine() -> Place {
+    Place::numbered(0)
+}
+
+fn other() -> Place {
+    Place::numbered(1)
+}
+
 fn charge(prefill: Option<u16>) -> Charge {
     Charge {
-        parties: Parties::new(SLOT, prefill, 0, false),
+        participants: Participants::new(SLOT, prefill, 0, false),
         dispatched: 0,
         work_tokens: 0,
         matched_tokens: 0,
@@ -111,6 +117,8 @@ fn charge(prefill: Option<u16>) -> Charge {
 fn model(test: impl Fn() + Sync + Send + 'static) {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
+    // A sweep looks at every entry.
+    builder.max_branches = 10_000;
     builder.check(test);
 }
 
@@ -122,7 +130,7 @@ fn loom_removal_misses_no_ticket() {
         let model = Model::new();
         let opener = thread::spawn({
             let model = Arc::clone(&model);
-            move || model.open(OTHER, None)
+            move || model.open(other(), None)
         });
         model.remove();
         opener.join().expect("the opener does not panic");
@@ -139,7 +147,7 @@ fn loom_a_successor_inherits_nothing() {
         let model = Model::new();
         let opener = thread::spawn({
             let model = Arc::clone(&model);
-            move || model.open(OTHER, None)
+            move || model.open(other(), None)
         });
         model.remove();
         let row = &model.rows[usize::from(SLOT)];
@@ -161,7 +169,7 @@ fn loom_a_successor_inherits_nothing() {
 fn loom_a_ticket_is_completed_once() {
     model(|| {
         let model = Model::new();
-        let ticket = model.open(MINE, None).expect("nobody removes the worker");
+        let ticket = model.open(mine(), None).expect("no thread removes the worker");
         let other = thread::spawn({
             let model = Arc::clone(&model);
             move || model.complete(ticket)
@@ -179,7 +187,7 @@ fn loom_a_ticket_is_completed_once() {
 fn loom_first_token_and_completion_share_out_a_pair() {
     model(|| {
         let model = Model::new();
-        let ticket = model.open(MINE, Some(PREFILL)).expect("nobody removes the worker");
+        let ticket = model.open(mine(), Some(PREFILL)).expect("no thread removes the worker");
         let other = thread::spawn({
             let model = Arc::clone(&model);
             move || model.first_token(ticket)
@@ -195,17 +203,57 @@ fn loom_first_token_and_completion_share_out_a_pair() {
 fn loom_a_reused_entry_is_another_ticket() {
     model(|| {
         let model = Model::new();
-        let old = model.open(MINE, None).expect("nobody removes the worker");
+        let old = model.open(mine(), None).expect("no thread removes the worker");
         let other = thread::spawn({
             let model = Arc::clone(&model);
             move || {
                 model.complete(old);
-                model.open(MINE, None).expect("nobody removes the worker")
+                model.open(mine(), None).expect("no thread removes the worker")
             }
         });
         model.complete(old);
         let new = other.join().expect("opening does not panic");
         assert!(!model.complete(old));
+        assert!(model.complete(new));
+        model.assert_nothing_is_held();
+    });
+}
+
+/// Two threads without a stripe reserve at once: each gets an entry of its own.
+#[test]
+fn loom_two_without_a_stripe_reserve_different_entries() {
+    model(|| {
+        let model = Model::new();
+        let theirs = thread::spawn({
+            let model = Arc::clone(&model);
+            move || model.open(Place::SPARE, None).expect("no thread removes the worker")
+        });
+        let ours = model.open(Place::SPARE, None).expect("no thread removes the worker");
+        let theirs = theirs.join().expect("opening does not panic");
+        // Of one entry, the two would also have one number.
+        assert_ne!(ours, theirs);
+        assert_eq!(model.tickets.open_count(), 2);
+        assert!(model.complete(ours) && model.complete(theirs));
+        model.assert_nothing_is_held();
+    });
+}
+
+/// One thread without a stripe closes while another reserves, who may take the entry over: neither
+/// ticket closes the other.
+#[test]
+fn loom_without_a_stripe_one_closes_while_another_reserves() {
+    model(|| {
+        let model = Model::new();
+        let old = model.open(Place::SPARE, None).expect("no thread removes the worker");
+        let opener = thread::spawn({
+            let model = Arc::clone(&model);
+            move || model.open(Place::SPARE, None).expect("no thread removes the worker")
+        });
+        assert!(model.complete(old));
+        let new = opener.join().expect("opening does not panic");
+        assert_ne!(old, new);
+        assert!(!model.complete(old), "an old number completes nothing");
+        assert_eq!(model.tickets.open_count(), 1);
         assert!(model.complete(new));
         model.assert_nothing_is_held();
     });

@@ -3,6 +3,7 @@
 use super::inner::Inner;
 use crate::fleet::policies::Installed;
 use crate::fleet::view::{Local, View};
+use crate::metrics::Comparison;
 use crate::policy::error::PolicyError;
 use crate::policy::error::RoutingError;
 use crate::policy::{self, RequestView, mode::Mode, prefix_query::PrefixQuery};
@@ -174,9 +175,9 @@ impl<'a> Call<'a> {
                 attempt.without_prompt::<M, S>(&mut lost, finish)
             };
             match lost {
-                Some(slot) if !full.contains(slot) => full.insert(slot),
-                // Committed, refused, or the policy has named a full worker again.
-                _ => return done,
+                Some(slot) => full.insert(slot),
+                // Committed or refused.
+                None => return done,
             }
         }
     }
@@ -252,10 +253,12 @@ impl<'t, 'a: 't> Attempt<'t, 'a> {
             return Err(policy::error::failed(&self.installed.counters.name, error));
         }
         let user_data = self.user_data::<M>(choice);
-        if let Some(shadow) = self.shadow {
-            self.compare::<M>(shadow, choice, &request);
+        let compared = self.shadow.map(|shadow| self.compare::<M>(shadow, choice, &request));
+        let committed = self.commit::<M>(choice, &request, size.bytes);
+        if let (Some(shadow), Some(compared), Ok(_)) = (self.shadow, compared, &committed) {
+            shadow.counters.shadow.mine().count(compared);
         }
-        match self.commit::<M>(choice, &request, size.bytes) {
+        match committed {
             Ok(Some(ticket)) => {
                 Ok(finish(self.committed::<M>(choice, &request, ticket, user_data)))
             }
@@ -311,16 +314,19 @@ impl<'t, 'a: 't> Attempt<'t, 'a> {
         }
     }
 
-    /// Lets the shadow decide and counts how its decision differs. Its decision is not committed.
+    /// Lets the shadow decide, and says how its decision differs; `None` where it has no answer. Nothing
+    /// of it is committed.
     #[cold]
-    fn compare<M: Mode>(self, shadow: &Installed, choice: &M::Choice, request: &RequestView<'_>) {
-        let counts = shadow.counters.shadow.mine();
+    fn compare<M: Mode>(
+        self,
+        shadow: &Installed,
+        choice: &M::Choice,
+        request: &RequestView<'_>,
+    ) -> Option<Comparison> {
         let candidates = |role| self.candidates(role);
-        let Ok(other) = M::decide(&*shadow.policy, candidates, request) else {
-            return counts.count_failure();
-        };
+        let other = M::decide(&*shadow.policy, candidates, request).ok()?;
         if M::non_candidate(&other, candidates).is_some() {
-            return counts.count_failure();
+            return None;
         }
         let work = |choice| {
             let slot = M::prompt(choice).worker.slot();
@@ -328,6 +334,10 @@ impl<'t, 'a: 't> Attempt<'t, 'a> {
             request.prompt_tokens.saturating_sub(held)
         };
         let workers = |choice| (M::prompt(choice).worker, M::main(choice).worker);
-        counts.count(workers(choice) != workers(&other), work(choice), work(&other));
+        Some(Comparison {
+            differs: workers(choice) != workers(&other),
+            work: work(choice),
+            shadow_work: work(&other),
+        })
     }
 }

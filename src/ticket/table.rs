@@ -175,7 +175,8 @@ impl Tickets {
             return None;
         }
         let taken = entry.state.compare_exchange(state, state | HELD, Acquire, Relaxed);
-        taken.is_ok().then_some(Reserved { tickets: self, index, entry })
+        // Made only where it is taken: one that is dropped frees the entry.
+        taken.is_ok().then(|| Reserved { tickets: self, index, entry })
     }
 
     /// Opens a ticket in a reserved entry.
