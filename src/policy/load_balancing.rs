@@ -2,7 +2,7 @@
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
-use crate::pool::candidates::Best;
+use crate::pool::best::Best;
 use crate::random::{self, Random};
 use crate::worker::proposal::Worker;
 

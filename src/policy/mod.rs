@@ -34,7 +34,8 @@ pub use self::reason::Reason;
 pub use self::request_view::RequestView;
 pub use self::routing_policy::RoutingPolicy;
 pub use crate::pool::{
-    candidates::{Best, Candidate, Candidates, CandidatesIter},
+    best::Best,
+    candidates::{Candidate, Candidates, CandidatesIter},
     set::{SlotSet, Slots},
 };
 pub use crate::prefix::tree::{Holder, MAX_HOLDERS};

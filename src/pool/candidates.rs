@@ -7,17 +7,14 @@
 //! serve still finds it.
 
 use super::{
+    best::Best,
     filter::Filter,
     loads::{Load, Loads},
     set::{SlotSet, Slots},
     snapshot::{PoolSnapshot, RoleView, Seat},
 };
 use crate::random::{self, Random};
-use crate::worker::{
-    Role, WorkerId,
-    spec::WorkerInfo,
-    {report::LoadReport, state::WorkerState},
-};
+use crate::worker::{Role, WorkerId, report::LoadReport, spec::WorkerInfo, state::WorkerState};
 
 /// Probes before the exact pass. With half of the workers ruled out, one request in 65,536 gets there.
 const PROBES: usize = 16;
@@ -303,14 +300,10 @@ impl<'a> Iterator for CandidatesIter<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<Candidate<'a>> {
-        loop {
-            let slot = self.slots.next()?;
-            if self.candidates.has_room(slot) {
-                if let Some(candidate) = self.candidates.candidate(slot) {
-                    return Some(candidate);
-                }
-            }
-        }
+        self.slots.find_map(|slot| {
+            let has_room = self.candidates.has_room(slot);
+            if has_room { self.candidates.candidate(slot) } else { None }
+        })
     }
 }
 
@@ -401,71 +394,4 @@ impl<'a> Candidate<'a> {
 #[inline(never)]
 fn divided(load: f64, weight: f64) -> f64 {
     load / weight
-}
-
-/// Keeps the offers with the smallest and the second smallest score; among equals each has the same
-/// chance of coming first.
-#[derive(Debug)]
-pub struct Best<'r, T> {
-    random: &'r Random,
-    /// Not numbers where nothing was offered yet.
-    scores: [f64; 2],
-    values: [Option<T>; 2],
-    /// Offers with the smallest score.
-    ties: usize,
-    /// The number of the tie that comes first next; drawn once there is a tie after the last such.
-    due: usize,
-}
-
-impl<'r, T: Copy> Best<'r, T> {
-    /// Nothing offered yet.
-    pub fn new(random: &'r Random) -> Self {
-        Best { random, scores: [f64::NAN; 2], values: [None; 2], ties: 1, due: 1 }
-    }
-
-    /// Offers a value. A score that is not a number loses to any number.
-    #[inline]
-    pub fn offer(&mut self, score: f64, value: T) {
-        // Most offers of many are neither first nor second, nor a tie for the first place.
-        let [first, second] = self.scores;
-        if !(score > first && score >= second) {
-            self.place(score, value);
-        }
-    }
-
-    #[inline(never)]
-    fn place(&mut self, score: f64, value: T) {
-        let score = if score.is_nan() { f64::INFINITY } else { score };
-        let ([first, second], [leader, runner_up]) = (self.scores, self.values);
-        let is_less = leader.is_none() || score < first;
-        if is_less {
-            (self.ties, self.due) = (1, 1);
-        }
-        if is_less || score == first && self.next_tie_wins() {
-            (self.scores, self.values) = ([score, first], [Some(value), leader]);
-        } else if runner_up.is_none() || score < second {
-            (self.scores[1], self.values[1]) = (score, Some(value));
-        }
-    }
-
-    /// Whether one more tie comes first. The n-th does so with probability 1 / n, so the next after the
-    /// n-th to do so is beyond the m-th with probability n / m: one draw tells which it is.
-    fn next_tie_wins(&mut self) -> bool {
-        if self.ties == self.due {
-            let least = self.ties as f64 / random::unit(self.random.next());
-            self.due = (least as usize).saturating_add(1);
-        }
-        self.ties += 1;
-        self.ties == self.due
-    }
-
-    /// The smallest score and its offer.
-    pub fn first(&self) -> Option<(f64, T)> {
-        self.values[0].map(|value| (self.scores[0], value))
-    }
-
-    /// The second smallest.
-    pub fn second(&self) -> Option<(f64, T)> {
-        self.values[1].map(|value| (self.scores[1], value))
-    }
 }

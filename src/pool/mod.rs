@@ -7,10 +7,12 @@
 //! - [`filter`]: what one request rules out, as bits.
 //! - [`loads`]: where the load of a worker is found.
 //! - [`candidates`]: the view that policies choose from: snapshot, filter and load together.
+//! - [`best`]: the best two of many offers.
 //! - [`error`]: why a change of the membership is refused.
 //! - [`registry`]: the writer's side: registration, health and weights, as a plain `&mut self` value.
 
 pub(crate) mod alias;
+pub(crate) mod best;
 pub(crate) mod candidates;
 pub(crate) mod error;
 pub(crate) mod filter;

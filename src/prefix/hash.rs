@@ -162,7 +162,7 @@ impl Path {
     }
 
     /// Extends the path by the blocks of `size` items that `items` begins with, as long as `out` has
-    /// room, and says how many that were. `nh` is [`HashKey::nh_bytes`] or [`HashKey::nh_tokens`].
+    /// room, and returns how many that were. `nh` is [`HashKey::nh_bytes`] or [`HashKey::nh_tokens`].
     #[inline(always)]
     pub(super) fn extend<T>(
         &mut self,

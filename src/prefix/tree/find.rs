@@ -257,7 +257,7 @@ impl PrefixTree {
                 }
                 return;
             }
-            // There was a writer in the set since the visit: once more, and else do without.
+            // Another thread wrote to the set since the visit: try once more, then give up.
             let Some(again) = self.probe_at(blocks, visit.start as usize) else { return };
             node = again.node;
         }

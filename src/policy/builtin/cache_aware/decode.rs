@@ -3,7 +3,7 @@
 use crate::policy::decision::{Decision, RunnerUp};
 use crate::policy::error::RoutingError;
 use crate::policy::reason::Reason;
-use crate::pool::candidates::{Best, Candidates};
+use crate::pool::{best::Best, candidates::Candidates};
 use crate::random::Random;
 
 /// The candidate whose requests in flight will hold the least KV tokens, each running

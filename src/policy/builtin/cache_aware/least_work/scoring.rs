@@ -7,7 +7,8 @@ use super::formula;
 use crate::policy::builtin::cache_aware::rendezvous;
 use crate::policy::request_view::RequestView;
 use crate::pool::{
-    candidates::{Best, Candidate, Candidates},
+    best::Best,
+    candidates::{Candidate, Candidates},
     set::SlotSet,
 };
 use crate::random::Random;
@@ -137,7 +138,7 @@ impl Scoring {
         Terms { agreed: self.agreed(candidates, request), ..self.terms_under(pressure, request) }
     }
 
-    /// Terms under which caused work counts with this pressure.
+    /// Terms that weigh caused work with this pressure, without an agreed worker.
     #[inline]
     fn terms_under(&self, pressure: f64, request: &RequestView<'_>) -> Terms {
         let whole = formula::work(request.prompt_tokens, 0, self.config.overhead_tokens);
@@ -177,7 +178,7 @@ impl Scoring {
         Some((agreed.slot(), self.config.replica_discount * f64::from(unmatched)))
     }
 
-    /// The score of a worker that holds so many tokens of the prompt. Most workers of a fleet with
+    /// The score of a worker that holds this many tokens of the prompt. Most workers of a fleet with
     /// little to do share one.
     #[inline(always)]
     fn score(
