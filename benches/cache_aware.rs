@@ -9,7 +9,7 @@
 //!
 //! Families: speed (the three workloads), growth, long (the longest prompts), full (a tree that has to
 //! evict), workers (8 to 1,024, also with prefixes that all of them hold), threads, body (JSON), memory.
-//! Figures are the median over rounds, with the quartiles after it; ratios are taken within a round.
+//! Figures are the median over rounds, followed by the quartiles; ratios are taken within a round.
 
 // A benchmark whose set-up fails has nothing to measure.
 #![allow(clippy::expect_used, reason = "a benchmark may panic")]
@@ -22,7 +22,7 @@ use support::cache_aware::{body, full, growth, long, memory, speed, threads, wor
 use support::samples::Thoroughness;
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counting = Counting { live: false, refuses: false };
 
 type Family = fn(Thoroughness) -> Vec<Bar>;
 

@@ -1,7 +1,7 @@
 //! From a chat body to a fingerprint: beside hashing the same bytes, and beside parsing them.
 //!
-//! `cargo bench --bench request`. Each figure is the median of interleaved runs, with the lowest
-//! and the highest one behind it.
+//! `cargo bench --bench request`. Each figure is the median of interleaved runs, followed by the lowest
+//! and the highest.
 #![allow(clippy::unwrap_used, reason = "a benchmark may panic")]
 
 mod support;
@@ -16,7 +16,7 @@ use support::allocations::{Counting, Counts};
 use support::bodies::{CHINESE, CODE, ENGLISH, Words, agent, chat, tokens};
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counting = Counting { live: false, refuses: false };
 
 const RUNS: usize = 41;
 /// Bytes that one run reads.

@@ -1,7 +1,7 @@
 //! What it costs to choose a worker without reading the prompt.
 //!
 //! Nanoseconds per `select_single` (on the concrete policy and through `dyn RoutingPolicy`), per
-//! `Router::select_at` + `complete_at`, and allocations, at 8, 64 and 1,024 workers, on one and two
+//! `select` + `complete` of a router, and allocations, at 8, 64 and 1,024 workers, on one and two
 //! threads; beside the floor of the same run, and beside the proposal's own code.
 //!
 //! ```text
@@ -30,7 +30,7 @@ use support::measure::Effort;
 use support::simple::{Report, cases};
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counting = Counting { live: false, refuses: false };
 
 const FULL: Effort = Effort { rounds: 15, slice: Duration::from_millis(4) };
 const QUICK: Effort = Effort { rounds: 9, slice: Duration::from_millis(1) };

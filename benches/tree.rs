@@ -3,7 +3,7 @@
 //!
 //! `cargo bench --bench tree -- [hash] [workloads] [hot]`; without a name all of them. Times are
 //! nanoseconds per request for fingerprint, lookup, a trivial choice and remembering: medians over
-//! interleaved rounds, with the quartiles behind them.
+//! interleaved rounds, followed by the quartiles.
 
 #![allow(clippy::expect_used, reason = "a benchmark may panic")]
 
@@ -24,7 +24,7 @@ use support::samples::{Samples, Thoroughness};
 use support::workloads::Workload;
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counting = Counting { live: false, refuses: false };
 
 const ROUNDS: usize = Thoroughness::FULL.rounds;
 
@@ -128,7 +128,7 @@ fn hot() {
         for workers in [8, 64, 512, 1024] {
             let mut rig = Rig::new(64 * MIB, workers);
             for system in systems(&workload, 64) {
-                // Too short to bind anybody to a holder, so one worker after the other gets it.
+                // Too short to bind a request to a holder, so one worker after another gets it.
                 (0..workers).for_each(|_| rig.text(system));
             }
             let name = format!("W1, system prompts on all of {workers:>4} workers");

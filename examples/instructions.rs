@@ -1,4 +1,4 @@
-//! One hot path, so many times, and nothing else: what `./check instructions` counts.
+//! One hot path, a given number of times, and nothing else: what `./check instructions` counts.
 //!
 //! `instructions PATH COUNT`. Run twice with different counts, the difference is the path's own.
 

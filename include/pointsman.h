@@ -99,7 +99,7 @@ uint32_t pointsman_abi_version(void);
 /* ---- Errors ---------------------------------------------------------------------------------- */
 
 /**
- * What a function says about how it went: POINTSMAN_OK or one of the other POINTSMAN_ status codes.
+ * The result of a call: POINTSMAN_OK or one of the other POINTSMAN_ status codes.
  * The numbers never change meaning; later versions may add some.
  */
 typedef int32_t pointsman_status;
@@ -108,7 +108,7 @@ typedef int32_t pointsman_status;
 #define POINTSMAN_OK 0
 
 /**
- * An argument is NULL, too small, out of range, not UTF-8, or of no known meaning. A mistake in the
+ * An argument is NULL, too small, out of range, not UTF-8, or of no known meaning: a mistake in the
  * calling program.
  */
 #define POINTSMAN_INVALID_ARGUMENT 1
@@ -145,7 +145,7 @@ typedef int32_t pointsman_status;
 /** A fixed limit is reached: workers, or replaced policies that still have requests in flight. */
 #define POINTSMAN_LIMIT 10
 
-/** A policy of the host's own failed, or chose what it may not choose. */
+/** A policy of the host's own failed, or chose no candidate. */
 #define POINTSMAN_POLICY_FAILED 11
 
 /** The request's body is not JSON. The message has the position. */
@@ -218,8 +218,8 @@ pointsman_status pointsman_router_new(const char *config,
 void pointsman_router_free(pointsman_router *router);
 
 /**
- * To be called in a forked child before the router is used there: new random seeds, no tickets
- * and no requests in flight. No other thread of the child may be inside a call.
+ * Call this in a forked child before the router is used there: it draws new random seeds, and
+ * forgets tickets and requests in flight. No other thread of the child may be inside a call.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
  */
@@ -265,8 +265,8 @@ pointsman_status pointsman_router_policy(const pointsman_router *router,
                                          size_t *length);
 
 /**
- * As pointsman_router_set_policy, with policies of their own for the prefill and the decode
- * workers of pairs; NULL leaves that role to policy.
+ * As pointsman_router_set_policy, with separate policies for the prefill and the decode workers of
+ * pairs; NULL leaves that role to policy.
  */
 pointsman_status pointsman_router_set_policies(const pointsman_router *router,
                                                const char *policy,
@@ -312,10 +312,10 @@ typedef uint32_t pointsman_role;
 #define POINTSMAN_ROLE_DECODE 2
 
 /**
- * One label of a worker: what a request can ask for with labels of its own, a model's name, a zone or a
- * customer's tier for instance. Any number to a worker, POINTSMAN_MAX_REQUEST_LABELS to a request, which
- * only workers with all of them may serve. Metrics do not carry them. Arrays of labels advance by the
- * size that their first element has.
+ * One label: of a worker, or demanded by a request. For example a model's name, a zone or a customer's
+ * tier. A worker has any number of labels, a request at most POINTSMAN_MAX_REQUEST_LABELS, and only
+ * workers with all of them may serve it. Metrics do not show labels. Elements of an array of labels lie
+ * as far apart as the first one's size says.
  */
 typedef struct pointsman_label {
     /** Set by POINTSMAN_LABEL_INIT. */
@@ -332,7 +332,7 @@ typedef struct pointsman_label {
     size_t value_length;
 } pointsman_label;
 
-/** What a worker is, told once at registration. Everything is copied. */
+/** What a worker is, given once at registration. Everything is copied. */
 typedef struct pointsman_worker_spec {
     /** Set by POINTSMAN_WORKER_SPEC_INIT. */
     uint32_t size;
@@ -350,7 +350,7 @@ typedef struct pointsman_worker_spec {
     double weight;
     /** Tokens that fit into its KV cache; POINTSMAN_UNKNOWN64 by default. */
     uint64_t kv_capacity_tokens;
-    /** Handed back with every selection of this worker. */
+    /** Returned with every selection of this worker. */
     uint64_t user_data;
     /** What requests can ask for; NULL: none. */
     const pointsman_label *labels;
@@ -363,13 +363,13 @@ typedef struct pointsman_worker_spec {
 /** What the host says about a worker's health: one of the POINTSMAN_HEALTH_ constants. */
 typedef uint32_t pointsman_health;
 
-/** Not known to the host: health follows from the outcomes of requests. */
+/** Not known to the host: the outcomes of requests decide. */
 #define POINTSMAN_HEALTH_UNKNOWN 0
 
-/** Healthy by the host's word. */
+/** The host says that it is healthy: it takes requests whatever their outcomes. */
 #define POINTSMAN_HEALTH_HEALTHY 1
 
-/** Unhealthy by the host's word. */
+/** The host says that it is unhealthy: it takes no requests. */
 #define POINTSMAN_HEALTH_UNHEALTHY 2
 
 /** A worker's report of its own load. */
@@ -490,9 +490,9 @@ typedef struct pointsman_worker_info {
     double weight;
     /** The weight in force: lowered during slow start or overload. */
     double effective_weight;
-    /** 1 if it takes new work as far as its health goes, else 0. */
+    /** 1 if its health lets it take new work, else 0. */
     uint32_t healthy;
-    /** 1 if it is let in one request at a time to see if it has recovered, else 0. */
+    /** 1 if it gets one request at a time, to see if it has recovered; else 0. */
     uint32_t on_probation;
     /** 1 if it is draining, else 0. */
     uint32_t draining;
@@ -805,8 +805,8 @@ typedef struct pointsman_completion {
     /** Tokens generated; POINTSMAN_UNKNOWN by default. */
     uint32_t completion_tokens;
     /**
-     * Whose outcome it is, in a pair: POINTSMAN_ROLE_PREFILL or POINTSMAN_ROLE_DECODE; by default
-     * (POINTSMAN_ROLE_REGULAR) the prefill worker's until the first token, then the decode worker's.
+     * The worker of a pair that the outcome is about: POINTSMAN_ROLE_PREFILL or POINTSMAN_ROLE_DECODE; by
+     * default (POINTSMAN_ROLE_REGULAR) the prefill worker until the first token, then the decode worker.
      */
     pointsman_role failed_role;
     /** When it ended; POINTSMAN_NOW by default. */
@@ -841,9 +841,8 @@ pointsman_status pointsman_outcome_of_http_status(uint32_t http_status,
 
 /**
  * Names the worker for a request and charges it. O(1) for policies that do not read the prompt;
- * else each byte of the prompt is read once. Uses less than 64 KiB of stack: 24 KiB and a
- * sixteenth of the prompt's bytes; 40 KiB more where a policy of the host's own chooses among more
- * than 128 workers.
+ * else each byte of the prompt is read once. Uses less than 64 KiB of stack, whatever the prompt;
+ * 40 KiB more where a policy of the host's own chooses among more than 128 workers.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NO_WORKER, POINTSMAN_ALL_BUSY, POINTSMAN_BAD_BODY,
  * POINTSMAN_BAD_FINGERPRINT, POINTSMAN_POLICY_FAILED. Nothing is charged then.
@@ -969,7 +968,7 @@ pointsman_status pointsman_fingerprint_decode(const void *bytes,
 typedef struct pointsman_fingerprinter pointsman_fingerprinter;
 
 /**
- * What kind of request a JSON body is: one of the POINTSMAN_BODY_ constants, told by the field that
+ * What kind of request a JSON body is: one of the POINTSMAN_BODY_ constants, given by the field that
  * holds the prompt.
  */
 typedef uint32_t pointsman_body_kind;
@@ -1154,28 +1153,26 @@ pointsman_status pointsman_router_prometheus_families(const pointsman_router *ro
 /* ---- Log ------------------------------------------------------------------------------------- */
 
 /**
- * How much a log is told: one of the POINTSMAN_LOG_ constants, each of which includes those above it.
+ * How much a log receives: one of the POINTSMAN_LOG_ constants, each of which includes those above it.
  */
 typedef int32_t pointsman_log_level;
 
 /** Nothing. */
 #define POINTSMAN_LOG_NONE 0
 
-/** A policy of the host's own failed, or chose what it may not choose. */
+/** A policy of the host's own failed, or chose no candidate. */
 #define POINTSMAN_LOG_ERROR 1
 
 /** A request found no worker or could not be read; a worker was ejected. */
 #define POINTSMAN_LOG_WARNING 2
 
-/** Workers came, went, were changed or recovered; a policy was switched. */
+/** Workers were added, removed, changed or recovered; a policy was switched. */
 #define POINTSMAN_LOG_INFO 3
 
 /** Every decision, as the line of pointsman_selection_print. */
 #define POINTSMAN_LOG_DEBUG 4
 
-/**
- * How a worker's health stands, as outcomes and time have it: one of the POINTSMAN_STATE_ constants.
- */
+/** A worker's health by outcomes and time: one of the POINTSMAN_STATE_ constants. */
 typedef uint32_t pointsman_state;
 
 /** A worker takes its share again. */
@@ -1184,7 +1181,7 @@ typedef uint32_t pointsman_state;
 /** A worker gets nothing: it failed too often in a row, or on probation. */
 #define POINTSMAN_STATE_EJECTED 1
 
-/** A worker is let in one request at a time, to see if it has recovered. */
+/** A worker gets one request at a time, to see if it has recovered. */
 #define POINTSMAN_STATE_PROBATION 2
 
 /**
@@ -1207,7 +1204,7 @@ typedef struct pointsman_decision_record {
     uint32_t size;
     /** The role that a worker was chosen for. */
     pointsman_role role;
-    /** When, by the router's clock or as told. */
+    /** When, on the clock that the host uses for this router. */
     uint64_t now;
     /** The request's ticket. */
     uint64_t ticket;
@@ -1237,15 +1234,15 @@ typedef void (*pointsman_decision_callback)(void *user_data,
                                             const pointsman_decision_record *record);
 
 /**
- * A change of a worker's health that outcomes of requests or time have brought about. Belongs to the
- * library and is valid during the call.
+ * A change of a worker's health by the outcomes of requests or by time. Belongs to the library and is
+ * valid during the call.
  */
 typedef struct pointsman_health_change {
     /** sizeof this struct in the library. */
     uint32_t size;
     /** What the worker has become. */
     pointsman_state state;
-    /** When, by the router's clock or as told. */
+    /** When, on the clock that the host uses for this router. */
     uint64_t now;
     /** Which worker. */
     uint64_t worker;
@@ -1256,10 +1253,10 @@ typedef struct pointsman_health_change {
 } pointsman_health_change;
 
 /**
- * Receives changes of health, in order and by one thread at a time: by the one whose call has
- * brought the change about, before that call returns, or by one that was telling an earlier change
- * just then. Other threads do not wait for it; up to 1,024 changes do, and what comes on top is
- * dropped. What the host sets by pointsman_worker_set_health is not told.
+ * Receives changes of health, in order and by one thread at a time: the one whose call caused the
+ * change, before that call returns, or one that is reporting an earlier change at that moment. Other
+ * threads do not wait for it. Up to 1,024 changes are queued; further ones are dropped. What the host
+ * sets by pointsman_worker_set_health is not reported.
  *
  * It must return, not throw, and must not call functions of the library that change the router.
  * pointsman_worker_url may be called.
@@ -1282,8 +1279,8 @@ typedef uint32_t pointsman_policy_flags;
 #define POINTSMAN_POLICY_WANTS_REQUEST_EVENTS 2
 
 /**
- * What a policy of the host's own is told: one of the POINTSMAN_EVENT_ constants. Later versions may
- * add some.
+ * An event that a policy of the host's own receives: one of the POINTSMAN_EVENT_ constants. Later
+ * versions may add some.
  */
 typedef uint32_t pointsman_event_kind;
 
@@ -1298,13 +1295,13 @@ typedef uint32_t pointsman_event_kind;
 /** The request is over; exactly once per request. */
 #define POINTSMAN_EVENT_COMPLETE 3
 
-/** A worker was registered. Also told for every worker when the policy takes over. */
+/** A worker was registered. Also sent for every worker when the policy is installed. */
 #define POINTSMAN_EVENT_WORKER_ADDED 4
 
 /** A worker was removed; what is known about its slot is to be forgotten. */
 #define POINTSMAN_EVENT_WORKER_REMOVED 5
 
-/** This process is a fork's child: draw new random seeds, forget requests in flight. */
+/** This process is a forked child: draw new random seeds, forget requests in flight. */
 #define POINTSMAN_EVENT_FORKED 6
 
 /**
@@ -1398,7 +1395,7 @@ typedef struct pointsman_event {
     uint64_t dispatched;
     /** The worker's slot. */
     uint32_t slot;
-    /** The worker's role in this. */
+    /** The worker's role in the request. */
     pointsman_role role;
     /** As decided. */
     uint32_t work_tokens;
@@ -1428,12 +1425,12 @@ typedef struct pointsman_policy {
     uint32_t size;
     /** What it wants; 0 by default. */
     pointsman_policy_flags flags;
-    /** Handed to create and release; and to select and on_event if there is no create. */
+    /** Passed to create and release; and to select and on_event if there is no create. */
     void *user_data;
     /**
-     * Chooses one candidate. Only decides: the same request may be asked about again, and what was
-     * decided may come to nothing. Returns POINTSMAN_OK; POINTSMAN_NO_WORKER if it will have none of
-     * them; any other number fails the request with POINTSMAN_POLICY_FAILED. Required.
+     * Chooses one candidate. Only decides: it may be called again for the same request, and a decision
+     * may be dropped. Returns POINTSMAN_OK; POINTSMAN_NO_WORKER to refuse all of them; any other number
+     * fails the request with POINTSMAN_POLICY_FAILED. Required.
      *
      * Pairs are formed by calling it once for the prefill and once for the decode workers.
      */
@@ -1444,8 +1441,8 @@ typedef struct pointsman_policy {
     /** Called with what happens to requests and workers. May be NULL. */
     void (*on_event)(void *instance, const pointsman_event *event);
     /**
-     * Makes an instance each time that configuration calls for the policy, with the options given
-     * there as JSON ("null" if none are). What it stores is handed to select and on_event. Returns
+     * Makes an instance each time that configuration names the policy, with the options given
+     * there as JSON ("null" if none are). What it stores is passed to select and on_event. Returns
      * POINTSMAN_OK, or any other number to refuse the options. May be NULL.
      */
     pointsman_status (*create)(void *user_data,
@@ -1550,8 +1547,8 @@ pointsman_status pointsman_builder_add_policy(pointsman_builder *builder,
                                               const pointsman_policy *policy);
 
 /**
- * Sets where the routers built from here on may write messages up to this level; a NULL callback or
- * POINTSMAN_LOG_NONE keeps them silent, which is the default.
+ * Sets the callback that the routers built from here on write messages up to this level to; a NULL
+ * callback or POINTSMAN_LOG_NONE keeps them silent, which is the default.
  * What user_data points to must outlive those routers.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT.
@@ -1573,7 +1570,7 @@ pointsman_status pointsman_builder_set_decision_log(pointsman_builder *builder,
                                                     void *user_data);
 
 /**
- * Calls back when outcomes or time have ejected a worker, let it in on probation, or made it
+ * Calls back when outcomes or time have ejected a worker, admitted it on probation, or made it
  * healthy again; a NULL callback stops it. What user_data points to must outlive the routers
  * built.
  *

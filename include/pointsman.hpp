@@ -2,9 +2,9 @@
  * @file
  * pointsman for C++17: owning types over pointsman.h, header-only, without exceptions.
  *
- * Nothing is decided here: every function calls the C function of the same name, whose description
- * in pointsman.h holds. Types own what they stand for and can be moved, not copied. Functions that
- * can fail return a result, which has either a value or an error.
+ * Every function calls the C function of the same name, which pointsman.h describes. Types own what
+ * they stand for and can be moved, not copied. Functions that can fail return a result, which has either
+ * a value or an error.
  *
  *     auto router = pointsman::router::make(R"({"policy": "cache_aware"})");
  *     if (!router) return log(router.error().message);
@@ -22,8 +22,8 @@
  * freed with the last of them. Each selection counts as one reference, in one place for all threads;
  * router::select_detached does without.
  *
- * Nothing that a host's own code throws leaves through the library: what is called back here is
- * noexcept, or ends the process where it throws, or, where it makes a policy, counts as having refused.
+ * No exception of a host's callback passes through the library: callbacks are noexcept, or end the
+ * process where they throw; one that makes a policy refuses the options by throwing.
  */
 #ifndef POINTSMAN_HPP
 #define POINTSMAN_HPP
@@ -54,7 +54,7 @@ struct error {
     static error last(pointsman_status code) { return error{code, pointsman_last_error()}; }
 };
 
-/** A value, or the error that came instead. */
+/** A value, or an error. */
 template <class T>
 class [[nodiscard]] result {
   public:
@@ -127,7 +127,7 @@ enum class health : pointsman_health {
     unhealthy = POINTSMAN_HEALTH_UNHEALTHY,
 };
 
-/** How a worker's health stands, as outcomes and time have it. */
+/** A worker's health by outcomes and time. */
 enum class health_state : pointsman_state {
     healthy = POINTSMAN_STATE_HEALTHY,
     ejected = POINTSMAN_STATE_EJECTED,
@@ -168,7 +168,7 @@ enum class prompt_kind : pointsman_prompt_kind {
     json = POINTSMAN_PROMPT_JSON,
 };
 
-/** How much a log is told; each level includes those above it. */
+/** How much a log receives; each level includes those above it. */
 enum class log_level : pointsman_log_level {
     none = POINTSMAN_LOG_NONE,
     error = POINTSMAN_LOG_ERROR,
@@ -184,7 +184,7 @@ constexpr std::underlying_type_t<E> number(E value) noexcept {
     return static_cast<std::underlying_type_t<E>>(value);
 }
 
-/** A length of time as the C interface has it; what is negative is none. */
+/** A length of time as the C interface has it; a negative one becomes 0. */
 constexpr std::uint64_t length_of(std::chrono::nanoseconds length) noexcept {
     return length.count() > 0 ? static_cast<std::uint64_t>(length.count()) : 0;
 }
@@ -200,9 +200,8 @@ inline std::string_view name(reason it) noexcept {
 }
 
 /**
- * When something happens: by the router's own clock where nothing is said; else a time of any
- * monotonic clock, the same one for all calls on a router, as a time point or as what has passed since
- * some beginning (more than nothing).
+ * When something happens: by default the router's own clock; else a time of any monotonic clock, the
+ * same one for all calls on a router, as a time point or as the time since some start (above 0).
  */
 class time {
   public:
@@ -260,7 +259,7 @@ class completion {
 
 /**
  * What the status of an HTTP response, and the pause that its Retry-After header asks for, say about the
- * worker; see pointsman_outcome_of_http_status. What is no status of HTTP counts as a worker's error.
+ * worker; see pointsman_outcome_of_http_status. A number that is no HTTP status counts as a worker's error.
  */
 inline completion outcome_of_http_status(std::uint32_t status,
                                          std::chrono::nanoseconds retry_after = {}) {
@@ -348,7 +347,7 @@ class load {
 
 /**
  * One request to be routed. Borrows the texts, tokens and fingerprint that it is given until it has been
- * routed; lists of workers it owns.
+ * routed; owns its lists of workers.
  */
 class request {
   public:
@@ -395,7 +394,7 @@ class request {
 
     /** The C struct, which borrows from this object. */
     pointsman_request raw() const noexcept {
-        // Where a list without members begins, so that it is not taken for no list.
+        // The address of an empty list, so that it differs from no list.
         static const std::uint64_t none = 0;
         pointsman_request raw = raw_;
         raw.labels = labels_.data();
@@ -431,7 +430,7 @@ class request {
 
 namespace detail {
 
-/** A router of the C interface, and the functions of the host's that it calls. */
+/** A router of the C interface, and the host's functions that it calls. */
 class shared_router {
   public:
     explicit shared_router(pointsman_router *raw, std::vector<std::shared_ptr<void>> kept = {})
@@ -473,8 +472,7 @@ class ticket {
     std::uint64_t release() noexcept { return std::exchange(number_, 0); }
 
     /**
-     * What nothing is tracked for any more, as it was completed, released or moved away, succeeds
-     * without doing anything.
+     * Succeeds and does nothing where the ticket was completed, released or moved away before.
      */
     result<void> first_token(std::uint32_t cached_tokens, time now) {
         if (number_ == 0) return {};
@@ -549,8 +547,8 @@ class selection : public detail::open, public chosen {
 };
 
 /**
- * The worker chosen for a request, without a hold on the router: dropping it does nothing, and the host
- * has to hand its ticket to router::complete.
+ * The worker chosen for a request, without a reference to the router: dropping it does nothing, and the
+ * host has to pass its ticket to router::complete.
  */
 class detached_selection : public chosen {
   public:
@@ -825,12 +823,12 @@ class choice {
 
 /**
  * What a policy of the host's own does. Derive from it and register it by builder::add_policy. Its
- * functions are called by many threads at once and are noexcept: what they throw ends the process.
+ * functions are called by many threads at once and are noexcept: an exception ends the process.
  */
 class policy {
   public:
     virtual ~policy() = default;
-    /** The choice, which may be a mere index, or nothing to refuse all. */
+    /** The choice, which may be just an index, or nothing to refuse all candidates. */
     virtual std::optional<choice> select(const pointsman_candidates &candidates,
                                          const pointsman_request_view &request) noexcept = 0;
     virtual void on_event(const pointsman_event &) noexcept {}
@@ -910,8 +908,8 @@ class builder {
         return of(pointsman_builder_set_seed(raw_.get(), seed));
     }
     /**
-     * The functions of the host's live as long as this builder and the routers that were built with
-     * them. They are called by any thread, several at a time; an empty one stops the log.
+     * The host's functions live as long as this builder and the routers that were built with them. They
+     * are called by any thread, several at a time; an empty one stops the log.
      */
     result<void> log(log_level level, std::function<void(log_level, std::string_view)> write) {
         const auto call = [](void *kept, pointsman_log_level at, const char *text,
@@ -942,9 +940,9 @@ class builder {
                                                         kept.get()));
     }
     /**
-     * make is called, with the options as JSON, each time that configuration calls for the policy:
+     * make is called, with the options as JSON, each time that configuration names the policy:
      * {"policy": {"custom": {"name": name, "options": ...}}}. What it returns lives until nothing uses
-     * it any more. NULL, or throwing, refuses the options. flags are POINTSMAN_POLICY_WANTS_ bits.
+     * it any more. It refuses the options by NULL or by throwing. flags are POINTSMAN_POLICY_WANTS_ bits.
      */
     result<void> add_policy(
         std::string_view name,
@@ -1003,12 +1001,12 @@ class builder {
     explicit builder(pointsman_builder *raw) noexcept : raw_(raw) {}
     static result<void> of(pointsman_status code) { return result<void>::of(code); }
 
-    /** Where a function stays at one address; nothing for an empty one. */
+    /** Keeps a function at one address; nothing for an empty one. */
     template <class Function>
     static std::shared_ptr<void> keep(Function function) {
         return function ? std::make_shared<Function>(std::move(function)) : nullptr;
     }
-    /** Keeps what the library has taken; what it refused leaves the one before in place. */
+    /** Keeps a function that the library has accepted; a refused one leaves the previous one in place. */
     static result<void> keeping(std::shared_ptr<void> &place, std::shared_ptr<void> kept,
                                 pointsman_status code) {
         if (code == POINTSMAN_OK) place = std::move(kept);

@@ -4,13 +4,16 @@
 //! Start with [`Router`]. A policy of your own is an implementation of [`RoutingPolicy`].
 //!
 //! ```text
-//!  prefix   prompt -> fingerprint; the tree of who holds how much of it
+//!  prefix   prompt -> fingerprint; the tree of the workers that hold its beginning
 //!  json     JSON text -> events
 //!  body     a request's JSON body -> fingerprint
 //!  worker   identity, health, load of one inference engine
 //!  pool     the members, and a snapshot made ready for choosing
 //!  policy   the trait, the policies, configuration and factory
-//!  router   pool + policies + one tree + tickets + metrics
+//!  prompt   a request's prompt, read once; the tree that goes with it
+//!  ticket   the duty to give a request's load back once
+//!  fleet    workers and policies as one published view
+//!  router   fleet + prompts + tickets, joined: the loop that routes a request
 //!  adapter  the original proposal's async trait over any policy (features `async`, `tower`)
 //! ```
 //!

@@ -1,13 +1,13 @@
 //! Random draws that many threads make at once without waiting for each other.
 //!
-//! Each stripe has a state of its own. It advances by a constant, which a load and a store do: a
-//! locked exchange would cost as much as all the rest. Threads that share a stripe can therefore undo
+//! Each stripe has a state of its own. It advances by a constant, with a load and a store, as an atomic
+//! read-modify-write would cost as much as all the rest. Threads that share a stripe can therefore undo
 //! each other's steps. That repeats numbers of the stripe's past, which are as uniform as new ones; and
 //! as each thread adds a mark of its own, two threads that find the same state still draw different
-//! numbers. The state is made to look random by one long multiplication, folded (wyrand: Wang Yi, 2019).
+//! numbers. The output is one long multiplication of the state, folded (wyrand: Wang Yi, 2019).
 //!
 //! A seeded source is SplitMix64 (Steele, Lea, Flood: "Fast splittable pseudorandom number generators",
-//! OOPSLA 2014) on one state, each number claimed by an exchange.
+//! OOPSLA 2014) on one state, each number claimed by an atomic read-modify-write.
 
 use rand::TryRng;
 
@@ -20,7 +20,7 @@ const WYRAND_MASK: u64 = 0x8bb8_4b93_962e_acc9;
 
 /// A source of uniform 64-bit numbers, shared by any number of threads.
 ///
-/// Not for secrets: the numbers are predictable to whoever sees enough of them.
+/// Not for secrets: the numbers can be predicted from enough of them.
 #[derive(Debug)]
 pub struct Random {
     states: Source,
@@ -89,8 +89,8 @@ impl Random {
     }
 }
 
-/// A number from the operating system itself. A generator in this process will not do: children of
-/// a fork would inherit its state, and all draw the same.
+/// A number from the operating system itself. Children of a fork would inherit the state of a generator
+/// in this process, and all draw the same.
 pub(crate) fn entropy() -> u64 {
     rand::rngs::SysRng.try_next_u64().unwrap_or_else(|_| {
         use std::hash::{BuildHasher, RandomState};

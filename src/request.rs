@@ -1,4 +1,4 @@
-//! What a host asks: a prompt in whatever form it has it, and what the request demands of a worker.
+//! What a host asks: a prompt in any form, and what the request demands of a worker.
 
 use crate::prefix::Fingerprint;
 use crate::worker::WorkerId;

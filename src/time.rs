@@ -1,4 +1,4 @@
-//! Points in time, as a host tells them.
+//! Points in time, as a host passes them.
 
 use std::time::Duration;
 

@@ -3,7 +3,6 @@
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
-#[allow(dead_code)]
 #[path = "support/counting.rs"]
 mod counting;
 #[allow(dead_code)]
@@ -15,7 +14,7 @@ use counting::counted;
 use support::{POLICIES, add, policy};
 
 #[global_allocator]
-static ALLOCATOR: counting::Counting = counting::Counting;
+static ALLOCATOR: counting::Counting = counting::Counting { live: false, refuses: false };
 
 const ROUNDS: usize = 200;
 
@@ -48,9 +47,9 @@ const BODY: &[u8] = br#"{"model": "m", "stream": true, "messages": [
 const USAGE: Usage =
     Usage { prompt_tokens: Some(700), cached_tokens: Some(300), completion_tokens: Some(9) };
 
-/// One request, in one of the ways in which hosts end them.
+/// One request, which must be served, in one of the ways in which hosts end them.
 fn single(router: &Router, request: &Request<'_>, way: usize) {
-    let Ok(selection) = router.select(request) else { return };
+    let selection = router.select(request).unwrap();
     let _ = (selection.worker(), selection.user_data(), selection.reason(), selection.runner_up());
     match way % 5 {
         0 => drop(selection),
@@ -66,7 +65,7 @@ fn single(router: &Router, request: &Request<'_>, way: usize) {
             router.complete(ticket, Outcome::ClientError, USAGE).unwrap();
             assert!(router.complete(ticket, Outcome::Success, USAGE).is_err());
         }
-        // One failure, and a success right after it: nobody is ejected.
+        // One failure, and a success right after it: no worker is ejected.
         _ => {
             let worker = selection.worker();
             selection.complete(Outcome::WorkerError, USAGE).unwrap();
@@ -76,8 +75,9 @@ fn single(router: &Router, request: &Request<'_>, way: usize) {
     }
 }
 
+/// As [`single`].
 fn pair(router: &Router, request: &Request<'_>, way: usize) {
-    let Ok(pair) = router.select_pair(request) else { return };
+    let pair = router.select_pair(request).unwrap();
     let _ = (pair.prefill().worker(), pair.decode().worker());
     match way % 3 {
         0 => drop(pair),
@@ -97,8 +97,8 @@ fn pair(router: &Router, request: &Request<'_>, way: usize) {
 #[track_caller]
 fn assert_none(told: &str, mut round: impl FnMut(usize)) {
     (0..ROUNDS).for_each(&mut round);
-    let found = counted(|| (0..ROUNDS).for_each(&mut round));
-    assert_eq!(found, (0, 0), "allocations and frees: {told}");
+    let ((), found) = counted(|| (0..ROUNDS).for_each(&mut round));
+    assert_eq!((found.allocations, found.frees), (0, 0), "allocations and frees: {told}");
 }
 
 #[test]
@@ -145,22 +145,34 @@ fn fingerprints_in_a_buffer_of_the_host_s() {
 fn restricted_requests_and_refused_ones() {
     for name in POLICIES {
         let router = router(name, 40);
-        let all: Vec<WorkerId> = router.workers().iter().map(|status| status.info.id).collect();
-        let most = &all[..all.len() - 3];
+        let members = router.workers();
+        let all: Vec<WorkerId> = members.iter().map(|status| status.info.id).collect();
+        let (most, few) = all.split_at(all.len() - 3);
         let words = [0b1011, 0, u64::MAX];
         assert_none(name, |i| {
+            let (former, rest) = all.split_at(i % all.len());
+            // Each with workers that it leaves, among them one of every role that is left.
             let kinds = [
-                Request::none().exclude(&all[..i % all.len()]),
-                Request::none().exclude(most),
-                Request::none().allow(&all[i % all.len()..]),
-                Request::none().allow_slots(&words),
-                Request::none().labels(&[("zone", "b")]),
-                // Nobody is left.
-                Request::none().exclude(&all),
-                Request::none().allow(&[]),
+                (Request::none().exclude(former), rest),
+                (Request::none().exclude(most), few),
+                (Request::none().allow(rest), rest),
+                (Request::none().allow_slots(&words), &all[..2]),
+                (Request::none().labels(&[("zone", "b")]), &all[..]),
+                (Request::none().exclude(&all), &[]),
+                (Request::none().allow(&[]), &[]),
             ];
-            single(&router, &kinds[i % kinds.len()], i / kinds.len());
-            pair(&router, &kinds[i % kinds.len()], i / kinds.len());
+            let (request, left) = &kinds[i % kinds.len()];
+            let has = |role| left.iter().any(|id| members[id.slot()].info.role == role);
+            if has(Role::Regular) {
+                single(&router, request, i / kinds.len());
+            } else {
+                assert!(router.select(request).is_err());
+            }
+            if has(Role::Prefill) && has(Role::Decode) {
+                pair(&router, request, i / kinds.len());
+            } else {
+                assert!(router.select_pair(request).is_err());
+            }
         });
     }
 }
@@ -183,6 +195,22 @@ fn a_full_ticket_table() {
     }
 }
 
+/// What routers of two sizes take beyond each other is what they say that their tables take.
+#[test]
+fn the_bytes_of_the_ticket_table_are_told() {
+    let made = |max_tickets| {
+        let mut config = support::config("random");
+        config.max_tickets = max_tickets;
+        let (router, found) = counted(|| Router::new(config).unwrap());
+        let tickets = router.metrics().tickets;
+        assert_eq!(tickets.capacity, max_tickets);
+        (tickets.bytes as i64, found.bytes)
+    };
+    let (small, large) = (made(1 << 7), made(1 << 14));
+    assert!(small.0 > 0 && small.0 <= small.1, "{small:?}");
+    assert_eq!(large.0 - small.0, large.1 - small.1);
+}
+
 #[test]
 fn right_after_a_switch_of_policies() {
     let router = router("random", 9);
@@ -193,18 +221,22 @@ fn right_after_a_switch_of_policies() {
         assert_none(name, |i| single(&router, &Request::text("the prompt"), i));
     }
     // Completions reach policies that were replaced long ago.
-    let found = counted(|| {
+    let ((), found) = counted(|| {
         for &ticket in &held {
             router.first_token(ticket, None).unwrap();
             router.complete(ticket, Outcome::Success, USAGE).unwrap();
         }
     });
-    assert_eq!(found, (0, 0));
+    assert_eq!((found.allocations, found.frees), (0, 0));
 }
 
 #[test]
 fn the_counter_counts() {
-    assert_eq!(counted(|| drop(Box::new(5))), (1, 1));
+    let count = |work: &mut dyn FnMut()| {
+        let ((), found) = counted(work);
+        (found.allocations, found.frees, found.bytes)
+    };
+    assert_eq!(count(&mut || drop(Box::new(5))), (1, 1, 0));
     let mut list = Vec::with_capacity(1);
-    assert_eq!(counted(|| list.extend([1, 2, 3])), (1, 1), "growing is both");
+    assert_eq!(count(&mut || list.extend([1u8; 9])), (1, 1, list.capacity() as i64 - 1));
 }

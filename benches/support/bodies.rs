@@ -55,7 +55,7 @@ pub fn chat(bytes: usize, mut words: Words) -> Vec<u8> {
     .into_bytes()
 }
 
-/// A short question behind so many bytes of tool declarations.
+/// A short question after this many bytes of tool declarations.
 pub fn agent(bytes: usize) -> Vec<u8> {
     let mut words = Words::new(ENGLISH, 1000);
     let tools: Vec<Value> = (0..bytes / 512)

@@ -14,6 +14,7 @@
 #![allow(dead_code, reason = "each benchmark uses a part")]
 #![allow(clippy::expect_used, reason = "a benchmark whose set-up fails has nothing to measure")]
 
+#[path = "../../tests/support/counting.rs"]
 pub mod allocations;
 pub mod bars;
 pub mod bodies;

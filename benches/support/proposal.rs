@@ -1,6 +1,6 @@
 //! The "before": simple policies over `&[Arc<dyn Worker>]` as the original proposal sketches them.
 //!
-//! Every request collects the healthy workers into a list and draws from a generator behind a mutex.
+//! Every request collects the healthy workers into a list and draws from a generator in a mutex.
 //! Its `async` is left out, which spares it one box per call.
 
 use std::sync::{

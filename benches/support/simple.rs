@@ -19,8 +19,8 @@ use super::proposal;
 
 pub const SIZES: [usize; 3] = [8, 64, 1024];
 pub const POLICIES: [&str; 3] = ["random", "round_robin", "power_of_two"];
-/// Of the row of locked exchanges.
-const EXCHANGES: &str = "exchanges, 5";
+/// The name of the row of atomic read-modify-writes alone.
+const READ_MODIFY_WRITES: &str = "read-modify-writes, 5";
 
 /// The name under which a case is found.
 fn name(what: &str, policy: &str, workers: usize, threads: usize) -> String {
@@ -40,7 +40,7 @@ pub fn cases(only: Option<&str>) -> Table<'static> {
         add("floor", "round_robin", &round_robin_floor);
         add("floor", "power_of_two", &power_of_two_floor);
         if threads == 1 {
-            add("locked", EXCHANGES, &locked);
+            add("locked", READ_MODIFY_WRITES, &locked);
         }
         add("direct", "random", &|n| select(n, RandomPolicy::new(None)));
         add("direct", "round_robin", &|n| select(n, RoundRobinPolicy::new(None)));
@@ -82,7 +82,7 @@ fn power_of_two_floor(workers: usize) -> Run<'static> {
     })
 }
 
-/// As many locked exchanges as a selection and its completion need: to enter a stripe, charge the worker,
+/// As many atomic read-modify-writes as a selection and its completion need: to enter a stripe, charge the worker,
 /// close the ticket, release the worker, give the reference to the router back. What the processor
 /// takes for these alone is what remains when everything else costs nothing.
 fn locked(_workers: usize) -> Run<'static> {
@@ -244,7 +244,7 @@ impl Report {
         };
         ["round_robin", "power_of_two"].into_iter().for_each(|policy| row("floor", policy));
         if threads == 1 {
-            row("locked", EXCHANGES);
+            row("locked", READ_MODIFY_WRITES);
         }
         for what in ["direct", "dyn", "router", "bare", "before"] {
             POLICIES.into_iter().for_each(|policy| row(what, policy));

@@ -47,7 +47,7 @@ impl Random {
     }
 }
 
-struct Prompt {
+struct Recipe {
     text: u32,
     /// Bytes of the text that the prompt begins with.
     length: u32,
@@ -64,7 +64,7 @@ pub struct Workload {
     tokens: Vec<Vec<u32>>,
     tails: Vec<Vec<u8>>,
     tail_tokens: Vec<Vec<u32>>,
-    prompts: Vec<Prompt>,
+    prompts: Vec<Recipe>,
 }
 
 impl Workload {
@@ -100,7 +100,7 @@ impl Workload {
             let index = random.below(open.len());
             let text = open[index];
             let turn = &mut turns[text as usize];
-            prompts.push(Prompt { text, length: lengths[text as usize][*turn], tail: None });
+            prompts.push(Recipe { text, length: lengths[text as usize][*turn], tail: None });
             *turn += 1;
             if *turn == 10 {
                 open.swap_remove(index);
@@ -126,7 +126,7 @@ impl Workload {
             random.text(words, 200, &mut tail);
             tails.push(tail);
             let (text, tail) = (index % 200, Some(index));
-            prompts.push(Prompt { text, length: 128 * 1024, tail });
+            prompts.push(Recipe { text, length: 128 * 1024, tail });
         }
         for index in (1..prompts.len()).rev() {
             prompts.swap(index, random.below(index + 1));
@@ -144,7 +144,7 @@ impl Workload {
             let mut text = Vec::new();
             random.text(words, 4096, &mut text);
             texts.push(text);
-            prompts.push(Prompt { text: index as u32, length: 4096, tail: None });
+            prompts.push(Recipe { text: index as u32, length: 4096, tail: None });
         }
         Workload::new("W3 nothing shared", count * 4096, texts, Vec::new(), prompts)
     }
@@ -160,7 +160,7 @@ impl Workload {
         unique_bytes: usize,
         texts: Vec<Vec<u8>>,
         tails: Vec<Vec<u8>>,
-        prompts: Vec<Prompt>,
+        prompts: Vec<Recipe>,
     ) -> Workload {
         Workload {
             name,

@@ -153,7 +153,7 @@ pub(crate) struct LoadArgsCommon {
     /// Length of a run, in seconds
     #[arg(long, value_name = "S", default_value_t = LoadConfig::default().length.as_secs_f64(), value_parser = positive)]
     pub(crate) seconds: f64,
-    /// Users who talk at the same time
+    /// Users that talk at the same time
     #[arg(long, default_value_t = LoadConfig::default().users)]
     pub(crate) users: usize,
     /// Distinct system prompts; every conversation begins with one of them

@@ -139,7 +139,7 @@ async fn accept(listener: TcpListener, app: axum::Router, mut stop: oneshot::Rec
                 let connection = http1::Builder::new()
                     .timer(TokioTimer::new())
                     .serve_connection(TokioIo::new(stream), service);
-                // An error here is the peer's disconnect; whoever waits for it sees its body dropped.
+                // An error here is the peer's disconnect; the handler sees its body dropped.
                 connections.spawn(graceful.watch(connection));
             }
             Some(_) = connections.join_next() => {}

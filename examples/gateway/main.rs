@@ -1,4 +1,4 @@
-//! A streaming gateway for LLM engines, simulated engines to put behind it, and a chat load to put on it.
+//! A streaming gateway for LLM engines, simulated engines that it routes to, and a chat load.
 //!
 //! `cargo run --release --example gateway` shows what the policies do; `-- --help` says what else there is.
 

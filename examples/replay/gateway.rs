@@ -1,4 +1,4 @@
-//! What the simulator asks of a router: the library, a baseline or a script behind one trait.
+//! What the simulator asks of a router: one trait for the library, the baselines and the scripts.
 
 /// Where a request goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

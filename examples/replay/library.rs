@@ -1,4 +1,4 @@
-//! The library behind the simulator's trait: a `Router`, driven through its public interface with
+//! The library as the simulator drives it: a `Router`, called through its public interface with
 //! simulated time.
 
 use anyhow::Result;
@@ -64,7 +64,7 @@ pub(crate) fn spell(trace: &Trace, id: usize, tokens: &mut Vec<u32>) {
     write(1 << 40 | id as u64, trace.requests[id].input.saturating_sub(shared));
 }
 
-/// A router's configuration for a simulation with so many routers, up to sixteen of which share
+/// A router's configuration for a simulation with this many routers, up to sixteen of which share
 /// one default memory budget.
 pub(crate) fn config(policy: PolicyConfig, replicas: usize, seed: u64) -> RouterConfig {
     let mut config = RouterConfig::default();

@@ -8,7 +8,6 @@
 
 #![allow(clippy::expect_used, reason = "what cannot fail")]
 
-#[allow(dead_code)]
 #[path = "../../tests/support/counting.rs"]
 mod counting;
 mod drift;
@@ -27,7 +26,7 @@ use clap::{Parser, ValueEnum};
 use sample::Sample;
 
 #[global_allocator]
-static ALLOCATOR: counting::Counting = counting::Counting;
+static ALLOCATOR: counting::Counting = counting::Counting { live: true, refuses: false };
 
 #[derive(Clone, Copy, ValueEnum)]
 enum Subject {

@@ -1,5 +1,5 @@
-//! The one way out: every export is made by [`export!`], which turns what C passes into what Rust
-//! understands, and both failures and panics into what C understands.
+//! The boundary: every export is made by [`export!`], which converts what C passes for Rust, and turns
+//! failures and panics into status codes.
 
 use std::any::Any;
 use std::ffi::c_char;
@@ -8,8 +8,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use crate::failure::{self, Failure};
 use crate::status::{POINTSMAN_INTERNAL, POINTSMAN_OK, pointsman_status};
 
-/// Defines exported functions: description, C signature, and the safe function that does the work,
-/// with how each of its arguments is made of those of C.
+/// Defines exported functions: description, C signature, and the safe function that does the work, with
+/// the conversion of each argument.
 ///
 /// - `now` is passed on as it is.
 /// - `text(url, url_length)` calls the function `text` with these and, for messages, the name of the
@@ -39,7 +39,7 @@ macro_rules! export {
 macro_rules! take {
     ($value:ident) => { $value };
     ($kind:ident($first:ident $(, $more:ident)*)) => {
-        // SAFETY: passes on the caller's promise, which is that of the export.
+        // SAFETY: the export's `# Safety` covers what this function asks for.
         unsafe { self::$kind($first $(, $more)*, stringify!($first)) }?
     };
     ($kind:ident[$first:ident]) => {
@@ -54,7 +54,7 @@ pub(crate) use take;
 
 /// What an export returns to C.
 pub(crate) trait Answer: Sized {
-    /// What its body comes to.
+    /// What its body returns.
     type Value;
     fn of_value(value: Self::Value) -> Self;
     fn of_failure(failure: Failure) -> Self;

@@ -1,11 +1,11 @@
-//! Routers that a document alone cannot describe: with policies and a log of the host's own.
+//! Routers that a document alone cannot describe: with the host's own policies and logs.
 
 use std::ffi::{c_char, c_void};
 use std::sync::Arc;
 
 use pointsman_core::{Router, RouterConfig, policy::PolicyFactory};
 
-use crate::argument::{Place, input, optional_text, place, slice, text};
+use crate::argument::{Out, input, optional_text, out, slice, text};
 use crate::failure::Failure;
 use crate::handle::{Handle, exclusive, hand_out, outside, taken};
 use crate::log::{
@@ -13,7 +13,7 @@ use crate::log::{
     pointsman_decision_callback, pointsman_health_callback, pointsman_log_callback,
     pointsman_log_level,
 };
-use crate::own_policy::Registration;
+use crate::own_policy::RegisteredPolicy;
 use crate::policy::pointsman_policy;
 use crate::router::{pointsman_router, read_config, read_policy};
 use crate::status::pointsman_status;
@@ -26,7 +26,7 @@ use crate::status::pointsman_status;
 pub struct pointsman_builder {
     magic: u64,
     config: RouterConfig,
-    policies: Vec<Arc<Registration>>,
+    policies: Vec<Arc<RegisteredPolicy>>,
     log: Log,
     decision_log: Option<DecisionLog>,
     health_log: Option<HealthLog>,
@@ -38,7 +38,7 @@ export! {
     /// Makes a builder with every setting at its default.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT.
-    fn pointsman_builder_new(builder: *mut *mut pointsman_builder) -> pointsman_status => new(place(builder));
+    fn pointsman_builder_new(builder: *mut *mut pointsman_builder) -> pointsman_status => new(out(builder));
 
     /// Frees a builder; NULL is allowed.
     fn pointsman_builder_free(builder: *mut pointsman_builder) => free(taken(builder));
@@ -110,8 +110,8 @@ export! {
         policy: *const pointsman_policy,
     ) -> pointsman_status => add_policy(exclusive(builder), text(name, name_length), input[policy]);
 
-    /// Sets where the routers built from here on may write messages up to this level; a NULL callback or
-    /// POINTSMAN_LOG_NONE keeps them silent, which is the default.
+    /// Sets the callback that the routers built from here on write messages up to this level to; a NULL
+    /// callback or POINTSMAN_LOG_NONE keeps them silent, which is the default.
     /// What user_data points to must outlive those routers.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT.
@@ -133,7 +133,7 @@ export! {
         user_data: *mut c_void,
     ) -> pointsman_status => set_decision_log(exclusive(builder), every, callback, user_data);
 
-    /// Calls back when outcomes or time have ejected a worker, let it in on probation, or made it
+    /// Calls back when outcomes or time have ejected a worker, admitted it on probation, or made it
     /// healthy again; a NULL callback stops it. What user_data points to must outlive the routers
     /// built.
     ///
@@ -151,11 +151,11 @@ export! {
     fn pointsman_builder_build(
         builder: *const pointsman_builder,
         router: *mut *mut pointsman_router,
-    ) -> pointsman_status => build(outside(builder), place(router));
+    ) -> pointsman_status => build(outside(builder), out(router));
 }
 
-fn new(place: Place<*mut pointsman_builder>) -> Result<(), Failure> {
-    place.write(hand_out(pointsman_builder {
+fn new(out: Out<*mut pointsman_builder>) -> Result<(), Failure> {
+    out.write(hand_out(pointsman_builder {
         magic: pointsman_builder::MAGIC,
         config: RouterConfig::default(),
         policies: Vec::new(),
@@ -226,7 +226,7 @@ fn add_policy(
     if policy.select.is_none() {
         return Err(Failure::argument("policy", "has no select callback"));
     }
-    if !Registration::knows(policy.flags) {
+    if !RegisteredPolicy::knows(policy.flags) {
         return Err(Failure::argument("policy.flags", "has bits of no known meaning"));
     }
     // A factory of its own checks the name against the built-in ones and those added before.
@@ -234,7 +234,7 @@ fn add_policy(
     for taken in builder.policies.iter().map(|known| known.name.as_str()).chain([name]) {
         factory.register(taken, |_| Err(pointsman_core::PolicyError::Failed(String::new())))?;
     }
-    builder.policies.push(Arc::new(Registration::new(name, *policy)));
+    builder.policies.push(Arc::new(RegisteredPolicy::new(name, *policy)));
     Ok(())
 }
 
@@ -273,7 +273,7 @@ fn set_health_log(
     Ok(())
 }
 
-fn build(builder: &pointsman_builder, place: Place<*mut pointsman_router>) -> Result<(), Failure> {
+fn build(builder: &pointsman_builder, out: Out<*mut pointsman_router>) -> Result<(), Failure> {
     let mut factory = PolicyFactory::with_builtins();
     for registration in &builder.policies {
         let made_by = Arc::clone(registration);
@@ -293,6 +293,6 @@ fn build(builder: &pointsman_builder, place: Place<*mut pointsman_router>) -> Re
         });
     }
     let built = core.build()?;
-    place.write(pointsman_router::hand_out(built, builder.log));
+    out.write(pointsman_router::hand_out(built, builder.log));
     Ok(())
 }

@@ -1,4 +1,4 @@
-//! The host's own functions: called with their data, and known to be running.
+//! The host's own functions: called with their data, and marked as running.
 
 use std::cell::Cell;
 use std::ffi::c_void;

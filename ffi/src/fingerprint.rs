@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 use pointsman_core::Fingerprint;
 use pointsman_core::prefix::{FingerprintHeader, Unit};
 
-use crate::argument::{self, Output, Place, memory, memory_mut, optional_place, output, slice_mut};
+use crate::argument::{self, Out, Output, memory, memory_mut, optional_out, output, slice_mut};
 use crate::failure::Failure;
 use crate::status::pointsman_status;
 
@@ -61,7 +61,7 @@ export! {
         buffer: *mut c_void,
         capacity: usize,
         length: *mut usize,
-    ) -> pointsman_status => encode(borrowed[fingerprint], memory_mut(buffer, capacity), optional_place(length));
+    ) -> pointsman_status => encode(borrowed[fingerprint], memory_mut(buffer, capacity), optional_out(length));
 
     /// Reads a fingerprint from bytes. Its hashes go to hashes, as many as capacity has room for.
     ///
@@ -84,7 +84,7 @@ pub(crate) unsafe fn borrowed<'a>(
     name: &'static str,
     room: &mut MaybeUninit<pointsman_fingerprint>,
 ) -> Result<Fingerprint<'a>, Failure> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     let raw = unsafe { argument::input(pointer, name, room) }?;
     let misfit = |field| Failure::argument(field, "has a value that no fingerprint has");
     let header = FingerprintHeader {
@@ -102,7 +102,7 @@ pub(crate) unsafe fn borrowed<'a>(
         blocks: raw.hash_count,
     };
     let count = raw.hash_count as usize;
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     let hashes = unsafe { argument::slice(raw.hashes, count, "fingerprint.hashes") }?;
     Ok(Fingerprint::from_parts(header, hashes)?)
 }
@@ -128,7 +128,7 @@ pub(crate) fn raw_of(fingerprint: &Fingerprint<'_>) -> pointsman_fingerprint {
 fn encode(
     fingerprint: Fingerprint<'_>,
     buffer: &mut [u8],
-    length: Option<Place<usize>>,
+    length: Option<Out<usize>>,
 ) -> Result<(), Failure> {
     let written = fingerprint.encode(buffer);
     if let Some(length) = length {

@@ -6,7 +6,7 @@ use pointsman_core::Router;
 use pointsman_core::body::{BodyFingerprint, BodyKind, BodyReader};
 use pointsman_core::prefix::{Fingerprinter, Unit};
 
-use crate::argument::{self, Output, Place, optional_text, output, place, slice_mut};
+use crate::argument::{self, Out, Output, optional_text, out, output, slice_mut};
 use crate::failure::Failure;
 use crate::fingerprint::{pointsman_fingerprint, raw_of};
 use crate::handle::{Handle, exclusive, hand_out, handle, taken};
@@ -15,7 +15,7 @@ use crate::router::pointsman_router;
 use crate::special::POINTSMAN_UNKNOWN;
 use crate::status::pointsman_status;
 
-/// What kind of request a JSON body is: one of the POINTSMAN_BODY_ constants, told by the field that
+/// What kind of request a JSON body is: one of the POINTSMAN_BODY_ constants, given by the field that
 /// holds the prompt.
 #[allow(non_camel_case_types)]
 pub type pointsman_body_kind = u32;
@@ -65,16 +65,16 @@ sized!(pointsman_body.reserved);
 pub struct pointsman_fingerprinter {
     magic: u64,
     /// Borrows `hashes` and the router's key: declared before them, so it is dropped first.
-    prompt: Option<Prompt>,
+    prompt: Option<OpenPrompt>,
     body: Option<pointsman_body>,
     hashes: Box<[u64]>,
     router: Router,
 }
 
 /// A prompt that is begun and not finished. Its lifetimes are those of its [`pointsman_fingerprinter`].
-// One at a time, on the heap already: what the larger one is larger by is wasted once.
+// There is one at a time, on the heap already: boxing the larger one would save nothing.
 #[allow(clippy::large_enum_variant)]
-enum Prompt {
+enum OpenPrompt {
     Plain { unit: Unit, namespace: u64, printer: Fingerprinter<'static, 'static> },
     Body(BodyReader<'static, 'static>),
 }
@@ -107,7 +107,7 @@ export! {
         router: *const pointsman_router,
         capacity: usize,
         fingerprinter: *mut *mut pointsman_fingerprinter,
-    ) -> pointsman_status => new(handle(router), capacity, place(fingerprinter));
+    ) -> pointsman_status => new(handle(router), capacity, out(fingerprinter));
 
     /// Frees a fingerprinter and its last result; NULL is allowed.
     fn pointsman_fingerprinter_free(fingerprinter: *mut pointsman_fingerprinter) => free(taken(fingerprinter));
@@ -173,12 +173,12 @@ fn fingerprint_request(
 fn new(
     router: &pointsman_router,
     capacity: usize,
-    place: Place<*mut pointsman_fingerprinter>,
+    out: Out<*mut pointsman_fingerprinter>,
 ) -> Result<(), Failure> {
     if capacity > 1 << 24 {
         return Err(Failure::argument("capacity", "is more than 16,777,216 hashes"));
     }
-    place.write(hand_out(pointsman_fingerprinter {
+    out.write(hand_out(pointsman_fingerprinter {
         magic: pointsman_fingerprinter::MAGIC,
         prompt: None,
         body: None,
@@ -214,12 +214,12 @@ fn begin(
         )
     };
     this.prompt = Some(match unit {
-        Some(unit) => Prompt::Plain {
+        Some(unit) => OpenPrompt::Plain {
             unit,
             namespace: namespace.map_or(0, |text| router.namespace_digest(text)),
             printer: Fingerprinter::new(router.hash_key(), unit, router.block_size(), hashes),
         },
-        None => Prompt::Body(router.body_reader(namespace, hashes)),
+        None => OpenPrompt::Body(router.body_reader(namespace, hashes)),
     });
     Ok(())
 }
@@ -260,9 +260,11 @@ impl Piece {
 
 fn push(this: &mut pointsman_fingerprinter, piece: Piece) -> Result<(), Failure> {
     match this.prompt.as_mut().ok_or_else(not_begun)? {
-        Prompt::Plain { unit: Unit::Tokens, printer, .. } => printer.push_tokens(piece.tokens()?),
-        Prompt::Plain { printer, .. } => printer.push(piece.bytes()?),
-        Prompt::Body(reader) => reader.push(piece.bytes()?)?,
+        OpenPrompt::Plain { unit: Unit::Tokens, printer, .. } => {
+            printer.push_tokens(piece.tokens()?)
+        }
+        OpenPrompt::Plain { printer, .. } => printer.push(piece.bytes()?),
+        OpenPrompt::Body(reader) => reader.push(piece.bytes()?)?,
     }
     Ok(())
 }
@@ -272,10 +274,10 @@ fn finish(
     output: Output<pointsman_fingerprint>,
 ) -> Result<(), Failure> {
     match this.prompt.take().ok_or_else(not_begun)? {
-        Prompt::Plain { namespace, printer, .. } => {
+        OpenPrompt::Plain { namespace, printer, .. } => {
             output.write(raw_of(&printer.finish(namespace, 0)));
         }
-        Prompt::Body(reader) => {
+        OpenPrompt::Body(reader) => {
             let read = reader.finish()?;
             let router = &this.router;
             let empty =

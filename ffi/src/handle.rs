@@ -1,9 +1,9 @@
-//! What lives behind the pointers that the host holds: routers, builders and fingerprinters.
+//! The objects whose pointers the host holds: routers, builders and fingerprinters.
 
 use crate::callback::in_callback;
 use crate::failure::Failure;
 
-/// An object behind a pointer that the caller holds: has a number that tells its kind.
+/// An object whose pointer the caller holds, with a number that tells its kind.
 pub(crate) trait Handle {
     const MAGIC: u64;
     fn magic(&self) -> u64;
@@ -47,7 +47,7 @@ pub(crate) unsafe fn handle<'a, T: Handle>(
     if !pointer.is_aligned() {
         return Err(Failure::argument(name, "is not a valid handle"));
     }
-    // SAFETY: not NULL, aligned, alive by the caller's promise.
+    // SAFETY: not NULL, aligned, alive, as this function's `# Safety` says.
     let object = unsafe { &*pointer };
     if object.magic() != T::MAGIC {
         return Err(Failure::argument(name, "is not a valid handle"));
@@ -63,7 +63,7 @@ pub(crate) unsafe fn optional_handle<'a, T: Handle>(
     pointer: *const T,
     name: &'static str,
 ) -> Result<Option<&'a T>, Failure> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     if pointer.is_null() { Ok(None) } else { unsafe { handle(pointer, name) }.map(Some) }
 }
 
@@ -75,7 +75,7 @@ pub(crate) unsafe fn outside<'a, T: Handle>(
     pointer: *const T,
     name: &'static str,
 ) -> Result<&'a T, Failure> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     let object = unsafe { handle(pointer, name) }?;
     if in_callback() { Err(Failure::InCallback) } else { Ok(object) }
 }
@@ -88,7 +88,7 @@ pub(crate) unsafe fn exclusive<'a, T: Handle>(
     pointer: *mut T,
     name: &'static str,
 ) -> Result<&'a mut T, Failure> {
-    // SAFETY: the caller's promise; `handle` has checked the pointer.
+    // SAFETY: the caller keeps this function's `# Safety`; `handle` has checked the pointer.
     unsafe {
         handle(pointer.cast_const(), name)?;
         Ok(&mut *pointer)
@@ -103,7 +103,8 @@ pub(crate) unsafe fn taken<T: Handle>(
     pointer: *mut T,
     name: &'static str,
 ) -> Result<Box<T>, Failure> {
-    // SAFETY: the caller's promise; every handle was made by `Box::into_raw`, and this one is alive.
+    // SAFETY: the caller keeps this function's `# Safety`; every handle was made by `Box::into_raw`,
+    // and this one is alive.
     let mut object = unsafe {
         handle(pointer.cast_const(), name)?;
         Box::from_raw(pointer)
@@ -121,6 +122,6 @@ pub(crate) unsafe fn taken_outside<T: Handle>(
     pointer: *mut T,
     name: &'static str,
 ) -> Result<Box<T>, Failure> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     if in_callback() { Err(Failure::InCallback) } else { unsafe { taken(pointer, name) } }
 }

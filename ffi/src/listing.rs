@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use pointsman_core::{PoolError, WorkerInfo};
 
-use crate::argument::{Output, Place, TextRoom, output, place, slice_mut, text, text_room};
+use crate::argument::{Out, Output, TextRoom, out, output, slice_mut, text, text_room};
 use crate::failure::Failure;
 use crate::handle::{handle, outside};
 use crate::role::pointsman_role;
@@ -30,9 +30,9 @@ pub struct pointsman_worker_info {
     pub weight: f64,
     /// The weight in force: lowered during slow start or overload.
     pub effective_weight: f64,
-    /// 1 if it takes new work as far as its health goes, else 0.
+    /// 1 if its health lets it take new work, else 0.
     pub healthy: u32,
-    /// 1 if it is let in one request at a time to see if it has recovered, else 0.
+    /// 1 if it gets one request at a time, to see if it has recovered; else 0.
     pub on_probation: u32,
     /// 1 if it is draining, else 0.
     pub draining: u32,
@@ -77,7 +77,7 @@ export! {
         url: *const c_char,
         url_length: usize,
         worker: *mut u64,
-    ) -> pointsman_status => find(outside(router), text(url, url_length), place(worker));
+    ) -> pointsman_status => find(outside(router), text(url, url_length), out(worker));
 
     /// Copies a worker's URL and a final NUL into buffer. length may be NULL; it gets the URL's
     /// length without the NUL. Neither locks nor allocates.
@@ -100,7 +100,7 @@ export! {
         router: *const pointsman_router,
         worker: u64,
         slot: *mut u32,
-    ) -> pointsman_status => slot(handle(router), worker, place(slot));
+    ) -> pointsman_status => slot(handle(router), worker, out(slot));
 
     /// Describes a worker. O(workers), allocates: for listings, not for requests.
     ///
@@ -121,12 +121,12 @@ export! {
         workers: *mut u64,
         capacity: usize,
         count: *mut usize,
-    ) -> pointsman_status => list(outside(router), slice_mut(workers, capacity), place(count));
+    ) -> pointsman_status => list(outside(router), slice_mut(workers, capacity), out(count));
 }
 
-fn find(router: &pointsman_router, url: &str, place: Place<u64>) -> Result<(), Failure> {
+fn find(router: &pointsman_router, url: &str, out: Out<u64>) -> Result<(), Failure> {
     let found = router.router.worker_by_url(url).ok_or(Failure::NoSuchUrl)?;
-    place.write(found.to_raw());
+    out.write(found.to_raw());
     Ok(())
 }
 
@@ -140,8 +140,8 @@ fn url(router: &pointsman_router, worker: u64, buffer: TextRoom) -> Result<(), F
     buffer.write(&known(router, worker)?.url)
 }
 
-fn slot(router: &pointsman_router, worker: u64, place: Place<u32>) -> Result<(), Failure> {
-    place.write(known(router, worker)?.id.slot() as u32);
+fn slot(router: &pointsman_router, worker: u64, out: Out<u32>) -> Result<(), Failure> {
+    out.write(known(router, worker)?.id.slot() as u32);
     Ok(())
 }
 
@@ -184,7 +184,7 @@ fn describe(
     Ok(())
 }
 
-fn list(router: &pointsman_router, out: &mut [u64], count: Place<usize>) -> Result<(), Failure> {
+fn list(router: &pointsman_router, out: &mut [u64], count: Out<usize>) -> Result<(), Failure> {
     let statuses = router.router.workers();
     count.write(statuses.len());
     let needed = statuses.len() * size_of::<u64>();

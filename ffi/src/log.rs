@@ -1,4 +1,4 @@
-//! Where the library may say what it does.
+//! Logs: messages, decisions and changes of health.
 
 use std::ffi::{c_char, c_void};
 use std::fmt;
@@ -20,22 +20,22 @@ macro_rules! write {
 }
 pub(crate) use write;
 
-/// How much a log is told: one of the POINTSMAN_LOG_ constants, each of which includes those above it.
+/// How much a log receives: one of the POINTSMAN_LOG_ constants, each of which includes those above it.
 #[allow(non_camel_case_types)]
 pub type pointsman_log_level = i32;
 
 /// Nothing.
 pub const POINTSMAN_LOG_NONE: pointsman_log_level = 0;
-/// A policy of the host's own failed, or chose what it may not choose.
+/// A policy of the host's own failed, or chose no candidate.
 pub const POINTSMAN_LOG_ERROR: pointsman_log_level = 1;
 /// A request found no worker or could not be read; a worker was ejected.
 pub const POINTSMAN_LOG_WARNING: pointsman_log_level = 2;
-/// Workers came, went, were changed or recovered; a policy was switched.
+/// Workers were added, removed, changed or recovered; a policy was switched.
 pub const POINTSMAN_LOG_INFO: pointsman_log_level = 3;
 /// Every decision, as the line of pointsman_selection_print.
 pub const POINTSMAN_LOG_DEBUG: pointsman_log_level = 4;
 
-/// How a worker's health stands, as outcomes and time have it: one of the POINTSMAN_STATE_ constants.
+/// A worker's health by outcomes and time: one of the POINTSMAN_STATE_ constants.
 #[allow(non_camel_case_types)]
 pub type pointsman_state = u32;
 
@@ -43,7 +43,7 @@ pub type pointsman_state = u32;
 pub const POINTSMAN_STATE_HEALTHY: pointsman_state = 0;
 /// A worker gets nothing: it failed too often in a row, or on probation.
 pub const POINTSMAN_STATE_EJECTED: pointsman_state = 1;
-/// A worker is let in one request at a time, to see if it has recovered.
+/// A worker gets one request at a time, to see if it has recovered.
 pub const POINTSMAN_STATE_PROBATION: pointsman_state = 2;
 
 /// Receives messages. Called on the thread that caused the message, before the call that caused it
@@ -72,7 +72,7 @@ pub struct pointsman_decision_record {
     pub size: u32,
     /// The role that a worker was chosen for.
     pub role: pointsman_role,
-    /// When, by the router's clock or as told.
+    /// When, on the clock that the host uses for this router.
     pub now: u64,
     /// The request's ticket.
     pub ticket: u64,
@@ -100,8 +100,8 @@ pub struct pointsman_decision_record {
 pub type pointsman_decision_callback =
     Option<unsafe extern "C" fn(user_data: *mut c_void, record: *const pointsman_decision_record)>;
 
-/// A change of a worker's health that outcomes of requests or time have brought about. Belongs to the
-/// library and is valid during the call.
+/// A change of a worker's health by the outcomes of requests or by time. Belongs to the library and is
+/// valid during the call.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -110,7 +110,7 @@ pub struct pointsman_health_change {
     pub size: u32,
     /// What the worker has become.
     pub state: pointsman_state,
-    /// When, by the router's clock or as told.
+    /// When, on the clock that the host uses for this router.
     pub now: u64,
     /// Which worker.
     pub worker: u64,
@@ -120,10 +120,10 @@ pub struct pointsman_health_change {
     pub until: u64,
 }
 
-/// Receives changes of health, in order and by one thread at a time: by the one whose call has
-/// brought the change about, before that call returns, or by one that was telling an earlier change
-/// just then. Other threads do not wait for it; up to 1,024 changes do, and what comes on top is
-/// dropped. What the host sets by pointsman_worker_set_health is not told.
+/// Receives changes of health, in order and by one thread at a time: the one whose call caused the
+/// change, before that call returns, or one that is reporting an earlier change at that moment. Other
+/// threads do not wait for it. Up to 1,024 changes are queued; further ones are dropped. What the host
+/// sets by pointsman_worker_set_health is not reported.
 ///
 /// It must return, not throw, and must not call functions of the library that change the router.
 /// pointsman_worker_url may be called.

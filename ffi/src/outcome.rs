@@ -53,8 +53,8 @@ pub struct pointsman_completion {
     pub cached_tokens: u32,
     /// Tokens generated; POINTSMAN_UNKNOWN by default.
     pub completion_tokens: u32,
-    /// Whose outcome it is, in a pair: POINTSMAN_ROLE_PREFILL or POINTSMAN_ROLE_DECODE; by default
-    /// (POINTSMAN_ROLE_REGULAR) the prefill worker's until the first token, then the decode worker's.
+    /// The worker of a pair that the outcome is about: POINTSMAN_ROLE_PREFILL or POINTSMAN_ROLE_DECODE; by
+    /// default (POINTSMAN_ROLE_REGULAR) the prefill worker until the first token, then the decode worker.
     pub failed_role: pointsman_role,
     /// When it ended; POINTSMAN_NOW by default.
     pub now: u64,
@@ -120,7 +120,7 @@ fn of_http_status(
 }
 
 impl pointsman_completion {
-    /// Whether it says more than success and when.
+    /// Whether it says more than success and a time.
     #[inline(always)]
     pub(crate) fn says_more(&self) -> bool {
         const { assert!(POINTSMAN_OUTCOME_SUCCESS == 0 && POINTSMAN_UNKNOWN == !0) };

@@ -1,4 +1,4 @@
-//! Policies of the host's own: what they see, what they are told, and what they are made of.
+//! Policies of the host's own: what they see, their events, and their callbacks.
 
 use std::ffi::{c_char, c_void};
 
@@ -16,8 +16,8 @@ pub const POINTSMAN_POLICY_WANTS_PREFIX: pointsman_policy_flags = 1;
 /// The policy wants the events of requests; it gets those of workers in any case.
 pub const POINTSMAN_POLICY_WANTS_REQUEST_EVENTS: pointsman_policy_flags = 2;
 
-/// What a policy of the host's own is told: one of the POINTSMAN_EVENT_ constants. Later versions may
-/// add some.
+/// An event that a policy of the host's own receives: one of the POINTSMAN_EVENT_ constants. Later
+/// versions may add some.
 #[allow(non_camel_case_types)]
 pub type pointsman_event_kind = u32;
 
@@ -27,11 +27,11 @@ pub const POINTSMAN_EVENT_DISPATCH: pointsman_event_kind = 1;
 pub const POINTSMAN_EVENT_FIRST_TOKEN: pointsman_event_kind = 2;
 /// The request is over; exactly once per request.
 pub const POINTSMAN_EVENT_COMPLETE: pointsman_event_kind = 3;
-/// A worker was registered. Also told for every worker when the policy takes over.
+/// A worker was registered. Also sent for every worker when the policy is installed.
 pub const POINTSMAN_EVENT_WORKER_ADDED: pointsman_event_kind = 4;
 /// A worker was removed; what is known about its slot is to be forgotten.
 pub const POINTSMAN_EVENT_WORKER_REMOVED: pointsman_event_kind = 5;
-/// This process is a fork's child: draw new random seeds, forget requests in flight.
+/// This process is a forked child: draw new random seeds, forget requests in flight.
 pub const POINTSMAN_EVENT_FORKED: pointsman_event_kind = 6;
 
 /// The workers that a policy may choose from: arrays of count elements each, one element per worker.
@@ -121,7 +121,7 @@ pub struct pointsman_event {
     pub dispatched: u64,
     /// The worker's slot.
     pub slot: u32,
-    /// The worker's role in this.
+    /// The worker's role in the request.
     pub role: pointsman_role,
     /// As decided.
     pub work_tokens: u32,
@@ -150,11 +150,11 @@ pub struct pointsman_policy {
     pub size: u32,
     /// What it wants; 0 by default.
     pub flags: pointsman_policy_flags,
-    /// Handed to create and release; and to select and on_event if there is no create.
+    /// Passed to create and release; and to select and on_event if there is no create.
     pub user_data: *mut c_void,
-    /// Chooses one candidate. Only decides: the same request may be asked about again, and what was
-    /// decided may come to nothing. Returns POINTSMAN_OK; POINTSMAN_NO_WORKER if it will have none of
-    /// them; any other number fails the request with POINTSMAN_POLICY_FAILED. Required.
+    /// Chooses one candidate. Only decides: it may be called again for the same request, and a decision
+    /// may be dropped. Returns POINTSMAN_OK; POINTSMAN_NO_WORKER to refuse all of them; any other number
+    /// fails the request with POINTSMAN_POLICY_FAILED. Required.
     ///
     /// Pairs are formed by calling it once for the prefill and once for the decode workers.
     pub select: Option<
@@ -168,8 +168,8 @@ pub struct pointsman_policy {
     /// Called with what happens to requests and workers. May be NULL.
     pub on_event:
         Option<unsafe extern "C" fn(instance: *mut c_void, event: *const pointsman_event)>,
-    /// Makes an instance each time that configuration calls for the policy, with the options given
-    /// there as JSON ("null" if none are). What it stores is handed to select and on_event. Returns
+    /// Makes an instance each time that configuration names the policy, with the options given
+    /// there as JSON ("null" if none are). What it stores is passed to select and on_event. Returns
     /// POINTSMAN_OK, or any other number to refuse the options. May be NULL.
     pub create: Option<
         unsafe extern "C" fn(

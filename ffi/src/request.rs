@@ -114,14 +114,14 @@ pub(crate) unsafe fn asked<'a>(
 ) -> Result<Asked<'a>, Failure> {
     // SAFETY: any memory is a room, whose fields say themselves that they are uninitialised.
     let room = unsafe { room.assume_init_mut() };
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     let raw = unsafe { input(pointer, name, &mut room.raw) }?;
     if says_no_more(raw) && raw.prompt_kind == POINTSMAN_PROMPT_NONE {
-        // Not made anew for each of the requests that say nothing.
+        // One for all requests that say nothing.
         static NOTHING: Request<'static> = Request::none();
         return Ok(Asked { request: &NOTHING, now: raw.now });
     }
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     let request = unsafe {
         let request = room.request.write(Request::new(prompt(raw)?));
         if !says_no_more(raw) {
@@ -151,7 +151,7 @@ fn says_no_more(raw: &pointsman_request) -> bool {
 
 const PROMPT: &str = "request.prompt";
 
-/// Reads what a request says beside its prompt.
+/// Reads what a request says besides its prompt.
 ///
 /// # Safety
 /// All pointers are as the struct says and outlive `'a`.
@@ -161,7 +161,7 @@ unsafe fn read_more<'a>(
     request: &mut Request<'a>,
     labels: &'a mut MaybeUninit<Labels<'a>>,
 ) -> Result<(), Failure> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     unsafe {
         if let Some(tokens) = known(raw.expected_output_tokens) {
             *request = request.expected_output_tokens(tokens);
@@ -208,7 +208,7 @@ unsafe fn read_labels<'a>(
     }
     let mut kept = 0;
     let labels = place.write([("", ""); MAX_LABELS]);
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     unsafe {
         each_label(raw.labels, raw.label_count, |key, value| {
             labels[kept] = (key, value);
@@ -223,7 +223,7 @@ unsafe fn read_labels<'a>(
 #[inline(always)]
 unsafe fn prompt<'a>(raw: &'a pointsman_request) -> Result<Prompt<'a>, Failure> {
     let (prompt, length) = (raw.prompt, raw.prompt_length);
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     unsafe {
         Ok(match raw.prompt_kind {
             POINTSMAN_PROMPT_NONE => Prompt::None,
@@ -253,7 +253,7 @@ unsafe fn ids<'a>(
     count: usize,
     name: &'static str,
 ) -> Result<&'a [WorkerId], Failure> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     let raw = unsafe { argument::slice(pointer, count, name) }?;
     WorkerId::from_raw_slice(raw).ok_or(Failure::argument(name, "contains 0, which is no worker"))
 }

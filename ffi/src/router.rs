@@ -4,7 +4,7 @@ use std::ffi::c_char;
 
 use pointsman_core::{At, PolicyConfig, Router, RouterConfig, SplitConfig, Time};
 
-use crate::argument::{Place, TextRoom, optional_text, place, text, text_room};
+use crate::argument::{Out, TextRoom, optional_text, out, text, text_room};
 use crate::failure::Failure;
 use crate::handle::{Handle, hand_out, handle, outside, taken_outside};
 use crate::log::{self, Log};
@@ -45,14 +45,14 @@ export! {
         config: *const c_char,
         config_length: usize,
         router: *mut *mut pointsman_router,
-    ) -> pointsman_status => new(optional_text(config, config_length), place(router));
+    ) -> pointsman_status => new(optional_text(config, config_length), out(router));
 
     /// Frees a router; NULL is allowed. No other call on it may be under way or follow. Open tickets
     /// are forgotten. Inside a callback it does nothing.
     fn pointsman_router_free(router: *mut pointsman_router) => free(taken_outside(router));
 
-    /// To be called in a forked child before the router is used there: new random seeds, no tickets
-    /// and no requests in flight. No other thread of the child may be inside a call.
+    /// Call this in a forked child before the router is used there: it draws new random seeds, and
+    /// forgets tickets and requests in flight. No other thread of the child may be inside a call.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
     fn pointsman_router_after_fork(router: *mut pointsman_router) -> pointsman_status => after_fork(outside(router));
@@ -94,8 +94,8 @@ export! {
         length: *mut usize,
     ) -> pointsman_status => policy(outside(router), text_room(buffer, capacity, length));
 
-    /// As pointsman_router_set_policy, with policies of their own for the prefill and the decode
-    /// workers of pairs; NULL leaves that role to policy.
+    /// As pointsman_router_set_policy, with separate policies for the prefill and the decode workers of
+    /// pairs; NULL leaves that role to policy.
     fn pointsman_router_set_policies(
         router: *const pointsman_router,
         policy: *const c_char,
@@ -154,14 +154,14 @@ impl pointsman_router {
     }
 }
 
-fn new(config: Option<&str>, place: Place<*mut pointsman_router>) -> Result<(), Failure> {
+fn new(config: Option<&str>, out: Out<*mut pointsman_router>) -> Result<(), Failure> {
     let router = Router::new(read_config(config)?)?;
-    place.write(pointsman_router::hand_out(router, Log::NONE));
+    out.write(pointsman_router::hand_out(router, Log::NONE));
     Ok(())
 }
 
-/// The configuration that a document stands for; no document stands for the defaults. An empty one is
-/// what is left of a file that could not be read, not a wish for the defaults.
+/// The configuration in a document; the defaults without one. An empty document is refused: it is
+/// usually a file that could not be read.
 pub(crate) fn read_config(document: Option<&str>) -> Result<RouterConfig, Failure> {
     let Some(document) = document else { return Ok(RouterConfig::default()) };
     if document.trim().is_empty() {

@@ -1,4 +1,4 @@
-//! What a decision comes to: the worker, why it was chosen, and the ticket.
+//! What a host gets: the worker, why it was chosen, and the ticket.
 
 use std::ffi::c_char;
 use std::fmt::Write as _;
@@ -107,7 +107,7 @@ pub(crate) fn line_of(router: Option<&pointsman_router>, chosen: &pointsman_sele
         let info = router?.router.worker(WorkerId::from_raw(worker))?;
         serde_json::to_string(&info.url).ok()
     };
-    // Infinities and NaN, which only a host's own policy can bring about, are no JSON.
+    // Infinities and NaN, which only a host's own policy can return, are no JSON.
     let number = |score: f64| if score.is_finite() { score } else { 0.0 };
     let mut line = format!("{{\"ticket\":\"{}\",\"worker\":\"{}\"", chosen.ticket, chosen.worker);
     // Writing to a string does not fail.

@@ -1,4 +1,4 @@
-//! Numbers that stand for something else than themselves.
+//! Numbers with a special meaning.
 
 /// The length that stands for "up to the terminating NUL" wherever text is passed.
 pub const POINTSMAN_NUL_TERMINATED: usize = usize::MAX;

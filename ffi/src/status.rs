@@ -2,14 +2,14 @@
 
 use std::ffi::CStr;
 
-/// What a function says about how it went: POINTSMAN_OK or one of the other POINTSMAN_ status codes.
+/// The result of a call: POINTSMAN_OK or one of the other POINTSMAN_ status codes.
 /// The numbers never change meaning; later versions may add some.
 #[allow(non_camel_case_types)]
 pub type pointsman_status = i32;
 
 /// Done. Only now are outputs written.
 pub const POINTSMAN_OK: pointsman_status = 0;
-/// An argument is NULL, too small, out of range, not UTF-8, or of no known meaning. A mistake in the
+/// An argument is NULL, too small, out of range, not UTF-8, or of no known meaning: a mistake in the
 /// calling program.
 pub const POINTSMAN_INVALID_ARGUMENT: pointsman_status = 1;
 /// The configuration is refused: not JSON, an unknown field, a value out of range, an unknown policy.
@@ -31,7 +31,7 @@ pub const POINTSMAN_ALREADY_REPORTED: pointsman_status = 8;
 pub const POINTSMAN_ALREADY_EXISTS: pointsman_status = 9;
 /// A fixed limit is reached: workers, or replaced policies that still have requests in flight.
 pub const POINTSMAN_LIMIT: pointsman_status = 10;
-/// A policy of the host's own failed, or chose what it may not choose.
+/// A policy of the host's own failed, or chose no candidate.
 pub const POINTSMAN_POLICY_FAILED: pointsman_status = 11;
 /// The request's body is not JSON. The message has the position.
 pub const POINTSMAN_BAD_BODY: pointsman_status = 12;

@@ -17,7 +17,7 @@ impl<const BYTES: usize> Text<BYTES> {
 
     pub(crate) fn set(&mut self, text: fmt::Arguments<'_>) {
         self.length = 0;
-        // An error says that the rest was cut off, or that a message failed to print itself.
+        // Fails where the rest was cut off, or where a message failed to print itself.
         let _ = self.write_fmt(text);
         if let Some(end) = self.bytes.get_mut(self.length) {
             *end = 0;

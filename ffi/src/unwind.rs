@@ -1,4 +1,4 @@
-//! A panic must become a status, which takes unwinding. A file of its own, so that a test can show
+//! A panic must become a status, which needs unwinding. A file of its own, so that a test can show
 //! the refusal without building the rest.
 
 #[cfg(panic = "abort")]

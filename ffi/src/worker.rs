@@ -5,7 +5,7 @@ use std::mem::MaybeUninit;
 
 use pointsman_core::{HostHealth, LoadReport, WorkerId, WorkerSpec};
 
-use crate::argument::{self, Place, input, optional_place};
+use crate::argument::{self, Out, input, optional_out};
 use crate::failure::Failure;
 use crate::handle::outside;
 use crate::log;
@@ -18,19 +18,19 @@ use crate::status::pointsman_status;
 #[allow(non_camel_case_types)]
 pub type pointsman_health = u32;
 
-/// Not known to the host: health follows from the outcomes of requests.
+/// Not known to the host: the outcomes of requests decide.
 pub const POINTSMAN_HEALTH_UNKNOWN: pointsman_health = 0;
 
-/// Healthy by the host's word.
+/// The host says that it is healthy: it takes requests whatever their outcomes.
 pub const POINTSMAN_HEALTH_HEALTHY: pointsman_health = 1;
 
-/// Unhealthy by the host's word.
+/// The host says that it is unhealthy: it takes no requests.
 pub const POINTSMAN_HEALTH_UNHEALTHY: pointsman_health = 2;
 
-/// One label of a worker: what a request can ask for with labels of its own, a model's name, a zone or a
-/// customer's tier for instance. Any number to a worker, POINTSMAN_MAX_REQUEST_LABELS to a request, which
-/// only workers with all of them may serve. Metrics do not carry them. Arrays of labels advance by the
-/// size that their first element has.
+/// One label: of a worker, or demanded by a request. For example a model's name, a zone or a customer's
+/// tier. A worker has any number of labels, a request at most POINTSMAN_MAX_REQUEST_LABELS, and only
+/// workers with all of them may serve it. Metrics do not show labels. Elements of an array of labels lie
+/// as far apart as the first one's size says.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -49,7 +49,7 @@ pub struct pointsman_label {
     pub value_length: usize,
 }
 
-/// What a worker is, told once at registration. Everything is copied.
+/// What a worker is, given once at registration. Everything is copied.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy)]
 #[repr(C)]
@@ -70,7 +70,7 @@ pub struct pointsman_worker_spec {
     pub weight: f64,
     /// Tokens that fit into its KV cache; POINTSMAN_UNKNOWN64 by default.
     pub kv_capacity_tokens: u64,
-    /// Handed back with every selection of this worker.
+    /// Returned with every selection of this worker.
     pub user_data: u64,
     /// What requests can ask for; NULL: none.
     pub labels: *const pointsman_label,
@@ -114,7 +114,7 @@ export! {
         spec: *const pointsman_worker_spec,
         now: u64,
         worker: *mut u64,
-    ) -> pointsman_status => add(outside(router), described[spec], now, optional_place(worker));
+    ) -> pointsman_status => add(outside(router), described[spec], now, optional_out(worker));
 
     /// Removes a worker at once: its open tickets are closed, its prefixes forgotten. To let its
     /// requests end first, drain it.
@@ -199,14 +199,14 @@ pub(crate) unsafe fn each_label<'a>(
         return Ok(());
     }
     let mut room = MaybeUninit::uninit();
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     let stride = unsafe { argument::input(labels, "labels", &mut room) }?.size as usize;
     if stride % align_of::<pointsman_label>() != 0 {
         return Err(Failure::argument("labels", "has elements of an odd size"));
     }
     for i in 0..count {
         let mut room = MaybeUninit::uninit();
-        // SAFETY: the caller's promise; elements lie `stride` bytes apart.
+        // SAFETY: the caller keeps this function's `# Safety`; elements lie `stride` bytes apart.
         unsafe {
             let at = labels.cast::<u8>().add(i * stride).cast::<pointsman_label>();
             let label = argument::input(at, "labels", &mut room)?;
@@ -228,7 +228,7 @@ unsafe fn described(
     room: &mut MaybeUninit<pointsman_worker_spec>,
 ) -> Result<WorkerSpec, Failure> {
     let mut labels = Vec::new();
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     let (raw, url, group) = unsafe {
         let raw = input(pointer, name, room)?;
         each_label(raw.labels, raw.label_count as usize, |key, value| {
@@ -262,11 +262,11 @@ fn add(
     router: &pointsman_router,
     spec: WorkerSpec,
     now: u64,
-    place: Option<Place<u64>>,
+    out: Option<Out<u64>>,
 ) -> Result<(), Failure> {
     let id = router.at(now).add_worker(spec)?;
-    if let Some(place) = place {
-        place.write(id.to_raw());
+    if let Some(out) = out {
+        out.write(id.to_raw());
     }
     if router.log.wants(log::level::INFO) {
         let url = router.router.worker(id).map_or(String::new(), |info| info.url.clone());

@@ -1,78 +1,35 @@
-//! The modules of this crate have an order: none needs, in a circle, what needs it.
+//! The files of this crate have an order: none needs, in a circle, what needs it. And they are short.
 //!
-//! `cargo test -p pointsman-ffi --test imports -- --nocapture` prints what each one imports, in that
-//! order.
+//! `cargo test -p pointsman-ffi --test imports -- --nocapture` prints what each one imports.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
 
-#[path = "support/sources.rs"]
+#[path = "../../tests/support/sources.rs"]
 mod sources;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::path::Path;
 
-/// Modules, and those that each one names.
-type Imports = BTreeMap<String, BTreeSet<String>>;
-
-fn imports() -> Imports {
-    let mut imports = Imports::new();
-    for (module, path) in sources::all() {
-        let text = std::fs::read_to_string(&path).unwrap();
-        // What tests and comments name does not count.
-        let code = text.split("#[cfg(test)]").next().unwrap();
-        let code = code.lines().filter(|line| !line.trim_start().starts_with("//"));
-        let named = imports.entry(module.clone()).or_default();
-        for line in code {
-            for name in line.split("crate::").skip(1) {
-                let end = name.find(|c: char| !c.is_ascii_lowercase() && c != '_');
-                named.insert(name[..end.unwrap_or(name.len())].to_owned());
-            }
-            for (macro_call, of) in
-                [("export! {", "boundary"), ("sized!(", "argument"), ("handle!(", "handle")]
-            {
-                if line.starts_with(macro_call) {
-                    named.insert(of.to_owned());
-                }
-            }
-        }
-        named.remove(&module);
-    }
-    imports.remove("lib");
-    imports
-}
-
-/// The modules in an order in which each comes after all that it names; else those of a circle, and
-/// what needs them.
-fn order(mut left: Imports) -> Result<Vec<String>, Imports> {
-    let mut order = Vec::new();
-    while !left.is_empty() {
-        let next = left.iter().find(|(_, named)| !named.iter().any(|name| left.contains_key(name)));
-        let Some(next) = next.map(|(module, _)| module.clone()) else { return Err(left) };
-        left.remove(&next);
-        order.push(next);
-    }
-    Ok(order)
+fn all() -> Vec<sources::Source> {
+    let found = sources::all(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
+    assert!(found.len() > 20, "only {} source files found", found.len());
+    found
 }
 
 #[test]
-fn no_module_needs_what_needs_it() {
-    let imports = imports();
-    for named in imports.values().flatten() {
-        assert!(imports.contains_key(named), "{named} is no module");
+fn no_file_needs_what_needs_it() {
+    let imports = sources::imports(&all());
+    for (file, found) in &imports {
+        println!("{file}: {}", Vec::from_iter(found.iter().cloned()).join(" "));
     }
-    let order = order(imports.clone()).unwrap_or_else(|circle| panic!("a circle: {circle:#?}"));
-    for module in &order {
-        println!("{module}: {}", Vec::from_iter(imports[module].iter().cloned()).join(" "));
-    }
-    let place = |name: &str| order.iter().position(|module| module == name);
-    assert!(place("boundary") < place("router") && place("router") < place("builder"), "{order:?}");
+    assert_eq!(sources::circles(&imports), []);
+    let needs = |file: &str, other: &str| imports[file].contains(other);
+    assert!(needs("router", "boundary") && needs("builder", "router"), "{imports:#?}");
+    assert!(needs("worker", "argument/sized") && needs("metrics", "handle"), "{imports:#?}");
 }
 
 #[test]
-fn a_circle_is_seen() {
-    let edge = |from: &str, to: &str| (from.to_owned(), BTreeSet::from([to.to_owned()]));
-    let mut circle = Imports::from([edge("a", "b"), edge("b", "c")]);
-    circle.entry("c".to_owned()).or_default();
-    assert_eq!(order(circle.clone()), Ok(["c", "b", "a"].map(str::to_owned).to_vec()));
-    circle.extend([edge("c", "a")]);
-    assert!(order(circle).is_err());
+fn files_and_functions_are_short() {
+    assert_eq!(sources::long_files(&all(), 400), BTreeSet::new(), "above 400 lines");
+    assert_eq!(sources::long_functions(&all(), 50), BTreeSet::new(), "above 50 lines");
 }

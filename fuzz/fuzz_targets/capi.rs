@@ -37,7 +37,7 @@ struct Host {
     added: u8,
 }
 
-/// No call may leave a panic behind.
+/// No call may panic.
 fn checked(status: pointsman_status) -> pointsman_status {
     assert!((0..POINTSMAN_INTERNAL).contains(&status), "status {status}");
     status
@@ -413,7 +413,7 @@ fn fingerprint(
     })
 }
 
-/// Labels one behind the other, all of the size that the first one says.
+/// Labels one after another, all of the size that the first one says.
 fn labels(
     input: &mut Unstructured<'_>,
     memory: &mut Memory,

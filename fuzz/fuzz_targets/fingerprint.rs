@@ -31,7 +31,7 @@ impl Setting {
 
     fn finish<'b>(&self, printer: Fingerprinter<'_, 'b>) -> Fingerprint<'b> {
         let [namespace, shaping] = self.digests;
-        printer.finish_behind(self.preamble, namespace, shaping)
+        printer.finish_after(self.preamble, namespace, shaping)
     }
 }
 

@@ -1,4 +1,4 @@
-//! The router beside naive models of what it does: membership and health, tickets, and who may serve
+//! The router against naive models of what it does: membership and health, tickets, and which workers serve
 //! which request.
 //!
 //! The first byte chooses the model, the rest are its steps.

@@ -29,7 +29,7 @@ impl Memory {
         self.array(input, 1, fix)
     }
 
-    /// Structs one behind the other, as far apart as the first one's size says.
+    /// Structs one after another, as far apart as the first one's size says.
     pub fn array<T: Copy>(
         &mut self,
         input: &mut Unstructured<'_>,
@@ -143,7 +143,7 @@ impl Memory {
     }
 }
 
-/// A struct's size: mostly the true one, else one of an older or newer caller, or nobody's.
+/// A struct's size: mostly the true one, else one of an older or newer caller, or a wrong one.
 fn size(input: &mut Unstructured<'_>, true_size: usize) -> Result<usize> {
     Ok(match input.int_in_range(0..=15)? {
         0 => input.int_in_range(0..=true_size)?,
@@ -167,6 +167,6 @@ fn bytes_of(words: &mut [u64]) -> &mut [u8] {
 
 fn bytes_of_one<T>(value: &mut T) -> &mut [u8] {
     // SAFETY: the structs that cross have no padding and are valid for every pattern but that of
-    // function pointers, which `fix` replaces before anybody looks at them.
+    // function pointers, which `fix` replaces before they are used.
     unsafe { std::slice::from_raw_parts_mut(std::ptr::from_mut(value).cast(), size_of::<T>()) }
 }

@@ -132,7 +132,7 @@ static int push_selection(lua_State *L, pointsman_router *router, const pointsma
     char name[NAME_MAX_BYTES];
     size_t length = 0;
     if (pointsman_worker_url(router, chosen->worker, name, sizeof name, &length)) {
-        pointsman_complete(router, chosen->ticket, NULL); /* removed since: there is nobody to send it to */
+        pointsman_complete(router, chosen->ticket, NULL); /* removed since: there is no worker to send it to */
         lua_pushnil(L);
         lua_pushliteral(L, "the worker was removed");
         return 2;

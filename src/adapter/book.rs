@@ -8,8 +8,8 @@
 //! **Slots.** A URL gets a slot when it is first seen and keeps it, whatever slices it comes in. Only
 //! when all slots are taken does the URL that was not seen for longest, is in no published snapshot
 //! and has no open request give up its slot, whose generation then changes. A request charges a slot
-//! first and looks at its generation afterwards; whoever takes a slot changes the generation first
-//! and looks for charges afterwards. So one of the two always notices the other.
+//! first and reads its generation afterwards; a rebuild that takes a slot changes the generation first
+//! and reads the charges afterwards. So one of the two always notices the other.
 
 use std::collections::HashMap;
 use std::ops::Deref;
@@ -31,10 +31,10 @@ use crate::worker::{
 };
 
 /// Snapshots kept: a router has one or two sets of slices at a time, and some more while workers
-/// come and go or are left out of retries.
+/// are added, removed, or left out of retries.
 const MAX_ROSTERS: usize = 16;
 
-/// Who was seen, and what was made of it.
+/// The workers that were seen, and the snapshots made of them.
 pub(super) struct Book {
     view: ArcSwap<Known>,
     pub(super) rows: Arc<[WorkerState]>,
@@ -59,7 +59,7 @@ struct Writer {
     last_seen: Vec<u64>,
 }
 
-/// What the book asks of the policy and the prefix tree when a URL comes or goes.
+/// What the book asks of the policy and the prefix tree when a URL is added or forgotten.
 pub(super) trait Register {
     /// The digest of a URL and the registration of its slot with the prefix tree.
     fn register(&self, slot: usize, url: &str) -> (u64, Option<Registration>);
@@ -127,7 +127,7 @@ impl Book {
         Lease::Published(view, index)
     }
 
-    /// The same, after whoever is changing the book has let it go.
+    /// The same, after waiting for a thread that is changing the book.
     #[cold]
     pub(super) fn renewed(&self, asked: &[Asked<'_>], register: &impl Register) -> Lease {
         let mut writer = self.writer.lock();
@@ -177,8 +177,8 @@ impl Book {
         Roster { pool, sides, slots, used: AtomicBool::new(true) }
     }
 
-    /// What is registered for the worker's URL, from now on if need be. `None` where the URL is empty
-    /// or no slot can be had.
+    /// What is registered for the worker's URL; registers it if needed. `None` where the URL is empty
+    /// or no slot is free.
     fn info(
         &self,
         writer: &mut Writer,
@@ -206,8 +206,8 @@ impl Book {
         Some(info)
     }
 
-    /// Forgets the URL that was not seen for longest among those that nobody uses; if there is none,
-    /// after as many snapshots as need be.
+    /// Forgets the URL that was not seen for longest among those that are not in use; if there is none,
+    /// drops as many snapshots as needed first.
     fn make_room(&self, writer: &mut Writer, view: &mut Known, register: &impl Register) {
         loop {
             if let Some(info) = self.unused(writer, view) {
@@ -248,7 +248,7 @@ impl Book {
     }
 }
 
-/// Puts a snapshot in the place of the one it renews, or else of one that was not used of late.
+/// Replaces the snapshot that this one renews, or else one that was not used lately.
 fn keep(rosters: &mut Vec<Arc<Roster>>, asked: &[Asked<'_>], new: &Arc<Roster>) {
     let renewed = rosters.iter().position(|roster| roster.is_of_same_workers(asked));
     let is_full = rosters.len() >= MAX_ROSTERS;
@@ -259,8 +259,8 @@ fn keep(rosters: &mut Vec<Arc<Roster>>, asked: &[Asked<'_>], new: &Arc<Roster>) 
     }
 }
 
-/// A snapshot that was not used since it was last asked about, else the first. Takes the marks off
-/// on its way, so that the next one finds some without.
+/// A snapshot without a mark of use, else the first. Clears marks on its way, so that the next search
+/// finds some without.
 fn least_used(rosters: &[Arc<Roster>]) -> Option<usize> {
     let unused = rosters.iter().position(|roster| !roster.used.swap(false, Relaxed));
     unused.or(if rosters.is_empty() { None } else { Some(0) })

@@ -12,7 +12,7 @@ pub(super) struct Held<'a> {
 }
 
 impl<'a> Held<'a> {
-    /// Helds the row of a slot.
+    /// Charges the row of a slot.
     pub(super) fn new(row: &'a WorkerState, resident: u64) -> Self {
         // The rows of an adapter have no limit that could refuse the charge.
         row.charge(resident);
@@ -24,7 +24,7 @@ impl<'a> Held<'a> {
         self.row.generation() == worker.generation()
     }
 
-    /// Helds the host's own counter, too.
+    /// Charges the host's own counter, too.
     pub(super) fn raise(&mut self, worker: &'a dyn Worker) {
         let load = worker.load();
         load.fetch_add(1, Relaxed);
@@ -42,7 +42,7 @@ impl<'a> Held<'a> {
 impl Drop for Held<'_> {
     fn drop(&mut self) {
         if let Some(load) = self.load {
-            // An error says that the host has reset it to 0 meanwhile.
+            // Fails where the host has reset it to 0 meanwhile.
             let _ = load.fetch_update(Relaxed, Relaxed, |load| load.checked_sub(1));
         }
         self.row.release(self.resident);

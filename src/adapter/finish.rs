@@ -24,7 +24,7 @@ impl Adapter {
     }
 
     /// Ends a request's part on one worker. Its load is given back last, whatever a policy does: a
-    /// slot changes hands only without load, so no callback about one worker can reach its successor.
+    /// slot changes workers only without load, so no callback about one worker can reach its successor.
     pub(super) fn close(&self, open: Open, outcome: Outcome, now: u64) {
         let _charge = self.charge_of(&open);
         match open.part {
@@ -47,8 +47,8 @@ impl Adapter {
         }
     }
 
-    /// Gives back the load of requests that were selected longer ago than this and that nobody has
-    /// completed, all of them; the policy sees them as expired.
+    /// Gives back the load of all requests that were selected longer ago than this and are not completed;
+    /// the policy sees them as expired.
     pub fn expire(&self, age: Duration) {
         let now = self.now();
         let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
@@ -57,7 +57,7 @@ impl Adapter {
         }
     }
 
-    /// What one call does about the deadline, once that is due: a look at one worker's oldest requests.
+    /// One step of expiry, when it is due: expires one worker's oldest requests.
     pub(super) fn expire_some(&self, now: u64) {
         let Some(deadline) = self.deadline else { return };
         let at = self.sweep_at.load(Relaxed);

@@ -3,7 +3,7 @@
 //! A router that holds its workers as `Arc<dyn Worker>` and its requests as `serde_json::Value` is
 //! written against [`RoutingPolicy`]; [`Adapter`] gives it every policy of this crate, and any other
 //! that implements the synchronous [`crate::RoutingPolicy`]. The two traits share their name with the
-//! proposal and are told apart by their module.
+//! proposal and differ by their module.
 //!
 //! - `options`: what a host can set.
 //! - `route`: select: find the snapshot, ask the policy, commit.

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use crate::pool::MAX_WORKERS;
 use crate::worker::{WorkerId, proposal::Worker};
 
-/// Open requests of one worker; beyond that the oldest is taken for lost.
+/// Most open requests of one worker; beyond that the oldest is taken as lost.
 const MAX_OPEN: usize = 65_536;
 
 /// Every worker's queue, by slot.
@@ -23,7 +23,7 @@ pub(super) struct OpenRequests {
 
 #[derive(Default)]
 struct Queue {
-    /// Whose requests these are. A slot changes hands only when none is open.
+    /// The worker of these requests. A slot changes workers only when none is open.
     owner: Option<WorkerId>,
     open: VecDeque<Open>,
     /// Completions still to come of requests that are not open any more: see [`OpenRequests::settle`].
@@ -116,7 +116,7 @@ impl OpenRequests {
         let Some(queue) = self.of(decode) else { return false };
         let mut queue = queue.lock();
         let mut parts = queue.open.iter_mut().map(|open| &mut open.part);
-        // A worker that plays both roles has two parts of the pair, of which the prefill part is gone.
+        // A worker in both roles has two parts of the pair, of which the prefill part is gone.
         match parts.find(|part| part.pair() == Some(pair)) {
             Some(Part::Decode { over, .. }) => {
                 *over = true;

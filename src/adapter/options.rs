@@ -5,7 +5,7 @@ use crate::policy::error::ConfigError;
 use crate::range;
 use crate::router::config::{RouterConfig, TreeConfig};
 
-/// How an adapter keeps its books. The defaults suit a router written against the proposal.
+/// How an adapter tracks requests. The defaults suit a router written against the proposal.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct AdapterOptions {
@@ -13,13 +13,13 @@ pub struct AdapterOptions {
     pub tree: TreeConfig,
     /// How requests are read, for policies that want prefixes.
     pub body: BodyConfig,
-    /// Who raises and lowers [`Worker::load`](crate::Worker::load).
+    /// Whether the adapter or the host counts [`Worker::load`](crate::Worker::load).
     pub load: LoadKeeping,
-    /// Seconds after which a request that nobody completed gives its load back; 0 is never.
+    /// Seconds after which a request that was not completed gives its load back; 0 is never.
     pub deadline_secs: f64,
 }
 
-/// Who counts the requests in flight.
+/// Which side counts the requests in flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LoadKeeping {

@@ -38,7 +38,7 @@ type Chosen = [Arc<dyn Worker>; 2];
 /// A decision, the worker that it chose, and the role that it plays.
 type Choice<'a> = (Role, &'a Decision, &'a Arc<dyn Worker>);
 
-/// Tries before a request is refused whose workers keep giving up their slots.
+/// Attempts before a request is refused whose workers keep losing their slots.
 const ATTEMPTS: usize = 8;
 
 /// The proposal's async trait over any synchronous policy.
@@ -72,7 +72,7 @@ const ATTEMPTS: usize = 8;
 ///
 /// **Cancellation.** The futures do all of their work when they are first polled and are ready then.
 /// Dropped before that they have done nothing, so nothing is ever half done. A host whose request is
-/// cancelled later completes its URL; one that nobody completes gives its load back after
+/// cancelled later completes its URL; one that is never completed gives its load back after
 /// [`AdapterOptions::deadline_secs`], or when the host calls [`Adapter::expire`].
 pub struct Adapter {
     pub(super) policy: Arc<dyn RoutingPolicy>,
@@ -165,7 +165,7 @@ impl Adapter {
         Err(roster.candidates(M::ROLE).none())
     }
 
-    /// `None`: a chosen worker's slot is changing hands.
+    /// `None`: a chosen worker's slot is being given to another one.
     fn attempt<'a, M: Mode>(
         &self,
         roster: &Roster,
@@ -208,7 +208,7 @@ impl Adapter {
     }
 
     /// Charges the workers, tells the policy, opens the request. `None`, and nothing has happened, if
-    /// a worker's slot is changing hands.
+    /// a worker's slot is being given to another one.
     fn commit(&self, choices: &[Choice<'_>], request: &RequestView<'_>) -> Option<()> {
         // The prompt is computed by the first worker, which of a pair is the prefill worker.
         let &(_, &Decision { worker, work_tokens, matched_tokens, .. }, _) = choices.first()?;

@@ -5,13 +5,13 @@ use serde::{Deserialize, Serialize};
 use crate::prefix::BlockSize;
 use crate::range::{self, OutOfRange};
 
-/// How JSON request bodies are read. Routers that exchange fingerprints need the same settings.
+/// How JSON request bodies are read. Routers that share fingerprints need the same settings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct BodyConfig {
-    /// Whether only the first message counts as the prefix, as simpler routers have it. For
-    /// comparison: the whole conversation matches far more.
+    /// Whether only the first message counts as the prefix, as in some other routers. For comparison:
+    /// the whole conversation matches far more.
     pub first_message_only: bool,
     /// Tokens that an image counts for, whatever its size in bytes; each token counts as four bytes
     /// of text. By default 576, which is 24 by 24 patches.

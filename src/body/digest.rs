@@ -1,4 +1,4 @@
-//! Digester 64-bit digests of names, strings and values, and their combinations.
+//! Keyed 64-bit digests of names, strings and values, and their combinations.
 //!
 //! An object's digest is a wrapping sum over its entries, so key order cannot matter; an array's is
 //! a chain, so element order does. A sum keeps an entry that is given twice, where an exclusive or

@@ -20,7 +20,7 @@ pub struct BodyFingerprint<'b> {
     pub max_tokens: Option<u32>,
 }
 
-/// The kind of a request, told by the field that holds its prompt.
+/// The kind of a request, given by the field that holds its prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BodyKind {

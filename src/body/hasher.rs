@@ -16,7 +16,7 @@ pub(super) const PART_SEPARATOR: u8 = 0xfe;
 /// Stands between the token arrays of a batch.
 const TOKENS_SEPARATOR: u32 = u32::MAX;
 
-/// Tokens handed on at once.
+/// Tokens passed on at once.
 const TOKENS: usize = 64;
 
 /// Bytes of text gathered before they are hashed, so that the fingerprinter sees whole blocks only
@@ -143,7 +143,7 @@ impl<'k, 'b> PromptHasher<'k, 'b> {
         let mut filler = [0; FILLER];
         filler.chunks_exact_mut(8).for_each(|eight| eight.copy_from_slice(&digest));
         while bytes > FILLER as u64 {
-            // A short body may say that it holds much media: no work for what is not hashed.
+            // A short body may claim much media: filler beyond the last hash is counted, not written.
             if self.skip(bytes) {
                 return;
             }
@@ -174,7 +174,7 @@ impl<'k, 'b> PromptHasher<'k, 'b> {
         match core::mem::replace(&mut self.output, Output::Idle(&mut [])) {
             Output::Idle(_) => None,
             Output::Running(_, fingerprinter) => {
-                Some(fingerprinter.finish_behind(preamble, namespace, shaping))
+                Some(fingerprinter.finish_after(preamble, namespace, shaping))
             }
         }
     }

@@ -15,7 +15,7 @@ use super::string::StringBuffer;
 use crate::json::MAX_SHORT;
 use crate::prefix::HashKey;
 
-/// What was understood so far, and where in the body the next value stands.
+/// What was read so far, and where in the body the next value stands.
 pub(super) struct Meaning<'k, 'b> {
     pub(super) digester: Digester<'k>,
     pub(super) options: BodyOptions,
@@ -70,7 +70,7 @@ impl<'k, 'b> Meaning<'k, 'b> {
         }
     }
 
-    /// What the body says. Nothing may follow.
+    /// The result. Nothing may follow.
     pub(super) fn finish(&mut self) -> BodyFingerprint<'b> {
         self.facts.finish(self.digester, &self.options, &mut self.prompt)
     }

@@ -11,7 +11,7 @@
 //!                               +----> canonical (opaque values)
 //! ```
 //!
-//! The prompt's text is hashed as it is unescaped. The fields beside it may come in any order and
+//! The prompt's text is hashed as it is unescaped. The other fields may come in any order and
 //! the text is not held back for them, so they are summed up and follow the text as a record: two
 //! messages that differ in their role only share the blocks of their text. Fields that engines
 //! render before the messages (`tools` and the like) go into every block instead.

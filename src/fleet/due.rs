@@ -20,12 +20,12 @@ pub(crate) struct Due {
     noted: AtomicU64,
     /// Nanoseconds from one look to the next, at most.
     every: u64,
-    /// Further ahead than this it cannot lie.
+    /// The largest distance from now at which it can lie.
     furthest: u64,
 }
 
 impl Due {
-    /// Due at once, and then at least every so many nanoseconds.
+    /// Due at once, and then at least once in `every` nanoseconds.
     pub(crate) fn new(every: u64) -> Self {
         let (at, noted) = (AtomicU64::new(0), AtomicU64::new(0));
         Due { at, noted, every, furthest: every.saturating_add(CLOCK_SLACK) }
@@ -51,8 +51,8 @@ impl Due {
         self.at.fetch_min(at, Relaxed);
     }
 
-    /// To be called *before* the look at what is due; when the last thing noted happened, if there was
-    /// one. What is noted from here on stays due.
+    /// Called *before* the workers are looked at. Returns the time of what was noted last, if anything was;
+    /// what is noted from here on stays due.
     pub(crate) fn begin(&self, now: u64) -> Option<u64> {
         let noted = self.at.swap(now.saturating_add(self.every), AcqRel) == 0;
         noted.then(|| self.noted.load(Relaxed))

@@ -39,13 +39,13 @@ impl Fleet {
         }
     }
 
-    /// A worker's row says something that is not published yet.
+    /// Notes that a worker's row holds something that is not published yet.
     fn note(&self, now: u64) {
         self.due.note(now);
         self.maintain(now);
     }
 
-    /// Applies what outcomes and time have brought about.
+    /// Applies what outcomes and time have changed.
     pub(super) fn settle(&self, writer: &mut Writer, now: u64) {
         // Before the rows are read: see `due`. A pause changes a weight and no state, so what was noted
         // is published, whatever the registry says.

@@ -1,4 +1,4 @@
-//! Workers come, change and go.
+//! Workers are added, changed and removed.
 
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
@@ -27,8 +27,8 @@ impl Fleet {
                     installed.policy.on_worker_added(&info);
                 }
             }));
-            // A worker that a policy panics about is not added: registered and never published, it would
-            // be refused as a duplicate the next time.
+            // A worker about which a policy panics is not added: registered and never published, it would be
+            // refused as a duplicate the next time.
             tell.or_else(|panic| {
                 self.expel(writer, info.id)?;
                 resume_unwind(panic)
@@ -80,7 +80,7 @@ impl Fleet {
         self.write(None, |writer| change(&mut writer.registry))
     }
 
-    /// Takes the host's word on a worker's health.
+    /// Sets a worker's health as the host sees it.
     pub(crate) fn set_health(&self, id: WorkerId, health: HostHealth) -> Result<(), PoolError> {
         self.write(None, |writer| {
             writer.registry.set_health(id, health)?;
@@ -91,7 +91,7 @@ impl Fleet {
         })
     }
 
-    /// A worker that was down has probably lost its cache: nothing is believed of it any more.
+    /// A worker that was down has probably lost its cache: forgets what it was believed to hold.
     pub(super) fn forget_residency(&self, writer: &mut Writer, slot: usize) {
         writer
             .registry

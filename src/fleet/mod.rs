@@ -1,13 +1,13 @@
-//! The fleet: the workers and the policies, as one published view that requests read without a lock,
-//! and the writer's side behind one.
+//! The fleet: the workers and the policies, as one published view that requests read without a lock, and
+//! the writer's side under a lock.
 //!
 //! - [`view`]: what requests read.
 //! - [`policies`]: the installed policies, and which of them decides.
 //! - `writer`: registry, factory and replaced views: what the lock guards.
-//! - `membership`: workers come, change and go.
-//! - `switch`: policies come and go.
+//! - `membership`: workers are added, changed and removed.
+//! - `switch`: policies are installed and replaced.
 //! - `health`: what outcomes and time do to a worker.
-//! - [`health_log`]: tells a host of it.
+//! - [`health_log`]: reports that to the host.
 //! - [`due`]: when maintenance is due.
 //!
 //! A change takes the writer lock, changes the registry or the policies, and publishes a new view.
@@ -57,8 +57,7 @@ pub(crate) struct Fleet {
 }
 
 impl Fleet {
-    /// A fleet without workers and policies, which looks after itself at least every so many
-    /// nanoseconds, as long as it is called.
+    /// A fleet without workers and policies, whose maintenance is due at least once in `every` nanoseconds.
     pub(crate) fn new(
         registry: Registry,
         factory: PolicyFactory,
@@ -143,7 +142,7 @@ impl Fleet {
         self.due.has_come(now)
     }
 
-    /// Applies what outcomes and time have brought about, unless another thread holds the lock.
+    /// Applies what outcomes and time have changed, unless another thread holds the lock.
     pub(crate) fn maintain(&self, now: u64) {
         if let Some(mut writer) = self.writer.try_lock() {
             self.settle(&mut writer, now);
@@ -168,7 +167,7 @@ impl Fleet {
         }
     }
 
-    /// Makes a change and publishes it, unless it is an error; without a time, as of the last one told.
+    /// Makes a change and publishes it, unless it fails; without a time, at the last known one.
     fn write<T, E>(
         &self,
         now: Option<u64>,
@@ -184,7 +183,7 @@ impl Fleet {
         })
     }
 
-    /// Does this under the writer lock, and then what requests could not do while it was held.
+    /// Runs `work` under the writer lock, and then the maintenance that requests noted while it was held.
     fn locked<T>(&self, work: impl FnOnce(&mut Writer) -> T) -> T {
         let mut writer = self.writer.lock();
         let done = work(&mut writer);

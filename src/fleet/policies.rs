@@ -28,7 +28,7 @@ pub(crate) struct Plan {
     main: Option<Arc<Installed>>,
     /// The second policy and its share of the requests.
     split: Option<(Arc<Installed>, f64)>,
-    /// The policy that decides beside the main one without being followed.
+    /// The shadow: decides beside the main one and is not followed.
     shadow: Option<Arc<Installed>>,
     /// Whether one of them wants the prompt read.
     reads_prompt: bool,
@@ -46,7 +46,7 @@ impl Plan {
         }
     }
 
-    /// The policy that decides beside the main one without being followed.
+    /// The shadow: decides beside the main one and is not followed.
     #[inline]
     pub(crate) fn shadow(&self) -> Option<&Installed> {
         self.shadow.as_deref()
@@ -58,7 +58,7 @@ impl Plan {
         self.reads_prompt
     }
 
-    /// The policy that decides for every request, and neither wants the prompt read nor listens.
+    /// The policy that decides for every request, where it neither needs the prompt nor listens.
     #[inline]
     pub(crate) fn alone(&self) -> Option<&Installed> {
         self.alone.as_deref()
@@ -149,7 +149,7 @@ fn count<M: Mode>(
     }
 }
 
-/// The part that a policy plays.
+/// The part that a policy has in deciding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arm {
     Main,
@@ -194,7 +194,7 @@ impl Policies {
         self.counters.iter().map(|counters| &**counters)
     }
 
-    /// Takes a policy in, and tells it of the workers.
+    /// Installs a policy, and tells it of the workers.
     pub(super) fn install(
         &mut self,
         (name, policy): Named,
@@ -250,8 +250,8 @@ impl Policies {
         [&mut self.regular, &mut self.pair].into_iter()
     }
 
-    /// Lets go of the replaced policies that no request can reach: no view that lets them decide is
-    /// still read, so no ticket of theirs can be opened any more, and none is open.
+    /// Frees the replaced policies that no request can reach: no view that lets them decide is still read,
+    /// so none of their tickets can be opened any more, and none is open.
     pub(super) fn free_retired(
         &mut self,
         still_decides: impl Fn(usize) -> bool,
@@ -273,6 +273,5 @@ impl Policies {
     }
 }
 
-/// A policy, and the name that configuration has for it: whatever it calls itself, this is what
-/// metrics and errors call it.
+/// A policy, and its name in the configuration, which metrics and errors use, too.
 pub(super) type Named = (String, Arc<dyn RoutingPolicy>);

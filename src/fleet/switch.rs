@@ -1,4 +1,4 @@
-//! Policies come and go.
+//! Policies are installed and replaced.
 
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ impl Fleet {
         })
     }
 
-    /// Lets a policy decide beside the main one without being followed.
+    /// Lets a policy decide beside the main one and does not follow it.
     pub(crate) fn set_shadow(
         &self,
         shadow: Option<&PolicyConfig>,
@@ -100,7 +100,7 @@ impl Writer {
         self.policies.free_retired(still_decides, in_use);
     }
 
-    /// Makes a policy and takes it in.
+    /// Builds a policy and installs it.
     fn build(&mut self, config: &PolicyConfig, arm: Arm) -> Result<Arc<Installed>, ConfigError> {
         let named = self.named(config)?;
         self.install(named, arm)

@@ -1,4 +1,4 @@
-//! What requests read, and what each of them has to itself while it is routed.
+//! What requests read, and the state that each of them owns while it is routed.
 
 use std::sync::Arc;
 
@@ -15,8 +15,8 @@ pub(crate) struct View {
 }
 
 /// Per-stripe state used while one request is routed: a reference to the published view, so that a
-/// request counts none and frees none; room for its prompt's hashes; and the right to reserve tickets and
-/// to count in that stripe.
+/// request touches no reference count and frees nothing; room for its prompt's hashes; and the right to
+/// reserve tickets and to count in that stripe.
 ///
 /// A stripe keeps the view that it saw last. Publishing gives the new one to every stripe that no thread
 /// is in; another one follows when it is next entered. So at most as many replaced views are kept as

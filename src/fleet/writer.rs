@@ -1,4 +1,4 @@
-//! The writer's side of the fleet: a plain value behind one lock.
+//! The writer's side of the fleet: a plain value under one lock.
 
 use std::sync::Arc;
 
@@ -9,12 +9,12 @@ use crate::policy::factory::PolicyFactory;
 use crate::pool::registry::Registry;
 use crate::sync::atomic::{Ordering::Acquire, fence};
 
-/// Who is registered, which policies are installed, and what was published before.
+/// The registered workers, the installed policies, and what was published before.
 pub(super) struct Writer {
     pub(super) registry: Registry,
     pub(super) policies: Policies,
     pub(super) factory: PolicyFactory,
-    /// The latest time that any change was told: the clock of changes made without a timestamp. Goes
+    /// The latest known time: the clock of changes made without a timestamp. Goes
     /// back only where a host's clock does, by more than [`CLOCK_SLACK`].
     pub(super) now: u64,
     /// When time alone changes what is published.
@@ -35,8 +35,8 @@ impl Writer {
         }
     }
 
-    /// Takes note of the time. After a jump ahead and back, ejections, pauses and slow starts go on for
-    /// as long as they had left, instead of waiting for the time of the jump to come.
+    /// Notes the time. After a jump ahead and back, ejections, pauses and slow starts last as long as
+    /// they had left, instead of until the time of the jump.
     pub(super) fn advance(&mut self, now: u64) {
         if now.saturating_add(CLOCK_SLACK) < self.now {
             self.registry.turn_back(self.now - now);

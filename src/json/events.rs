@@ -64,14 +64,14 @@ pub(crate) const MAX_SHORT: usize = 32;
 /// Hears a JSON value as a flat run of events.
 ///
 /// A string's unescaped bytes are written straight to where the listener wants them, in pieces cut
-/// anywhere; its result must not depend on the cuts. The caller vouches for well-formed order: keys
+/// anywhere; its result must not depend on the cuts. The caller guarantees well-formed order: keys
 /// only in objects, each followed by one value.
 pub(crate) trait Events {
     /// A string begins.
     fn string_begin(&mut self, kind: StringKind);
     /// At least [`MIN_ROOM`] bytes for the next piece of the string under way.
     fn room(&mut self, kind: StringKind) -> &mut [u8];
-    /// So many bytes of the room were written.
+    /// This many bytes of the room were written.
     fn wrote(&mut self, kind: StringKind, bytes: usize);
     /// The next piece of the string under way, which lies elsewhere.
     fn piece(&mut self, kind: StringKind, piece: &[u8]);

@@ -28,7 +28,7 @@ pub(super) struct NumberReader {
     text: Option<ArrayVec<u8, MAX_NUMBER_BYTES>>,
 }
 
-/// So many digits fit a `u64` whatever they are.
+/// Any number of this many digits fits a `u64`.
 const PLAIN_DIGITS: usize = 19;
 
 /// What a byte does to a number under way.
@@ -99,7 +99,7 @@ impl NumberReader {
         matches!(self.stage, Stage::Zero | Stage::Digits | Stage::Fraction | Stage::Exponent)
     }
 
-    /// The value of a complete number, told apart and rounded as `serde_json` does it.
+    /// The value of a complete number, classified and rounded as `serde_json` does it.
     pub(super) fn value(&self) -> Result<Number, JsonErrorKind> {
         let text = self.text.as_ref().ok_or(JsonErrorKind::NumberTooLong)?;
         serde_json::from_slice::<serde_json::Number>(text)

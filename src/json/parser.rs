@@ -131,7 +131,7 @@ impl Parser {
         bytes: &[u8],
         events: &mut impl Events,
     ) -> Result<(), JsonError> {
-        // SAFETY: the caller vouches for AVX2.
+        // SAFETY: the caller has checked for AVX2.
         self.read_with(bytes, events, |block| unsafe { special::avx2(block) })
     }
 

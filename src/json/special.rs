@@ -67,7 +67,7 @@ fn gather(highs: u64) -> u64 {
 pub(super) unsafe fn avx2(block: &[u8; LANES]) -> u64 {
     const { assert!(LANES == 64) };
     let start = block.as_ptr().cast::<__m256i>();
-    // SAFETY: the caller vouches for AVX2; the loads are unaligned ones of the block's two halves.
+    // SAFETY: the caller has checked for AVX2; the loads are unaligned ones of the block's two halves.
     unsafe {
         let low = avx2_half(_mm256_loadu_si256(start));
         let high = avx2_half(_mm256_loadu_si256(start.add(1)));
@@ -82,7 +82,7 @@ pub(super) unsafe fn avx2(block: &[u8; LANES]) -> u64 {
 #[allow(unused_unsafe, reason = "these intrinsics are unsafe before Rust 1.87")]
 #[target_feature(enable = "avx2")]
 unsafe fn avx2_half(bytes: __m256i) -> u32 {
-    // SAFETY: the caller vouches for AVX2; these work on registers only.
+    // SAFETY: the caller has checked for AVX2; these work on registers only.
     let mask = unsafe {
         let quote = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(b'"' as i8));
         let escape = _mm256_cmpeq_epi8(bytes, _mm256_set1_epi8(b'\\' as i8));

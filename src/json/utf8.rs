@@ -63,7 +63,7 @@ impl Pending {
     }
 
     /// Validates `chunk`, whose start is the start of a sequence. A sequence that it does not
-    /// finish is not in the valid part; it is kept for [`Pending::join`] if nothing more is at hand.
+    /// finish is not in the valid part; where `is_last`, it is kept for [`Pending::join`].
     pub(super) fn check(&mut self, chunk: &[u8], is_last: bool) -> Checked {
         let (valid, broken) = match simdutf8::compat::from_utf8(chunk) {
             Ok(_) => (chunk.len(), false),

@@ -116,7 +116,7 @@ pub struct MetricsSnapshot {
     pub decisions: Vec<DecisionCount>,
     /// One row per policy name and part it has played.
     pub policies: Vec<PolicyMetrics>,
-    /// What the shadow has seen, if one watches.
+    /// What the shadow policy has seen, if there is one.
     pub shadow: Option<ShadowMetrics>,
     /// One row per worker.
     pub workers: Vec<WorkerMetrics>,
@@ -174,7 +174,7 @@ pub struct ShadowMetrics {
     pub failed: u64,
     /// Prompt tokens that the chosen workers had to compute, as estimated.
     pub work_tokens: u64,
-    /// Prompt tokens that the shadow's workers would have had to.
+    /// Prompt tokens that the shadow's workers would have had to compute.
     pub shadow_work_tokens: u64,
 }
 
@@ -184,7 +184,7 @@ pub struct ShadowMetrics {
 pub struct WorkerMetrics {
     /// The worker.
     pub info: Arc<WorkerInfo>,
-    /// Whether it takes new work as far as its health goes.
+    /// Whether its health lets it take new work.
     pub healthy: bool,
     /// Whether it is draining.
     pub draining: bool,

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use super::{MetricsSnapshot, PolicyMetrics, WorkerMetrics};
 use crate::worker::health::Outcome;
 
-/// A worker's number of interest.
+/// A number of one worker.
 type Gauge = fn(&WorkerMetrics) -> f64;
 
 /// The families with one sample per worker: name, type, help, value.
@@ -36,7 +36,7 @@ const PER_WORKER: [(&str, &str, &str, Gauge); 8] = [
     }),
 ];
 
-/// A policy's number of interest.
+/// A number of one policy.
 type Sum = fn(&PolicyMetrics) -> f64;
 
 /// The families with one sample per policy: name, help, value.

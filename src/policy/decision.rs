@@ -7,8 +7,8 @@ use crate::worker::WorkerId;
 
 /// Which worker a policy chose, and why.
 ///
-/// New fields may come. Written as `Decision { score, ..Decision::new(worker, reason) }`, a policy
-/// compiles with them, too.
+/// Later versions may add fields. A policy that writes
+/// `Decision { score, ..Decision::new(worker, reason) }` still compiles then.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Decision {
     /// The chosen worker.
@@ -37,7 +37,7 @@ impl Decision {
 /// The best worker that was not chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct RunnerUp {
-    /// Who.
+    /// That worker.
     pub worker: WorkerId,
     /// Its score, in the unit of the decision's.
     pub score: f64,
@@ -46,8 +46,8 @@ pub struct RunnerUp {
 /// A prefill and a decode worker, chosen together.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct PairDecision {
-    /// Who computes the prompt.
+    /// The worker that computes the prompt.
     pub prefill: Decision,
-    /// Who generates the answer.
+    /// The worker that generates the answer.
     pub decode: Decision,
 }

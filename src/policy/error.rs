@@ -23,7 +23,7 @@ pub enum RoutingError {
         role: Role,
         /// Workers registered in the role.
         workers: u32,
-        /// Of these, unhealthy (by the host's word or by outcomes).
+        /// Of these, unhealthy, as the host has set or by outcomes.
         unhealthy: u32,
         /// Of these, draining.
         draining: u32,
@@ -57,14 +57,14 @@ pub enum RoutingError {
     /// The fingerprint in the request does not fit this router.
     #[error(transparent)]
     Fingerprint(#[from] FingerprintError),
-    /// The request's JSON body is malformed. To route it all the same, make a request without a
+    /// The request's JSON body is malformed. To route it nevertheless, make a request without a
     /// prompt.
     #[error("request body: {0}")]
     Body(#[from] BodyError),
 }
 
 impl RoutingError {
-    /// The role that had no worker to give, where one role is to blame.
+    /// The role that had no worker to give, where it was a single role.
     pub fn role(&self) -> Option<Role> {
         match self {
             RoutingError::NoHealthyWorkers { role, .. } | RoutingError::AllBusy { role, .. } => {

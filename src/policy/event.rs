@@ -1,4 +1,4 @@
-//! What a policy is told of the requests that it decided.
+//! The events of the requests that a policy decided.
 
 use super::decision::Decision;
 use super::request_view::RequestView;
@@ -20,7 +20,7 @@ pub struct Dispatch<'a> {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct FirstToken {
-    /// Who computed the prompt.
+    /// The worker that computed the prompt.
     pub worker: WorkerId,
     /// Its role: regular or prefill.
     pub role: Role,
@@ -40,9 +40,9 @@ pub struct FirstToken {
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct Completion {
-    /// Who served it: the regular or the decode worker.
+    /// The worker that answered: the regular or the decode worker.
     pub worker: WorkerId,
-    /// Who computed the prompt: the prefill worker of a pair, else the same worker.
+    /// The worker that computed the prompt: the prefill worker of a pair, else the same worker.
     pub prefill: WorkerId,
     /// How it ended.
     pub outcome: Outcome,
@@ -67,8 +67,8 @@ pub struct Completion {
 
 /// Token counts that a worker reported; unknown by default.
 ///
-/// New fields may come. Written as `Usage { prompt_tokens, ..Usage::default() }`, a host compiles with
-/// them, too.
+/// Later versions may add fields. A host that writes `Usage { prompt_tokens, ..Usage::default() }` still
+/// compiles then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
     /// Tokens of the prompt.

@@ -38,7 +38,7 @@ pub(crate) trait Mode {
     }
 }
 
-/// One worker does it all.
+/// One worker serves the whole request.
 pub(crate) enum Single {}
 
 /// A prefill and a decode worker.

@@ -1,9 +1,9 @@
-//! What a policy is told of a request.
+//! A request as a policy sees it.
 
 use super::prefix_query::PrefixQuery;
 use crate::request::Request;
 
-/// A request as a policy sees it.
+/// What a policy can read of a request.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct RequestView<'a> {

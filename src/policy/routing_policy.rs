@@ -10,24 +10,24 @@ use crate::worker::{WorkerId, spec::WorkerInfo};
 
 /// A routing algorithm: chooses among candidates, single workers and pairs.
 ///
-/// **Decide, then commit.** `select_single` and `select_pair` only decide: beside random draws, rotation
+/// **Decide, then commit.** `select_single` and `select_pair` only decide: besides random draws, rotation
 /// counters and running means they change nothing. The router commits a decision, tells the policy by
-/// [`RoutingPolicy::on_dispatch`], and tells it what became of the request by the other callbacks, all
+/// [`RoutingPolicy::on_dispatch`], and reports the rest of the request by the other callbacks, all
 /// empty by default. So a decision can be retried, a shadow policy can watch, and nothing is charged
 /// twice.
 ///
-/// **What is called how often.** A dispatched request of a single worker has one `on_dispatch`, at most
-/// one `on_first_token` and one `on_request_complete`. A pair has two `on_dispatch`, for its prefill and
-/// its decode worker, and one of each of the others, which are about both.
+/// **How often each is called.** A dispatched request of a single worker has one `on_dispatch`, at most
+/// one `on_first_token`, and one `on_request_complete`. A pair has two `on_dispatch`, for its prefill and
+/// its decode worker; the other callbacks are called once and concern both.
 ///
 /// **Threads.** All methods are called from many threads at once. A policy keeps what it knows about a
 /// worker under the worker's slot, and cleans that in [`RoutingPolicy::on_worker_added`].
 /// `on_worker_added` and `after_fork` run while the router changes its membership: they must not call
-/// the router, which would wait for itself. The other methods may.
+/// the router, which would deadlock. The other methods may.
 ///
 /// **Mistakes.** The router checks every decision: naming a worker that is not a candidate is an error
 /// of the request, not a crash. A panic, a shadow's included, leaves through the host's call; what the
-/// router had charged is given back, and a worker that the policy could not be told of is not added.
+/// router had charged is given back, and a worker about which a policy panics is not added.
 pub trait RoutingPolicy: Send + Sync {
     /// The policy's name. A router calls it by the name it was registered under.
     fn name(&self) -> &str;
@@ -85,7 +85,7 @@ pub trait RoutingPolicy: Send + Sync {
         let _ = (worker, now, tell);
     }
 
-    /// This process is a fork's child: draw new random seeds, forget requests in flight.
+    /// This process is a forked child: draw new random seeds, forget requests in flight.
     fn after_fork(&self) {}
 
     /// Whether the router should fingerprint the prompt and lend its prefix tree, as

@@ -28,11 +28,11 @@ pub struct Candidates<'a> {
     pool: &'a PoolSnapshot,
     view: &'a RoleView,
     role: Role,
-    /// Whether every eligible worker is a candidate: the request rules nobody out, nobody has a limit.
+    /// Whether every eligible worker is a candidate: the request rules none out, and none has a limit.
     unrestricted: bool,
     loads: Loads<'a>,
     filter: Option<&'a Filter>,
-    /// Workers without room, whatever their rows say: the request has lost the race for their last place.
+    /// Workers without room, whatever their rows say: another request has taken their last free slot.
     full: Option<&'a SlotSet>,
 }
 
@@ -97,16 +97,18 @@ impl<'a> Candidates<'a> {
         CandidatesIter { candidates: *self, slots: self.admitted().iter() }
     }
 
-    /// As [`Candidates::iter`], but for those in `skip`: a plain loop, for whoever looks at all of them
-    /// for every request.
+    /// As [`Candidates::iter`] without those in `skip`: a plain loop, for policies that look at all
+    /// candidates for every request.
     #[inline]
     pub(crate) fn visit(&self, skip: &SlotSet, mut visit: impl FnMut(Candidate<'a>)) {
-        for (index, (word, skip)) in self.admitted().words().iter().zip(skip.words()).enumerate() {
-            let mut bits = word & !skip;
+        let admitted = self.filter.map_or(&SlotSet::FULL, Filter::slots).words();
+        let words = self.view.bits.words().iter().zip(admitted).zip(skip.words());
+        for (index, ((word, admitted), skip)) in words.take(self.slots().div_ceil(64)).enumerate() {
+            let mut bits = word & admitted & !skip;
             while bits != 0 {
                 let slot = 64 * index + bits.trailing_zeros() as usize;
                 bits &= bits - 1;
-                if self.has_room(slot) {
+                if self.unrestricted || self.has_room(slot) {
                     self.candidate(slot).into_iter().for_each(&mut visit);
                 }
             }
@@ -368,7 +370,7 @@ impl<'a> Candidate<'a> {
     /// (requests + 1) / weight.
     #[inline]
     pub(crate) fn per_weight(&self, requests: u64) -> f64 {
-        // Signed, as that converts in one instruction; nobody has 2^63 requests.
+        // Signed, as that converts in one instruction; no worker has 2^63 requests.
         let load = (requests as i64 + 1) as f64;
         if self.seat.weight == 1.0 { load } else { divided(load, self.seat.weight) }
     }
@@ -395,8 +397,8 @@ impl<'a> Candidate<'a> {
     }
 }
 
-// Out of line, as most pools give nobody another weight, and a division, made in advance, takes as long
-// as all the rest.
+// Out of line: in most pools all weights are equal, and the division, which the processor would begin
+// in advance, takes as long as all the rest.
 #[cold]
 #[inline(never)]
 fn divided(load: f64, weight: f64) -> f64 {
@@ -408,49 +410,64 @@ fn divided(load: f64, weight: f64) -> f64 {
 #[derive(Debug)]
 pub struct Best<'r, T> {
     random: &'r Random,
-    first: Option<(f64, T)>,
-    second: Option<(f64, T)>,
+    /// Not numbers where nothing was offered yet.
+    scores: [f64; 2],
+    values: [Option<T>; 2],
+    /// Offers with the smallest score.
     ties: usize,
+    /// The number of the tie that comes first next; drawn once there is a tie after the last such.
+    due: usize,
 }
 
 impl<'r, T: Copy> Best<'r, T> {
     /// Nothing offered yet.
     pub fn new(random: &'r Random) -> Self {
-        Best { random, first: None, second: None, ties: 0 }
+        Best { random, scores: [f64::NAN; 2], values: [None; 2], ties: 1, due: 1 }
     }
 
     /// Offers a value. A score that is not a number loses to any number.
     #[inline]
     pub fn offer(&mut self, score: f64, value: T) {
-        // Most offers of many are neither first nor second.
-        if !self.second.is_some_and(|(second, _)| score > second) {
+        // Most offers of many are neither first nor second, nor a tie for the first place.
+        let [first, second] = self.scores;
+        if !(score > first && score >= second) {
             self.place(score, value);
         }
     }
 
+    #[inline(never)]
     fn place(&mut self, score: f64, value: T) {
         let score = if score.is_nan() { f64::INFINITY } else { score };
-        let offer = Some((score, value));
-        let Some((best, _)) = self.first else {
-            (self.first, self.ties) = (offer, 1);
-            return;
-        };
-        self.ties = if score < best { 1 } else { self.ties + usize::from(score == best) };
-        let wins = score < best || score == best && self.random.below(self.ties) == 0;
-        let loser = if wins { std::mem::replace(&mut self.first, offer) } else { offer };
-        let is_second = |(score, _): (f64, T)| self.second.is_none_or(|(second, _)| score < second);
-        if loser.is_some_and(is_second) {
-            self.second = loser;
+        let ([first, second], [leader, runner_up]) = (self.scores, self.values);
+        let is_less = leader.is_none() || score < first;
+        if is_less {
+            (self.ties, self.due) = (1, 1);
+        }
+        if is_less || score == first && self.next_tie_wins() {
+            (self.scores, self.values) = ([score, first], [Some(value), leader]);
+        } else if runner_up.is_none() || score < second {
+            (self.scores[1], self.values[1]) = (score, Some(value));
         }
     }
 
-    /// The smallest score and who offered it.
+    /// Whether one more tie comes first. The n-th does so with probability 1 / n, so the next after the
+    /// n-th to do so is beyond the m-th with probability n / m: one draw tells which it is.
+    fn next_tie_wins(&mut self) -> bool {
+        if self.ties == self.due {
+            let least = self.ties as f64 / random::unit(self.random.next());
+            self.due = (least as usize).saturating_add(1);
+        }
+        self.ties += 1;
+        self.ties == self.due
+    }
+
+    /// The smallest score and its offer.
     pub fn first(&self) -> Option<(f64, T)> {
-        self.first
+        self.values[0].map(|value| (self.scores[0], value))
     }
 
     /// The second smallest.
     pub fn second(&self) -> Option<(f64, T)> {
-        self.second
+        self.values[1].map(|value| (self.scores[1], value))
     }
 }

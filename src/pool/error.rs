@@ -21,7 +21,7 @@ pub enum PoolError {
     DuplicateUrl {
         /// The URL.
         url: String,
-        /// Who has it.
+        /// The worker that has it.
         id: WorkerId,
     },
     /// Weight 0.

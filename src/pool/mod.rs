@@ -1,4 +1,4 @@
-//! The pool: who the workers are, and an immutable snapshot of who may be chosen.
+//! The pool: the workers, and an immutable snapshot of those that may be chosen.
 //!
 //! - [`set`]: a set of slots as bits.
 //! - [`alias`]: weighted draws in constant time.

@@ -1,4 +1,4 @@
-//! The writer's side of the pool: a plain value behind the router's writer lock.
+//! The writer's side of the pool: a plain value under the router's writer lock.
 //!
 //! Every method either changes the membership or reports an error and changes nothing. Nothing here
 //! is on the path of a request.
@@ -23,7 +23,7 @@ use crate::worker::{
 /// Slow start begins at this share of the weight, and rises in steps of it.
 const RAMP_STEPS: u64 = 10;
 
-/// Who is registered, and how each stands.
+/// The registered workers and their state.
 #[derive(Debug)]
 pub(crate) struct Registry {
     rows: Arc<[WorkerState]>,
@@ -41,12 +41,12 @@ pub(crate) struct Registry {
 #[derive(Debug)]
 struct Entry {
     info: Arc<WorkerInfo>,
-    /// Under which the prefix tree keeps what the worker holds.
+    /// The registration under which the prefix tree keeps what the worker holds.
     residency: Option<Registration>,
     weight: f64,
     max_in_flight: Option<u32>,
     draining: bool,
-    /// What the host says; wins over outcomes.
+    /// What the host says; overrides outcomes.
     host_health: HostHealth,
     health: Health,
     ramp_since: u64,
@@ -82,8 +82,8 @@ impl Registry {
         &self.health
     }
 
-    /// Registers a worker in an idle slot. `register` is told the slot and says under which digest of its
-    /// URL and which registration with the prefix tree the worker goes.
+    /// Registers a worker in an idle slot. `register` gets the slot and returns the digest of the URL and
+    /// the registration with the prefix tree.
     pub(crate) fn add(
         &mut self,
         spec: WorkerSpec,
@@ -98,7 +98,7 @@ impl Registry {
         if self.by_url.len() >= self.max_workers {
             return Err(full);
         }
-        // A slot may still be charged for a moment by a selection that is about to be undone.
+        // A selection that is about to be undone may still charge the slot for a moment.
         let Some(place) = self.free.iter().position(|&slot| self.rows[slot].is_idle()) else {
             return Err(full);
         };
@@ -166,7 +166,7 @@ impl Registry {
         Ok(())
     }
 
-    /// Sets or lifts the host's word. Lifting it starts the passive record afresh.
+    /// Sets or clears the host's view of a worker's health. Clearing it starts passive checking again.
     pub(crate) fn set_health(&mut self, id: WorkerId, health: HostHealth) -> Result<(), PoolError> {
         let entry = self.entry_mut(id)?;
         entry.host_health = health;
@@ -204,7 +204,7 @@ impl Registry {
         self.by_url.get(url).copied()
     }
 
-    /// Applies what outcomes and time have brought about for one slot, and says what that was.
+    /// Applies what outcomes and time have changed for one slot, and returns that change.
     pub(crate) fn settle(&mut self, slot: usize, now: u64) -> Option<HealthChange> {
         let role = self.entries.get(slot)?.as_ref()?.info.role;
         let may_eject = self.may_eject(role);

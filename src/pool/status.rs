@@ -16,13 +16,13 @@ pub struct WorkerStatus {
     pub weight: f64,
     /// Weight in force: ramped by slow start, lowered while overloaded.
     pub effective_weight: f64,
-    /// Whether it takes new work as far as its health goes.
+    /// Whether its health lets it take new work.
     pub healthy: bool,
-    /// Whether it is let in one request at a time, to see if it has recovered.
+    /// Whether it gets one request at a time, to see if it has recovered.
     pub on_probation: bool,
     /// Whether it is draining.
     pub draining: bool,
-    /// Requests that it may hold at once; on probation that is one, whatever is said here.
+    /// Requests that it may hold at once; on probation it is one, whatever this says.
     pub max_in_flight: Option<u32>,
     /// Requests in flight.
     pub in_flight: usize,

@@ -9,13 +9,10 @@
 //!  +--------+------+-------------+--------+------------+--------+--------+----------+-------
 //! ```
 
-use super::hash::{HashKey, Path};
+use super::hash::HashKey;
 
 /// The fingerprint format that this version reads and writes.
 pub const FORMAT_VERSION: u8 = 1;
-
-/// Tells the digests of preamble blocks from others.
-const PREAMBLE: u64 = 0x10;
 
 /// What a prompt's length counts, and what a block is cut from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -122,8 +119,8 @@ pub enum FingerprintError {
     },
 }
 
-/// What a fingerprint says about itself: the fields of one [`FORMAT_VERSION`], to be written out by
-/// whoever makes fingerprints. Another format will have another type.
+/// What a fingerprint says about itself: the fields of one [`FORMAT_VERSION`], all of which a program
+/// that makes fingerprints writes out. Another format will have another type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FingerprintHeader {
     /// Format version, [`FORMAT_VERSION`].
@@ -205,8 +202,8 @@ impl FingerprintHeader {
 /// A prompt's header and the hashes of its leading blocks, borrowed from the caller's buffer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Fingerprint<'a> {
-    header: FingerprintHeader,
-    blocks: &'a [u64],
+    pub(super) header: FingerprintHeader,
+    pub(super) blocks: &'a [u64],
 }
 
 impl<'a> Fingerprint<'a> {
@@ -244,7 +241,7 @@ impl<'a> Fingerprint<'a> {
         Ok(Fingerprint { header, blocks: &buffer[..kept] })
     }
 
-    /// Writes the wire form to the front of `out` and says how many bytes it takes.
+    /// Writes the wire form to the front of `out` and returns how many bytes it takes.
     ///
     /// # Errors
     /// [`FingerprintError::BufferTooSmall`] where `out` is shorter than
@@ -313,170 +310,6 @@ impl<'a> Fingerprint<'a> {
     /// Length of the whole prompt in bytes or tokens.
     pub fn total(&self) -> u64 {
         self.header.total
-    }
-}
-
-/// Hashes a prompt block by block as it streams past.
-///
-/// Every byte is read once; nothing is allocated. A last block that is not full counts in the
-/// total and has no hash. Once the buffer is full the rest is counted and not hashed.
-#[derive(Debug)]
-pub struct Fingerprinter<'k, 'b> {
-    key: &'k HashKey,
-    unit: Unit,
-    size: BlockSize,
-    out: &'b mut [u64],
-    blocks: usize,
-    path: Path,
-    pending: [u8; 256],
-    filled: usize,
-    bytes: u64,
-}
-
-impl<'k, 'b> Fingerprinter<'k, 'b> {
-    /// Starts an empty prompt whose hashes go to `out`.
-    pub fn new(key: &'k HashKey, unit: Unit, size: BlockSize, out: &'b mut [u64]) -> Self {
-        Fingerprinter {
-            key,
-            unit,
-            size,
-            out,
-            blocks: 0,
-            path: Path::new(key),
-            pending: [0; 256],
-            filled: 0,
-            bytes: 0,
-        }
-    }
-
-    /// Absorbs prompt bytes; how the prompt is cut into calls makes no difference.
-    pub fn push(&mut self, mut bytes: &[u8]) {
-        self.bytes += bytes.len() as u64;
-        if self.filled > 0 {
-            bytes = self.fill_pending(bytes);
-        }
-        if self.filled > 0 || self.is_full() {
-            return;
-        }
-        let whole = self.hash_blocks(bytes);
-        let rest = &bytes[whole..];
-        if rest.len() < self.size.bytes() {
-            self.pending[..rest.len()].copy_from_slice(rest);
-            self.filled = rest.len();
-        }
-    }
-
-    /// Counts so many more bytes and does not hash them, if the buffer is full, so that they would
-    /// not be hashed either when pushed. Says whether it did.
-    pub fn skip(&mut self, bytes: u64) -> bool {
-        if self.is_full() {
-            self.bytes += bytes;
-        }
-        self.is_full()
-    }
-
-    /// Absorbs tokens, the same as pushing four little-endian bytes for each.
-    pub fn push_tokens(&mut self, mut tokens: &[u32]) {
-        while self.filled > 0 {
-            let Some((first, rest)) = tokens.split_first() else { return };
-            self.push(&first.to_le_bytes());
-            tokens = rest;
-        }
-        self.bytes += 4 * tokens.len() as u64;
-        let whole = self.hash_tokens(tokens);
-        if self.is_full() {
-            return;
-        }
-        for token in &tokens[whole..] {
-            self.pending[self.filled..self.filled + 4].copy_from_slice(&token.to_le_bytes());
-            self.filled += 4;
-        }
-    }
-
-    /// Ends the prompt. `namespace` and `shaping` are digests of what else decides whether two
-    /// prompts share a cache entry (see [`Digest`](super::Digest)); 0 stands for none. They may
-    /// become known last because they are XORed into the finished hashes.
-    pub fn finish(self, namespace: u64, shaping: u64) -> Fingerprint<'b> {
-        self.finish_behind(0, namespace, shaping)
-    }
-
-    /// As [`finish`](Self::finish), for a prompt that the engine renders behind `preamble` bytes
-    /// made from what `shaping` digests, tool declarations for instance. Whole blocks of it go
-    /// before the others, each told by the digests and its place, so that the preamble counts where
-    /// it is shared and is not shared in part.
-    pub fn finish_behind(self, preamble: u64, namespace: u64, shaping: u64) -> Fingerprint<'b> {
-        let shape = u64::from(self.size.0) << 8 | self.unit as u64;
-        let seed = self.key.seed(namespace, shaping, shape);
-        let leading = preamble / self.size.bytes() as u64;
-        let inserted = usize::try_from(leading).unwrap_or(usize::MAX).min(self.out.len());
-        let kept = self.blocks.min(self.out.len() - inserted);
-        self.out.copy_within(..kept, inserted);
-        for (place, hash) in (0..).zip(&mut self.out[..inserted]) {
-            let mut block = [0; 16];
-            block[..8].copy_from_slice(&u64::to_le_bytes(place));
-            block[8..].copy_from_slice(&seed.to_le_bytes());
-            *hash = self.key.digest_block(PREAMBLE, &block);
-        }
-        for hash in &mut self.out[inserted..inserted + kept] {
-            *hash ^= seed;
-        }
-        let header = FingerprintHeader {
-            version: FORMAT_VERSION,
-            unit: self.unit,
-            block_bytes: self.size.0,
-            key_id: self.key.id(),
-            namespace,
-            total: (self.bytes / self.unit.bytes() as u64)
-                .saturating_add(leading.saturating_mul(self.size.units(self.unit) as u64)),
-            blocks: (inserted + kept) as u32,
-        };
-        Fingerprint { header, blocks: &self.out[..inserted + kept] }
-    }
-
-    fn is_full(&self) -> bool {
-        self.blocks == self.out.len()
-    }
-
-    /// Completes the block begun by an earlier call and returns what is left.
-    fn fill_pending<'p>(&mut self, bytes: &'p [u8]) -> &'p [u8] {
-        let size = self.size.bytes();
-        let (head, rest) = bytes.split_at(bytes.len().min(size - self.filled));
-        self.pending[self.filled..self.filled + head.len()].copy_from_slice(head);
-        self.filled += head.len();
-        if self.filled == size {
-            self.filled = 0;
-            let block = self.pending;
-            self.hash_blocks(&block[..size]);
-        }
-        rest
-    }
-
-    /// Hashes the whole blocks of `bytes` and returns how many bytes they are.
-    fn hash_blocks(&mut self, bytes: &[u8]) -> usize {
-        let key = self.key;
-        match self.size.bytes() {
-            // A constant length lets the compiler unroll the usual cases.
-            64 => self.extend(64, bytes.chunks_exact(64).map(|block| key.nh_bytes(block))),
-            128 => self.extend(128, bytes.chunks_exact(128).map(|block| key.nh_bytes(block))),
-            size => self.extend(size, bytes.chunks_exact(size).map(|block| key.nh_bytes(block))),
-        }
-    }
-
-    /// Hashes the whole blocks of `tokens` and returns how many tokens they are.
-    fn hash_tokens(&mut self, tokens: &[u32]) -> usize {
-        let key = self.key;
-        match self.size.bytes() / 4 {
-            16 => self.extend(16, tokens.chunks_exact(16).map(|block| key.nh_tokens(block))),
-            32 => self.extend(32, tokens.chunks_exact(32).map(|block| key.nh_tokens(block))),
-            size => self.extend(size, tokens.chunks_exact(size).map(|block| key.nh_tokens(block))),
-        }
-    }
-
-    #[inline(always)]
-    fn extend(&mut self, size: usize, blocks: impl ExactSizeIterator<Item = u128>) -> usize {
-        let done = self.path.extend(self.key, blocks, &mut self.out[self.blocks..]);
-        self.blocks += done;
-        done * size
     }
 }
 

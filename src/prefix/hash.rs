@@ -43,6 +43,8 @@ const M126: u128 = (1 << 126) - 1;
 pub struct HashKey {
     nh: [u64; MAX_WORDS],
     chain: [u64; 2],
+    /// What the seeds of prompts without a namespace and without shaping begin with.
+    plain: Chain,
     base: Multilinear,
     carry: u128,
     positions: [[u128; 2]; SEGMENT],
@@ -69,16 +71,19 @@ impl HashKey {
         let id = stream.word() as u32;
         // Sixty bits in each half keep every sum of the polynomial step below 2^128.
         let chain = [stream.word() >> 4, stream.word() >> 4];
-        HashKey {
+        let mut key = HashKey {
             id,
             chain,
+            plain: Chain::START,
             base: Multilinear::from_stream(&mut stream),
             carry: stream.wide(),
             digest: Multilinear::from_stream(&mut stream),
             seed: Multilinear::from_stream(&mut stream),
             nh: std::array::from_fn(|_| stream.word()),
             positions: std::array::from_fn(|_| [stream.wide(), stream.wide()]),
-        }
+        };
+        key.plain = Chain::START.step(&key, 0).step(&key, 0);
+        key
     }
 
     /// A public check value: equal for equal keys, and of no help in guessing the key.
@@ -114,11 +119,12 @@ impl HashKey {
 
     /// The value XORed into every block hash of one namespace and prompt shape.
     pub(super) fn seed(&self, namespace: u64, shaping: u64, shape: u64) -> u64 {
-        let mut chain = Chain::START;
-        for word in [namespace, shaping, shape] {
-            chain = chain.step(self, u128::from(word));
-        }
-        self.seed.of(chain.0)
+        let chain = if namespace | shaping == 0 {
+            self.plain
+        } else {
+            Chain::START.step(self, namespace.into()).step(self, shaping.into())
+        };
+        self.seed.of(chain.step(self, shape.into()).0)
     }
 
     /// A keyed 64-bit digest of one block of at most 240 bytes, a multiple of 16, and a tag,
@@ -143,6 +149,7 @@ impl std::fmt::Debug for HashKey {
 #[derive(Clone, Debug)]
 pub(super) struct Path {
     base: u128,
+    /// `base` and what the blocks of this segment add to it.
     sum: u128,
     segments: Chain,
     position: usize,
@@ -150,48 +157,51 @@ pub(super) struct Path {
 
 impl Path {
     pub(super) fn new(key: &HashKey) -> Path {
-        Path { base: key.base.wide(Chain::START.0), sum: 0, segments: Chain::START, position: 0 }
+        let base = key.base.wide(Chain::START.0);
+        Path { base, sum: base, segments: Chain::START, position: 0 }
     }
 
-    /// Extends the path by one block per item of `blocks`, [`HashKey::nh_bytes`] or
-    /// [`HashKey::nh_tokens`] of each, as long as `out` has room, and says how many that were.
+    /// Extends the path by the blocks of `size` items that `items` begins with, as long as `out` has
+    /// room, and says how many that were. `nh` is [`HashKey::nh_bytes`] or [`HashKey::nh_tokens`].
     #[inline(always)]
-    pub(super) fn extend(
+    pub(super) fn extend<T>(
         &mut self,
         key: &HashKey,
-        mut blocks: impl ExactSizeIterator<Item = u128>,
+        items: &[T],
+        size: usize,
+        nh: impl Fn(&[T]) -> u128,
         out: &mut [u64],
     ) -> usize {
-        let count = blocks.len().min(out.len());
-        let mut rest = &mut out[..count];
-        while !rest.is_empty() {
-            let run = rest.len().min(SEGMENT - self.position);
-            let (now, later) = rest.split_at_mut(run);
-            let (base, mut sum) = (self.base, self.sum);
-            // `blocks` last: zip would otherwise take an item too many from it.
-            for ((hash, [a, b]), nh) in
-                now.iter_mut().zip(&key.positions[self.position..]).zip(&mut blocks)
-            {
+        let count = (items.len() / size).min(out.len());
+        let (mut items, mut out) = (&items[..count * size], &mut out[..count]);
+        while !out.is_empty() {
+            let run = out.len().min(SEGMENT - self.position);
+            let (now, later) = out.split_at_mut(run);
+            let (blocks, rest) = items.split_at(run * size);
+            let mut sum = self.sum;
+            let keys = &key.positions[self.position..];
+            for ((hash, block), [a, b]) in now.iter_mut().zip(blocks.chunks_exact(size)).zip(keys) {
+                let nh = nh(block);
                 sum = sum.wrapping_add(a.wrapping_mul(u128::from(nh as u64)));
                 sum = sum.wrapping_add(b.wrapping_mul(nh >> 64));
-                *hash = (base.wrapping_add(sum) >> 64) as u64;
+                *hash = (sum >> 64) as u64;
             }
             self.sum = sum;
             self.position += run;
             if self.position == SEGMENT {
                 self.next_segment(key);
             }
-            rest = later;
+            (items, out) = (rest, later);
         }
         count
     }
 
     #[inline(always)]
     fn next_segment(&mut self, key: &HashKey) {
-        let digest = key.carry.wrapping_add(self.sum) >> 64;
+        let digest = key.carry.wrapping_add(self.sum.wrapping_sub(self.base)) >> 64;
         self.segments = self.segments.step(key, digest);
         self.base = key.base.wide(self.segments.0);
-        self.sum = 0;
+        self.sum = self.base;
         self.position = 0;
     }
 }

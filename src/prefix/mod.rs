@@ -1,17 +1,19 @@
 //! From a prompt to the workers that probably hold its beginning.
 //!
 //! - [`hash`](HashKey): keyed block hashes with a published collision bound.
-//! - [`fingerprint`](Fingerprint): a prompt as chained block hashes, streaming, with a wire form.
+//! - [`fingerprint`](Fingerprint): a prompt as chained block hashes, with a wire form.
+//! - [`fingerprinter`](Fingerprinter): hashes prompts as they stream past.
 //! - `tree`: which worker probably holds how many leading blocks, in fixed memory.
 
 mod chacha;
 mod fingerprint;
+mod fingerprinter;
 mod hash;
 pub(crate) mod tree;
 
 pub use fingerprint::{
-    BlockSize, FORMAT_VERSION, Fingerprint, FingerprintError, FingerprintHeader, Fingerprinter,
-    Unit,
+    BlockSize, FORMAT_VERSION, Fingerprint, FingerprintError, FingerprintHeader, Unit,
 };
+pub use fingerprinter::Fingerprinter;
 pub use hash::{Digest, HashKey};
 pub(crate) use tree::{Holder, Matches, PrefixTree, Registration};

@@ -43,7 +43,7 @@ impl Estimates {
         f32::from_bits(self.bytes_per_token.load(Relaxed))
     }
 
-    /// Tokens of so many bytes of prompt text.
+    /// Tokens in this many bytes of prompt text.
     #[inline(always)]
     pub(crate) fn tokens(&self, bytes: u64) -> u32 {
         let tokens = bytes.saturating_mul(self.tokens_per_byte.load(Relaxed).into()) >> 16;

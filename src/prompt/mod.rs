@@ -33,7 +33,7 @@ pub(crate) struct PromptReader {
     estimates: Estimates,
 }
 
-/// A prompt's fingerprint, and what its body says beside.
+/// A prompt's fingerprint, and what its body says besides.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ReadPrompt<'b> {
     pub(crate) fingerprint: Fingerprint<'b>,

@@ -170,7 +170,7 @@ impl<'r> At<'r> {
         self.inner().metrics(self.now)
     }
 
-    /// Maintenance that calls would otherwise do in small steps: ends ejections and pauses, steps
+    /// Does at once the maintenance that other calls do in small steps: ends ejections and pauses, steps
     /// up slow starts, closes expired tickets, frees replaced policies. Never needed.
     pub fn tick(&self) {
         self.inner().tick(self.now);

@@ -40,7 +40,7 @@ use crate::worker::health::HealthChange;
 ///     }
 /// }
 ///
-/// // To add a policy makes its name known; to select it makes it decide.
+/// // Adding a policy makes its name known; setting it makes it decide.
 /// let router = Router::builder()
 ///     .add_policy("first", |_options| Ok(Arc::new(First)))?
 ///     .set_policy(PolicyConfig::named("first"))
@@ -103,7 +103,7 @@ impl RouterBuilder {
         self
     }
 
-    /// Makes a policy of the host's own known under this name. It decides once it is selected: by
+    /// Makes a policy of the host's own known under this name. It decides once it is set: by
     /// [`RouterBuilder::set_policy`], by the configuration, or later by [`Router::set_policy`].
     ///
     /// # Errors
@@ -127,13 +127,13 @@ impl RouterBuilder {
         self
     }
 
-    /// Calls `hook` when outcomes or time have ejected a worker, let it in on probation, or made it
+    /// Calls `hook` when outcomes or time have ejected a worker, admitted it on probation, or made it
     /// healthy again. Without it nothing is collected.
     ///
-    /// It is called without a lock, in order and by one thread at a time: by the one whose call has
-    /// brought the change about, or by one that was telling an earlier change just then. No other
-    /// call waits for it; up to 1,024 changes do, and what comes on top is dropped. It may use the
-    /// router; one that holds the router keeps it alive until it lets go.
+    /// It is called without a lock, in order and by one thread at a time: the one whose call caused the
+    /// change, or one that is reporting an earlier change at that moment. No other call waits for it. Up
+    /// to 1,024 changes are queued; further ones are dropped. The hook may use the router; a hook that
+    /// holds the router keeps it alive.
     pub fn health_log(mut self, hook: impl Fn(&HealthChange) + Send + Sync + 'static) -> Self {
         self.health_log = Some(Box::new(hook));
         self

@@ -2,11 +2,11 @@
 //!
 //! **Order.** The workers are charged, their slots' generations are read, a ticket's entry is reserved,
 //! the policy is told, the ticket is opened, and the generations are read once more (see "Removal" in
-//! [`crate::ticket::table`]). The first look keeps a policy from hearing of a worker whose slot has
-//! changed hands: a slot does so only without load, so once it is charged and the generation stands, no
-//! callback about this worker can reach its successor. Undoing runs in the opposite order, and a worker's
-//! load is the last thing to be given back. A policy stays installed while a view that lets it decide is
-//! read, or a ticket of its is open, so every dispatch that it was told of ends at it.
+//! [`crate::ticket::table`]). The first read keeps a policy from hearing of a worker whose slot has gone
+//! to another one: a slot changes workers only without load, so once it is charged and the generation is
+//! unchanged, no callback about this worker can reach its successor. Undoing runs in the opposite order,
+//! and a worker's load is given back last. A policy stays installed while a view that lets it decide is
+//! read, or one of its tickets is open, so every dispatch that it was told of ends at it.
 
 use super::complete::Ending;
 use super::inner::Inner;
@@ -41,7 +41,7 @@ impl<'a> Attempt<'_, 'a> {
         let left = charged.check::<M>(choice);
         charged.keep();
         if left.is_err() {
-            // An error says that the thread which removed the worker has closed it already.
+            // Fails where the thread that removed the worker has closed it already.
             let _ = inner.complete(ticket, &Ending::of(Outcome::ClientCancelled), self.call.now);
         }
         left.map(|()| Some(ticket))

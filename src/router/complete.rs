@@ -23,8 +23,8 @@ impl Ending {
         Ending { outcome, usage: Usage::default(), failed_role: None }
     }
 
-    /// Only the deadline lets a ticket expire. A host that says so has heard no more of the request,
-    /// which is what a cancellation tells.
+    /// Only the deadline lets a ticket expire. From a host the same outcome means that it has heard no
+    /// more of the request: a cancellation.
     fn of_host(self) -> Self {
         match self.outcome {
             Outcome::Expired => Ending { outcome: Outcome::ClientCancelled, ..self },
@@ -32,7 +32,7 @@ impl Ending {
         }
     }
 
-    /// A success of which nothing is known that concerns a policy which does not listen.
+    /// Whether it is a success without token counts of the prompt.
     #[inline]
     fn is_plain(&self) -> bool {
         self.outcome == Outcome::Success
@@ -51,7 +51,7 @@ impl Inner {
         if !ticket.is_tracked() {
             return Ok(());
         }
-        // Pinned before the step, so that the slot cannot change hands between step and callback
+        // Pinned before the step, so that the slot cannot go to another worker between step and callback,
         // even if the request completes in the meantime.
         let seen = self.tickets.peek(ticket).ok_or(TicketError::Unknown)?;
         let _pin = Pin::new(self.fleet.row(seen.prompt_slot()));
@@ -107,7 +107,7 @@ impl Inner {
         Ok(())
     }
 
-    /// Closes a ticket that nobody has completed.
+    /// Closes a ticket that the host has not completed.
     fn expire(&self, ticket: Ticket, now: u64) -> Result<(), TicketError> {
         let closed = self.tickets.close(ticket)?;
         if let Some(row) = self.fleet.row(closed.participants.slot()) {
@@ -116,7 +116,7 @@ impl Inner {
         Ok(())
     }
 
-    /// A completion that a policy is to hear of, or that something is learned from.
+    /// A completion that a policy must hear of, or that something is learned from.
     #[inline(never)]
     fn complete_at_length(&self, closed: Closed<'_>, row: &WorkerState, ending: &Ending, now: u64) {
         let _load = Release { row, resident: closed.resident_tokens().into() };
@@ -195,7 +195,7 @@ impl Inner {
         let fresh = now.saturating_add(self.deadline);
         let latest = fresh.saturating_add(CLOCK_SLACK);
         let left = |slot| self.fleet.row(slot).is_some_and(WorkerState::is_vacant);
-        // Errors say that the ticket's owner was faster.
+        // Fails where the ticket's owner was faster.
         for (ticket, participants, deadline) in self.tickets.open_in(part) {
             if deadline <= now {
                 let closed = self.expire(ticket, now);
@@ -230,7 +230,7 @@ impl Drop for Release<'_> {
     }
 }
 
-/// Keeps a slot from changing hands.
+/// Keeps a slot from going to another worker.
 struct Pin<'a>(Option<&'a WorkerState>);
 
 impl<'a> Pin<'a> {

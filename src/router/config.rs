@@ -13,7 +13,7 @@ use crate::worker::health::HealthConfig;
 
 const SECOND: f64 = 1e9;
 
-/// How a router is set. Every field has a default, so `{}` is a whole document.
+/// The settings of a router. Every field has a default, so `{}` is a whole document.
 ///
 /// ```
 /// use pointsman::RouterConfig;
@@ -35,7 +35,7 @@ pub struct RouterConfig {
     pub decode_policy: Option<PolicyConfig>,
     /// Sends a share of the requests to a second policy, to compare the two.
     pub split: Option<SplitConfig>,
-    /// A policy that decides beside the real one without being followed, to see how they differ.
+    /// A policy that decides beside the real one and is not followed, to see how they differ.
     pub shadow: Option<PolicyConfig>,
     /// The prefix tree.
     pub tree: TreeConfig,
@@ -80,7 +80,7 @@ impl RouterConfig {
     /// line and column.
     pub fn from_json(document: &str) -> Result<Self, ConfigError> {
         let refused = |error: serde_json::Error| ConfigError::Document(error.to_string());
-        // A struct would also be read from an array of its fields, in an order that nobody promises.
+        // serde reads a struct from an array of its fields, too, whose order is no part of the format.
         serde_json::from_str::<serde_json::Map<_, serde_json::Value>>(document).map_err(refused)?;
         let config: RouterConfig = serde_json::from_str(document).map_err(refused)?;
         config.check()?;
@@ -150,7 +150,7 @@ impl SplitConfig {
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct TreeConfig {
-    /// Bytes that the tree may hold, all told; never exceeded. Taken from the system as the tree
+    /// Bytes that the tree may hold in total; never exceeded. Taken from the system as the tree
     /// fills.
     ///
     /// A long prompt takes up to 24 bytes for each of its blocks, so the longest one, 4 MiB of text or
@@ -160,7 +160,7 @@ pub struct TreeConfig {
     pub budget_bytes: usize,
     /// Bytes of prompt text to a block, a multiple of 16 from 64 to 256; a token counts 4 bytes.
     pub block_bytes: u16,
-    /// The hash key as 64 hexadecimal digits. Routers that exchange fingerprints or must agree with
+    /// The hash key as 64 hexadecimal digits. Routers that share fingerprints or must agree with
     /// each other need the same key; otherwise leave it out, and each router draws its own.
     pub hash_key: Option<String>,
 }

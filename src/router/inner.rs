@@ -19,11 +19,11 @@ use crate::worker::{WorkerId, state::WorkerState};
 /// A router's parts, and the references that selections take to them.
 pub(super) struct Shared {
     pub(super) inner: Arc<Inner>,
-    /// A reference count of its own for each stripe, so that threads do not count on one line.
+    /// A reference count of its own for each stripe, so that threads do not share its cache line.
     handles: Striped<Handle>,
 }
 
-/// What keeps a router alive as long as there are selections of its.
+/// Keeps a router alive as long as one of its selections exists.
 pub(super) type Handle = Arc<Arc<Inner>>;
 
 impl Shared {
@@ -39,12 +39,12 @@ impl Shared {
     }
 }
 
-/// All of one router.
+/// What all clones of a router share.
 pub(super) struct Inner {
     pub(super) fleet: Fleet,
     pub(super) prompts: Arc<PromptReader>,
     pub(super) tickets: Tickets,
-    /// Nanoseconds that an open ticket lives without a sign of life.
+    /// Nanoseconds after which an open ticket expires, unless renewed.
     pub(super) deadline: u64,
     /// When the next part of the ticket table is to be swept, and which.
     pub(super) sweep_due: Due,

@@ -11,7 +11,7 @@ use crate::sync::atomic::Ordering::Relaxed;
 use crate::worker::{Role, spec::WorkerInfo};
 
 impl Inner {
-    /// O(workers + policies); allocates. Counters are read one after the other, so a snapshot taken
+    /// O(workers + policies); allocates. Counters are read one after another, so a snapshot taken
     /// under load may show a selection whose decision it does not count yet.
     pub(super) fn metrics(&self, now: u64) -> MetricsSnapshot {
         let workers: Vec<WorkerMetrics> = self

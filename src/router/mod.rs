@@ -5,7 +5,7 @@
 //! - `complete`: first token, completion, expiry: gives back what was charged.
 //! - [`at`]: the methods of a router that depend on time.
 //! - `inner`: all of one router, and how it is made and maintained.
-//! - [`selection`]: what a host gets, and the load coming back when it is dropped.
+//! - [`selection`]: what a host gets; dropping it gives the load back.
 //! - [`builder`], [`config`]: how a router is made.
 //! - [`decision_log`], `metrics`: what a host can read back.
 
@@ -52,7 +52,7 @@ use crate::worker::{
 /// new snapshot under a lock of their own.
 ///
 /// **Time.** Methods that depend on time read the clock; [`Router::at`] has the same ones for a host that
-/// tells the time itself. Use one or the other for a router, not both. Where the clock jumps back,
+/// passes the time itself. Use one or the other for a router, not both. Where the clock jumps back,
 /// nothing is undone and no interval is negative.
 ///
 /// ```
@@ -90,7 +90,7 @@ impl Router {
         &self.shared.inner
     }
 
-    /// The same router, as of a time that the host tells.
+    /// The same router, at a time that the host passes.
     #[inline]
     pub fn at(&self, now: impl Into<Time>) -> At<'_> {
         At::new(&self.shared, now.into())
@@ -133,7 +133,7 @@ impl Router {
         self.inner().fleet.change(|pool| pool.set_max_in_flight(id, limit))
     }
 
-    /// Tells a worker's health as the host sees it, which wins over the outcomes of requests. An
+    /// Sets a worker's health as the host sees it, which overrides the outcomes of requests. An
     /// unhealthy worker is believed to lose what its cache holds.
     pub fn set_health(&self, id: WorkerId, health: HostHealth) -> Result<(), PoolError> {
         self.inner().fleet.set_health(id, health)
@@ -196,7 +196,7 @@ impl Router {
         self.at(self.now()).select_pair(request)
     }
 
-    /// Hands `look` what a policy is shown when it chooses a worker of this role for this request;
+    /// Shows `look` what a policy sees when it chooses a worker of this role for this request;
     /// nothing is charged or counted. For policies on trial, dashboards and tests.
     ///
     /// The prompt is not read: [`RequestView::prefix`] is `None`. Membership changes made by `look`
@@ -220,7 +220,7 @@ impl Router {
         self.at(self.now()).first_token(ticket, cached_tokens)
     }
 
-    /// The request is alive: its deadline starts afresh.
+    /// The request is alive: its deadline starts again.
     pub fn progress(&self, ticket: impl Into<Ticket>) -> Result<(), TicketError> {
         self.at(self.now()).progress(ticket)
     }
@@ -279,7 +279,7 @@ impl Router {
         self.inner().set_split(split)
     }
 
-    /// Lets a second policy decide beside the real one without being followed, or stops it. The
+    /// Lets a second policy decide beside the real one and does not follow it, or stops it. The
     /// metrics say how often the two differ, and by how many tokens to be computed.
     ///
     /// ```
@@ -348,14 +348,13 @@ impl Router {
         self.inner().prompts.block()
     }
 
-    /// What a namespace is called in fingerprints.
+    /// The digest that stands for a namespace in fingerprints.
     pub fn namespace_digest(&self, namespace: &str) -> u64 {
         self.inner().prompts.namespace_digest(namespace)
     }
 
-    /// To be called in a forked child before its first select: draws new random seeds, and forgets
-    /// the parent's requests in flight. The fork must have happened while no other thread was inside
-    /// a call.
+    /// Call this in a forked child before its first select: it draws new random seeds, and forgets the
+    /// parent's requests in flight. The fork must have happened while no other thread was inside a call.
     pub fn after_fork(&self) {
         self.inner().after_fork();
     }

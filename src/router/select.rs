@@ -65,8 +65,8 @@ struct Size {
 }
 
 impl Inner {
-    /// Names the worker, or the pair, that serves a request, charges it, and makes of it what the host
-    /// gets.
+    /// Names the worker, or the pair, that serves a request, charges it, and converts the result into what
+    /// the host gets.
     #[inline(always)]
     pub(super) fn select<M: Mode, S>(
         &self,
@@ -138,8 +138,8 @@ impl Inner {
 }
 
 impl<'a> Call<'a> {
-    /// The loop: view, policy, prompt, decide, commit, else again. Ends: each turn commits, or rules one
-    /// more worker out.
+    /// The loop: view, policy, prompt, decide, commit, else again. It ends, as each turn commits or rules
+    /// one more worker out.
     #[inline(never)]
     fn until_committed<M: Mode, S>(
         self,
@@ -242,7 +242,7 @@ impl<'t, 'a: 't> Attempt<'t, 'a> {
         finish: &impl Fn(Committed<'_, M::Choice>) -> S,
     ) -> Result<S, RoutingError> {
         let request = self.call.inner.request_view(self.call.request, self.call.now, &size, prefix);
-        // Used where the policy has put it, and copied once, into the selection.
+        // Used in place, and copied once, into the selection.
         let decided = M::decide(&*self.installed.policy, |role| self.candidates(role), &request);
         let choice = match decided {
             Ok(ref choice) => choice,
@@ -270,7 +270,7 @@ impl<'t, 'a: 't> Attempt<'t, 'a> {
         }
     }
 
-    /// The ticket table is full, so nothing of this request will be counted. A policy that goes by
+    /// The ticket table is full, so nothing of this request will be counted. A policy that compares
     /// counts would send all such requests to the one worker that looked best when the table filled
     /// up; a random draw spreads them.
     #[cold]

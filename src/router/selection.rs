@@ -14,7 +14,7 @@ use crate::worker::{Role, WorkerId, health::Outcome, spec::WorkerInfo};
 /// The worker chosen for one request. Owns the request's load: when dropped without
 /// [`Selection::complete`], the load is given back as cancelled by the client.
 ///
-/// Lives as long as it likes, in any thread, for example inside a response stream.
+/// May live for any time, in any thread, for example inside a response stream.
 #[must_use = "dropping a selection gives its load back at once"]
 pub struct Selection {
     open: Open,
@@ -24,8 +24,8 @@ pub struct Selection {
     user_data: u64,
 }
 
-/// The worker chosen for one request, without the duty to give the load back: that lies with the host,
-/// which keeps the ticket's number. For foreign interfaces.
+/// The worker chosen for one request, where the host keeps the ticket's number and completes it.
+/// Dropping it gives nothing back. For foreign interfaces.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub struct DetachedSelection {
@@ -162,17 +162,17 @@ impl Drop for Open {
     }
 }
 
-// By value, so that a selection that is completed need not lie in memory.
+// By value, so that a selection that is completed can stay in registers.
 #[inline(never)]
 fn cancel(inner: &Inner, ticket: Ticket) {
-    // A cancellation teaches nothing, so this need not be the clock of a host that tells its own.
+    // Nothing is learned from a cancellation, so the router's own clock will do.
     let end = || inner.complete(ticket, &Ending::of(Outcome::ClientCancelled), inner.clock());
     if std::thread::panicking() {
-        // A second panic, of a policy that is told, would end the process. The load is given back all the
-        // same.
+        // A second panic, in a policy's callback, would abort the process. The load is given back in any
+        // case.
         let _ = catch_unwind(AssertUnwindSafe(end));
     } else {
-        // An error says that the ticket was closed by other means.
+        // Fails where the ticket is closed already.
         let _ = end();
     }
 }
@@ -197,7 +197,7 @@ macro_rules! ticket_methods {
             inner.first_token(self.open.ticket, cached_tokens, inner.clock())
         }
 
-        /// The request is alive: its deadline starts afresh.
+        /// The request is alive: its deadline starts again.
         pub fn progress(&self) -> Result<(), TicketError> {
             let inner = &self.open.handle;
             inner.progress(self.open.ticket, inner.clock())

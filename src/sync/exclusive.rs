@@ -48,7 +48,7 @@ pub(crate) struct Entered<'a, T> {
 }
 
 impl<T> Exclusive<T> {
-    /// A value per stripe, made by `make`, which is told which stripe it is for.
+    /// A value per stripe, made by `make` from the stripe.
     pub(crate) fn new(make: impl Fn(Place) -> T + Send + Sync + 'static) -> Self {
         let stripe = |number| CachePadded::new(Stripe::new(make(Place::numbered(number))));
         let stripes = Box::new(std::array::from_fn(stripe));

@@ -1,6 +1,6 @@
 //! What threads share, and how: the one place that decides between std's atomics and loom's.
 //!
-//! - [`stripe`]: copies per thread group, so that threads stay off each other's cache lines.
+//! - [`stripe`]: one copy per group of threads, so that threads do not share cache lines.
 //! - [`exclusive`]: such copies for one thread at a time.
 //!
 //! The switch is a cfg of its own because other crates give `cfg(loom)` meanings of theirs.

@@ -1,4 +1,4 @@
-//! Striping: how threads that count the same thing stay off each other's cache lines.
+//! Striping: how threads that count the same thing use different cache lines.
 //!
 //! A [`Striped`] value holds one copy per stripe, each on cache lines of its own. A thread finds
 //! its stripe by hashing the address of a thread-local byte: that costs no registration, no

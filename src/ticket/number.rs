@@ -14,7 +14,7 @@ pub(crate) const MAX_TICKETS: usize = 1 << 20;
 /// the generation.
 pub(super) const LOW: u64 = (1 << INDEX_BITS) - 1;
 
-/// The number of an open request: what the host hands back when the request is over.
+/// The number of an open request, by which the host completes it.
 ///
 /// 0 is a request that could not be tracked because the table was full. Such requests are spread at
 /// random; they count neither as load nor towards limits, and completing them teaches nothing. Watch

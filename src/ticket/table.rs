@@ -12,8 +12,7 @@
 //! **Once.** First token and close are taken by compare-exchange, so exactly one thread wins each, and
 //! with it the duty that it stands for: giving back the prefill worker's load (first token) or all that
 //! is left (close). A held entry belongs to one thread, which leaves that phase by a store. A ticket
-//! number names index and generation; a number from the past fails the compare-exchange and harms
-//! nothing.
+//! number names index and generation; an old number fails the compare-exchange and changes nothing.
 //!
 //! **Reserving.** Each stripe has its own share of the entries, and only the thread that has entered the
 //! stripe ([`crate::sync::exclusive`]) reserves among them, so a load and a store suffice. Threads that
@@ -26,10 +25,10 @@
 //! slot still has the generation it chose, else it closes the ticket again; the remover changes the
 //! generation, then closes the tickets of workers that have left. No fence stands between the opener's
 //! last two steps, as it would cost more than either: in the few nanoseconds until a store is seen by
-//! all, the two may miss each other. Such a ticket is open like any other, and keeps its slot from
-//! changing hands. It ends as soon as the host completes it or the next sweep of the table finds that
-//! its worker has left. The charge itself does order: once a charged slot's generation stands, the slot
-//! does not change hands before the charge is given back (both sides sequentially consistent).
+//! all, the two may miss each other. Such a ticket is open like any other, and keeps its slot from going
+//! to another worker. It ends as soon as the host completes it or the next sweep of the table finds that
+//! its worker has left. The charge itself does order: once a charged slot's generation is unchanged, the
+//! slot stays that worker's until the charge is given back (both sides sequentially consistent).
 
 use crossbeam_utils::CachePadded;
 
@@ -168,7 +167,7 @@ impl Tickets {
         Some(Reserved { tickets: self, index, entry })
     }
 
-    /// Takes this entry if it is free, against other threads that try the same.
+    /// Takes this entry if it is free; other threads may try the same.
     fn contend(&self, index: usize) -> Option<Reserved<'_>> {
         let entry = self.entries.get(index)?;
         let state = entry.state.load(Relaxed);
@@ -187,12 +186,12 @@ impl Tickets {
         std::mem::forget(reserved);
         entry.store(charge, deadline);
         let ticket = Ticket::of(index, entry.state.load(Relaxed));
-        // Release: whoever sees the ticket open sees the fields stored before.
+        // Release: a thread that sees the ticket open sees the fields stored before.
         entry.state.store(ticket.state(WAITING), Release);
         ticket
     }
 
-    /// Frees a held entry. Release: whoever sees the free state also sees that this thread is done
+    /// Frees a held entry. Release: a thread that sees the free state also sees that this thread is done
     /// with the fields.
     #[inline]
     fn give_back(&self, index: usize, entry: &Entry, free: u64) {
@@ -211,7 +210,7 @@ impl Tickets {
         Some(Participants(entry.participants.load(Relaxed)))
     }
 
-    /// Takes the step from waiting to streaming; what the ticket holds, for the one who took it.
+    /// Takes the step from waiting to streaming; what the ticket holds, for the thread that took it.
     pub(crate) fn first_token(
         &self,
         ticket: Ticket,

@@ -22,9 +22,9 @@ use crate::range::{self, OutOfRange};
 
 const SECOND: u64 = 1_000_000_000;
 
-/// The pause of a worker that asks for one without saying how long.
+/// The pause of a worker that asks for one without a length.
 const PAUSE: Duration = Duration::from_secs(1);
-/// No worker can keep itself off the load for longer at a time.
+/// The longest pause that a worker can ask for.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// How a request ended.
@@ -47,7 +47,7 @@ pub enum Outcome {
         /// [`HealthConfig::max_ejection_secs`], so that no answer can keep a worker out for ever.
         retry_after: Duration,
     },
-    /// Nobody completed the ticket before its deadline. For the router to say: from a host it counts as
+    /// The ticket was not completed before its deadline. Set by the router; from a host it counts as
     /// [`Outcome::ClientCancelled`].
     Expired,
 }
@@ -219,8 +219,8 @@ pub enum HealthState {
     Probation,
 }
 
-/// A change of a worker's health that its outcomes or time have brought about. What the host sets
-/// itself is no such change.
+/// A change of a worker's health by its outcomes or by time. What the host sets itself is no such
+/// change.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct HealthChange {
@@ -276,7 +276,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_says_who_is_to_blame_and_for_how_long() {
+    fn a_status_gives_an_outcome_and_a_pause() {
         let overloaded = |secs| Outcome::Overloaded { retry_after: Duration::from_secs(secs) };
         let told = |secs| Some(Duration::from_secs(secs));
         for (status, retry_after, outcome) in [

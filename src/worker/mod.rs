@@ -1,6 +1,6 @@
 //! Workers: what identifies an inference engine, what the router counts for it, what it reports.
 //!
-//! - [`spec`]: what a host says about a worker when it registers it; checked once.
+//! - [`spec`]: what a host says about a worker at registration; checked once.
 //! - [`report`]: what it says about its own load.
 //! - [`state`]: one worker's flat row of atomics: in-flight, limits, counters, its last load report.
 //! - [`health`]: outcomes, and the state machine from healthy to ejected and back.
@@ -22,20 +22,20 @@ use crate::name::{self, UnknownName};
 /// A worker's identity: its slot, and the generation of the slot that it was registered in.
 ///
 /// Never reused: a worker registered into a slot that another one left gets a new generation, so an
-/// old id is unknown rather than somebody else's. Never 0.
+/// old id is unknown instead of naming the new worker. Never 0.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize)]
 #[repr(transparent)]
 pub struct WorkerId(NonZeroU64);
 
 impl WorkerId {
     const SLOT_BITS: u32 = 16;
-    /// Slot 1 of generation 0, which is nobody's.
-    const NOBODY: NonZeroU64 = NonZeroU64::MIN;
+    /// Slot 1 of generation 0, which no worker ever has.
+    const UNREGISTERED: NonZeroU64 = NonZeroU64::MIN;
 
     pub(crate) fn new(slot: usize, generation: u64) -> Self {
         let raw = generation << Self::SLOT_BITS | (slot as u64 & 0xffff);
         // Generations start at 1, so a registered worker's id is not 0.
-        WorkerId(NonZeroU64::new(raw).unwrap_or(Self::NOBODY))
+        WorkerId(NonZeroU64::new(raw).unwrap_or(Self::UNREGISTERED))
     }
 
     /// The slot: the small index under which policies keep what they know about the worker.
@@ -57,7 +57,7 @@ impl WorkerId {
 
     /// An id from [`WorkerId::to_raw`]. A number that never was an id is simply unknown to the pool.
     pub fn from_raw(raw: u64) -> Self {
-        WorkerId(NonZeroU64::new(raw).unwrap_or(Self::NOBODY))
+        WorkerId(NonZeroU64::new(raw).unwrap_or(Self::UNREGISTERED))
     }
 
     /// Ids from numbers, where they lie; `None` if one of them is 0.

@@ -8,8 +8,8 @@ use crate::sync::atomic::{
 
 /// What a worker says about its own load.
 ///
-/// New fields may come. Written as `LoadReport { running, waiting, ..LoadReport::default() }`, a host
-/// compiles with them, too.
+/// Later versions may add fields. A host that writes
+/// `LoadReport { running, waiting, ..LoadReport::default() }` still compiles then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct LoadReport {
     /// Requests that it is running.

@@ -1,4 +1,4 @@
-//! What a host says about a worker when it registers it.
+//! What a host says about a worker at registration.
 
 use serde::Serialize;
 

@@ -1,7 +1,7 @@
 //! One worker's flat row of atomics, reached by slot.
 //!
 //! What every request writes lies together on one pair of cache lines; what only failures and
-//! reports write lies on the next. Nothing here points anywhere.
+//! reports write lies on the next.
 
 use super::health::Outcome;
 use super::report::{LoadReport, Report};
@@ -18,15 +18,14 @@ const UNLIMITED: u32 = u32::MAX;
 /// tickets, and 2^40 selections are a million a second for twelve days.
 const SELECTED: u64 = 1 << 24;
 
-/// What the router counts for one worker. The fields behind the methods are atomics; every method
-/// may be called from any thread.
+/// What the router counts for one worker. Every method may be called from any thread.
 #[derive(Debug)]
 #[repr(C, align(128))]
 pub struct WorkerState {
-    /// Requests in flight, and in steps of [`SELECTED`] the selections ever made: one exchange counts
-    /// both.
+    /// Requests in flight, and in steps of [`SELECTED`] the selections ever made: one atomic
+    /// read-modify-write counts both.
     requests: AtomicU64,
-    /// Bumped when the slot changes hands; marked [`VACANT`] in between.
+    /// Raised when the slot goes to another worker; marked [`VACANT`] in between.
     generation: AtomicU64,
     /// KV tokens that the requests in flight are expected to hold at their end.
     resident_tokens: AtomicU64,
@@ -35,7 +34,7 @@ pub struct WorkerState {
     streak: AtomicU32,
     /// Successes since probation began.
     recovered: AtomicU32,
-    /// What the health machine said last, as [`Standing`].
+    /// The [`Standing`] that the health rules gave last.
     standing: AtomicU32,
     /// When the last load report was taken, plus one; 0 = there is none. A copy of the report's own
     /// time, so that choosing among workers without a fresh report touches no further line.
@@ -60,7 +59,7 @@ struct Cold {
     report: Report,
 }
 
-/// How the hot path has to treat a completion on this worker.
+/// The worker's health by outcomes, as far as a completion needs it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
 pub(crate) enum Standing {
@@ -110,7 +109,7 @@ impl WorkerState {
     /// Requests ever sent to the worker.
     pub fn selections(&self) -> u64 {
         let selected = self.requests.load(Relaxed) & !(SELECTED - 1);
-        // Right even where the count has gone round.
+        // Correct even after an overflow.
         selected.wrapping_sub(self.inherited.load(Relaxed)) / SELECTED
     }
 
@@ -152,14 +151,14 @@ impl WorkerState {
         true
     }
 
-    /// Takes back what [`WorkerState::charge`] charged. Called once per charge: the ticket's state
-    /// decides who calls it, so the counters cannot go below zero.
+    /// Gives back what [`WorkerState::charge`] charged. Called once per charge: the ticket's state
+    /// decides which thread calls it, so the counters cannot go below zero.
     #[inline]
     pub(crate) fn release(&self, resident_tokens: u64) {
         if resident_tokens > 0 {
             self.resident_tokens.fetch_sub(resident_tokens, Relaxed);
         }
-        // Release: whoever finds the slot empty (Acquire) also sees all that the request wrote.
+        // Release: a thread that finds the slot empty (Acquire) also sees all that the request wrote.
         self.requests.fetch_sub(1, Release);
     }
 
@@ -173,18 +172,18 @@ impl WorkerState {
         self.cold.pins.fetch_sub(1, Release);
     }
 
-    /// Whether nothing is charged and no callback runs, so that the slot can change hands.
+    /// Whether nothing is charged and no callback runs, so that the slot can go to another worker.
     pub(crate) fn is_idle(&self) -> bool {
         in_flight(self.requests.load(SeqCst)) == 0 && self.cold.pins.load(SeqCst) == 0
     }
 
-    /// The generation of the worker that holds the slot; nobody's if it is free.
+    /// The generation of the worker that holds the slot; if it is free, one that no worker has.
     #[inline]
     pub(crate) fn generation(&self) -> u64 {
         self.generation.load(SeqCst)
     }
 
-    /// The generation of the worker that holds the slot, or held it last: whose charges there are.
+    /// The generation of the worker that holds the slot, or held it last.
     #[inline]
     pub(crate) fn last_generation(&self) -> u64 {
         self.generation() & !VACANT
@@ -198,8 +197,8 @@ impl WorkerState {
 
     /// Gives the slot to a worker, clean.
     pub(crate) fn occupy(&self, generation: u64, limit: Option<u32>) {
-        // Not set back: somebody may be charging the slot's last worker at this moment, to find out
-        // that it has left.
+        // The requests in flight stay: another thread may be charging the slot's last worker at this
+        // moment, and will undo that.
         let selected = self.requests.load(Relaxed) & !(SELECTED - 1);
         self.inherited.store(selected, Relaxed);
         for counter in [&self.cold.predicted_cached, &self.cold.reported_cached] {
@@ -213,8 +212,8 @@ impl WorkerState {
         self.generation.store(generation, SeqCst);
     }
 
-    /// Takes the slot from its worker; from here on nothing new is charged for long: see the
-    /// ordering argument in `router::ticket`.
+    /// Takes the slot from its worker. A request that charges it from here on undoes that: see "Removal"
+    /// in [`crate::ticket::table`].
     pub(crate) fn vacate(&self) {
         self.generation.fetch_or(VACANT, SeqCst);
     }

@@ -2,7 +2,9 @@
 
 use std::sync::Mutex;
 
-use pointsman::{MAX_WORKERS, Request, Role, Router, RoutingError, WorkerId, WorkerSpec};
+use pointsman::{
+    MAX_WORKERS, PoolError, Request, Role, Router, RoutingError, WorkerId, WorkerSpec,
+};
 
 use super::{SECOND, assert_recovered};
 use crate::support::{add_many, assert_idle, config, refusal};
@@ -20,8 +22,12 @@ fn a_thousand_and_twenty_four_workers_at_once() {
                     for i in 0..128 {
                         let spec = WorkerSpec::new(format!("http://{round}-{thread}-{i}"));
                         // One place is taken already.
-                        if let Ok(id) = router.at(SECOND).add_worker(spec) {
-                            ids.lock().unwrap().push(id);
+                        match router.at(SECOND).add_worker(spec) {
+                            Ok(id) => ids.lock().unwrap().push(id),
+                            Err(error) => assert!(
+                                matches!(error, PoolError::TooManyWorkers { .. }),
+                                "{error}"
+                            ),
                         }
                     }
                 });

@@ -1,14 +1,17 @@
 //! What goes wrong around a router: workers that flap, outages, clocks, storms of changes, policies that
-//! misbehave, memory that is refused, hosts that forget, signals. After each fault no load is stuck, no
+//! misbehave, memory that is refused, hosts that forget, signals, clients that mean harm. After each fault no load is stuck, no
 //! ticket is open that should not be, and routing is fair again after [`SETTLING`] requests per worker.
 
 #![allow(missing_docs)]
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may panic")]
 
+#[path = "../support/counting.rs"]
+mod counting;
 #[allow(dead_code)]
 #[path = "../support/mod.rs"]
 mod support;
 
+mod abuse;
 mod clock;
 mod extremes;
 mod flapping;
@@ -25,7 +28,7 @@ use pointsman::{Outcome, Request, Router, Usage, WorkerId};
 use support::{SECOND, assert_idle, assert_shares, tally};
 
 #[global_allocator]
-static ALLOCATOR: refused_memory::Refusing = refused_memory::Refusing;
+static ALLOCATOR: counting::Counting = counting::Counting { live: false, refuses: true };
 
 /// Requests per worker that may be routed unevenly after a fault is over.
 const SETTLING: u32 = 10;
@@ -44,7 +47,7 @@ fn assert_recovered(router: &Router, workers: &[WorkerId], now: u64) {
     assert_idle(router);
 }
 
-/// One request without a prompt, from selection to its end; who served it.
+/// One request without a prompt, from selection to its end; the worker that served it.
 #[track_caller]
 fn serve(router: &Router, outcome: Outcome, now: u64) -> WorkerId {
     let selection = router.at(now).select(&Request::none()).expect("a worker");

@@ -40,7 +40,7 @@ fn every_answer_an_error_and_then_none() {
     for name in POLICIES {
         let router = router(name);
         let workers = add_many(&router, Role::Regular, 6);
-        // Half of them stay in, whatever they answer, so that nobody is refused.
+        // Half of them stay in, whatever they answer, so that no request is refused.
         (0..10_000).for_each(|i| {
             serve(&router, Outcome::WorkerError, i * SECOND / 100);
         });

@@ -1,70 +1,14 @@
-//! An allocator that has nothing to give.
+//! Memory that is refused.
 //!
 //! A router takes its memory when it is made; where that fails, making it is an error. From then on
 //! routing needs none. (Membership changes do allocate; there Rust's own rule holds, which is to end
 //! the process.)
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
-
 use pointsman::{Outcome, Request, Role, Router, Usage};
 
 use super::{SECOND, assert_recovered};
+use crate::counting::refusing;
 use crate::support::{POLICIES, add_many, config};
-
-thread_local! {
-    /// Allocations of at least this many bytes are refused in this thread.
-    static REFUSED_FROM: Cell<usize> = const { Cell::new(usize::MAX) };
-}
-
-pub struct Refusing;
-
-impl Refusing {
-    fn grants(size: usize) -> bool {
-        size < REFUSED_FROM.get()
-    }
-}
-
-// SAFETY: a call is either passed on to the system's allocator as it stands or answered with null, which
-// the trait allows for every allocation; the thread-local cell is initialised by a constant.
-unsafe impl GlobalAlloc for Refusing {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        if !Self::grants(layout.size()) {
-            return std::ptr::null_mut();
-        }
-        // SAFETY: the caller's promises are the system allocator's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
-        if !Self::grants(layout.size()) {
-            return std::ptr::null_mut();
-        }
-        // SAFETY: as above.
-        unsafe { System.alloc_zeroed(layout) }
-    }
-
-    unsafe fn dealloc(&self, place: *mut u8, layout: Layout) {
-        // SAFETY: as above.
-        unsafe { System.dealloc(place, layout) }
-    }
-
-    unsafe fn realloc(&self, place: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        if !Self::grants(size) {
-            return std::ptr::null_mut();
-        }
-        // SAFETY: as above.
-        unsafe { System.realloc(place, layout, size) }
-    }
-}
-
-/// Runs `work` while this thread gets no allocation of `size` bytes or more.
-fn refusing<T>(size: usize, work: impl FnOnce() -> T) -> T {
-    REFUSED_FROM.set(size);
-    let result = work();
-    REFUSED_FROM.set(usize::MAX);
-    result
-}
 
 #[test]
 fn a_tree_that_does_not_fit_is_an_error() {

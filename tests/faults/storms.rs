@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
-use pointsman::{Outcome, Request, Role, Router, SplitConfig, Usage};
+use pointsman::{ConfigError, Outcome, Request, Role, Router, SplitConfig, Usage};
 
 use super::{SECOND, assert_recovered};
 use crate::support::{POLICIES, add_many, policy, router};
@@ -54,11 +54,12 @@ fn of_policy_switches() {
     let refused = route_during(&router, |round| {
         let config = policy(POLICIES[round % POLICIES.len()]);
         // Where too many replaced policies still have open requests, the storm is told so.
-        match round % 3 {
-            0 => drop(router.set_policy(&config)),
-            1 => drop(router.set_split(Some(&SplitConfig::new(config, 0.5)))),
-            _ => drop(router.set_shadow(Some(&config))),
-        }
+        let found = match round % 3 {
+            0 => router.set_policy(&config),
+            1 => router.set_split(Some(&SplitConfig::new(config, 0.5))),
+            _ => router.set_shadow(Some(&config)),
+        };
+        assert!(matches!(found, Ok(()) | Err(ConfigError::TooManyPolicies(_))), "{found:?}");
     });
     assert_eq!(refused, 0);
     router.set_split(None).unwrap();
@@ -75,7 +76,7 @@ fn of_weights_limits_and_drains() {
         let router = router(name);
         let workers = add_many(&router, Role::Regular, 8);
         let refused = route_during(&router, |round| {
-            // The last two are left alone, so that somebody can always serve.
+            // The last two are left alone, so that a worker can always serve.
             let worker = workers[round % 6];
             match round % 4 {
                 0 => router.set_weight(worker, 1.0 + (round % 7) as f64),

@@ -15,7 +15,7 @@ async fn every_request_is_computed_by_one_and_decoded_by_another() {
     }
     rig.idle().await;
     for engine in &rig.engines {
-        // Round robin keeps a counter for each role: nobody is skipped.
+        // Round robin keeps a counter for each role: no worker is skipped.
         let EngineStats { succeeded, held, running, cancelled, .. } = engine.stats();
         assert_eq!((succeeded, held, running, cancelled), (6, 0, 0, 0));
     }

@@ -39,7 +39,7 @@ pub(crate) fn stuck() -> EngineConfig {
     EngineConfig { overhead: Duration::from_secs(100_000), ..fast() }
 }
 
-/// A gateway and the engines behind it.
+/// A gateway and its engines.
 pub(crate) struct Rig {
     pub(crate) gateway: Gateway,
     pub(crate) engines: Vec<Engine>,

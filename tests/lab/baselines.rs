@@ -1,12 +1,12 @@
 //! The baselines against their projects' published examples and defaults.
 
-use super::baseline::{Baseline, View, dynamo, scorers, threshold::Threshold};
+use super::baseline::{Baseline, RuleView, dynamo, scorers, threshold::Threshold};
 use super::gateway::Report;
 use super::sim::rng::Rng;
 
-fn view<'a>(blocks: &'a [u32], eligible: &'a [usize], leading: &'a [usize]) -> View<'a> {
+fn view<'a>(blocks: &'a [u32], eligible: &'a [usize], leading: &'a [usize]) -> RuleView<'a> {
     let input = blocks.len() as u32 * 16;
-    View { id: 0, now: 0.0, input, block: 16, blocks, eligible, leading }
+    RuleView { id: 0, now: 0.0, input, block: 16, blocks, eligible, leading }
 }
 
 /// Dynamo's guide to its router: prefill 8, 5 and 2 blocks left, decode 10, 5 and 9: the second wins

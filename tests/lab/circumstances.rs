@@ -1,4 +1,4 @@
-//! The library behind the simulator, in every fleet and with every policy.
+//! The library in the simulator, in every fleet and with every policy.
 
 use pointsman::{PolicyConfig, Request, Router};
 

@@ -1,5 +1,5 @@
 //! The lab's parts, tested one by one: the simulator against theory and against a recorded run, the
-//! baselines against published examples, the readers against bad input, and the library behind the
+//! baselines against published examples, the readers against bad input, and the library in the
 //! simulator.
 
 #![allow(dead_code, clippy::unwrap_used)]

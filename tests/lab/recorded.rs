@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::baseline::{Baseline, View, least_work::LeastWork, shell::Shell};
+use super::baseline::{Baseline, RuleView, least_work::LeastWork, shell::Shell};
 use super::script::Script;
 use super::sim::{self, arrivals, fleet::Fleet, oracle};
 use super::trace::{self, Trace};
@@ -80,7 +80,7 @@ fn the_rule_as_written_reproduces_every_recorded_score() {
         let resident = event["resident"].as_array().unwrap().iter();
         let leading: Vec<usize> =
             resident.map(|tokens| tokens.as_u64().unwrap() as usize).collect();
-        let view = View {
+        let view = RuleView {
             id,
             now: time(&event),
             input: index(&event, "tokens") as u32,

@@ -1,6 +1,6 @@
 //! A list of choices made beforehand.
 
-use super::baseline::{Baseline, View};
+use super::baseline::{Baseline, RuleView};
 use super::sim::rng::Rng;
 
 /// Sends request `i` to `picks[i]`.
@@ -9,7 +9,7 @@ pub(crate) struct Script {
 }
 
 impl Baseline for Script {
-    fn choose(&mut self, view: &View<'_>, _rng: &mut Rng) -> usize {
+    fn choose(&mut self, view: &RuleView<'_>, _rng: &mut Rng) -> usize {
         self.picks.get(view.id).copied().unwrap_or(0)
     }
 }

@@ -1,8 +1,9 @@
-//! Who may serve which request, beside a naive list of the workers: the router names a worker exactly
+//! Which workers may serve a request, against a naive list of the workers: the router names one exactly
 //! when there is one that may serve, and never another; otherwise its error counts why.
 
 use pointsman::{
-    Outcome, Request, Role, Router, RoutingError, Ticket, Usage, WorkerId, WorkerSpec,
+    ConfigError, Outcome, Request, Role, Router, RoutingError, Ticket, TicketError, Usage,
+    WorkerId, WorkerSpec,
 };
 
 use crate::support::{self, POLICIES, policy};
@@ -61,6 +62,7 @@ struct Open {
     ticket: Ticket,
     prefill: Option<WorkerId>,
     worker: WorkerId,
+    first_token_seen: bool,
 }
 
 #[derive(Default)]
@@ -198,8 +200,9 @@ fn apply(router: &Router, model: &mut Model, step: &Step) {
             router.set_max_in_flight(worker.id, limit).unwrap();
         }
         Step::Policy(index) => {
-            // May be refused while too many replaced ones have requests in flight.
-            let _ = router.set_policy(&policy(POLICIES[index % POLICIES.len()]));
+            let found = router.set_policy(&policy(POLICIES[index % POLICIES.len()]));
+            // Refused while too many replaced ones have requests in flight.
+            assert!(matches!(found, Ok(()) | Err(ConfigError::TooManyPolicies(_))), "{found:?}");
         }
         Step::Select(demand) => select(router, model, &demand),
         Step::SelectPair(demand) => select_pair(router, model, &demand),
@@ -270,7 +273,7 @@ fn select(router: &Router, model: &mut Model, demand: &Demand) {
             model.find(worker).in_flight += 1;
             let ticket = selection.into_ticket();
             assert!(ticket.is_tracked());
-            model.open.push(Open { ticket, prefill: None, worker });
+            model.open.push(Open { ticket, prefill: None, worker, first_token_seen: false });
         }
         (Err(error), Some(expected)) => assert_eq!(error, expected),
         (found, expected) => panic!("{found:?}, expected {expected:?}"),
@@ -289,7 +292,12 @@ fn select_pair(router: &Router, model: &mut Model, demand: &Demand) {
     }
     let group = |id| model.workers.iter().find(|known| known.id == id).and_then(|w| w.group);
     assert!(group(prefill).is_none() || group(worker).is_none() || group(prefill) == group(worker));
-    model.open.push(Open { ticket: pair.into_ticket(), prefill: Some(prefill), worker });
+    model.open.push(Open {
+        ticket: pair.into_ticket(),
+        prefill: Some(prefill),
+        worker,
+        first_token_seen: false,
+    });
 }
 
 /// The prefill worker of a pair gets its load back.
@@ -298,7 +306,10 @@ fn first_token(router: &Router, model: &mut Model, index: usize) {
         return;
     }
     let place = index % model.open.len();
-    let _ = router.at(model.now).first_token(model.open[place].ticket, None);
+    let open = &mut model.open[place];
+    let expected = if open.first_token_seen { Err(TicketError::FirstTokenTwice) } else { Ok(()) };
+    assert_eq!(router.at(model.now).first_token(open.ticket, None), expected);
+    open.first_token_seen = true;
     if let Some(prefill) = model.open[place].prefill.take() {
         model.find(prefill).in_flight -= 1;
     }

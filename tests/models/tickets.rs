@@ -15,7 +15,7 @@ pub enum Step {
     FirstToken(usize),
     Complete(usize),
     Progress(usize),
-    /// A number that may or may not be anybody's.
+    /// A number that may or may not be a ticket's.
     Forged(u64),
     Pass(u64),
     Fork,

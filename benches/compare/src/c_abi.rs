@@ -28,7 +28,7 @@ pub fn measure(thoroughness: Thoroughness) -> Vec<Bar> {
     let mut call = select_and_complete("round_robin");
     let call = std::sync::Mutex::new(move |n: u64| (0..n).for_each(|_| call()));
     let c: Run<'_> = Box::new(move |operations| {
-        let mut call = call.lock().expect("nobody panics");
+        let mut call = call.lock().expect("no thread panics");
         call(operations);
     });
     let c = table.add("C".to_owned(), 1, c);

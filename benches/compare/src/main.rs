@@ -30,7 +30,7 @@ use support::cache_aware::{body, full, growth, memory, threads, workers};
 use support::samples::Thoroughness;
 
 #[global_allocator]
-static ALLOCATOR: Counting = Counting;
+static ALLOCATOR: Counting = Counting { live: false, refuses: false };
 
 type Family = fn(Thoroughness) -> Vec<Bar>;
 

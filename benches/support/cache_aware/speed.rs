@@ -36,13 +36,13 @@ impl Pass {
     }
 }
 
-/// What everybody serves.
+/// The workloads that every contestant serves.
 pub struct Workloads {
     pub warm_up: Workload,
     pub measured: Workload,
 }
 
-/// Somebody who does it.
+/// One way to serve the workloads.
 pub struct Contestant {
     pub name: &'static str,
     /// A pass over texts or tokens.
@@ -50,7 +50,7 @@ pub struct Contestant {
     pub tokens: bool,
 }
 
-/// The library, and what it could not do without.
+/// The library, and the parts of its work that cannot be left out.
 pub const OURS: [Contestant; 5] = [
     Contestant { name: "router", pass: router_texts, tokens: false },
     Contestant { name: "router", pass: router_tokens, tokens: true },

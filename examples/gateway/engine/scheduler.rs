@@ -150,7 +150,7 @@ impl Scheduler {
         let length = self.config.overhead + Duration::from_secs_f64(tokens as f64 / rate);
         let until = {
             let free = lock(&self.prefill_free);
-            // A timer may fire a millisecond late: whoever was queued behind it does not pay for that.
+            // A timer may fire a millisecond late: the requests queued after it do not pay for that.
             let now = Instant::now();
             let queued = now.saturating_duration_since(*free) < MAX_TIMER_LAG;
             if queued { *free + length } else { now + length }

@@ -8,7 +8,7 @@
 //!    fetches the blocks from the prefill engine (here: one HTTP call and the time that the transfer
 //!    would take), which then unpins them, and streams the output.
 //!
-//! Blocks that nobody fetches are freed after [`HOLD`].
+//! Blocks that are not fetched are freed after [`HOLD`].
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

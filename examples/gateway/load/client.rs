@@ -18,7 +18,7 @@ pub(crate) struct Answer {
     pub(crate) first_token: Duration,
     pub(crate) prompt_tokens: u64,
     pub(crate) cached_tokens: u64,
-    /// Who served it, when the gateway says so.
+    /// The worker that served it, if the gateway names it.
     pub(crate) worker: Option<String>,
 }
 

@@ -2,7 +2,7 @@
 //! answer before it thinks and asks on.
 //!
 //! Conversations are taken from one seeded list, so every run says the same things in the same order;
-//! how far it gets in the given time depends on who answers.
+//! how far it gets in the given time depends on the answers.
 
 pub(crate) mod chat;
 pub(crate) mod client;
@@ -25,7 +25,7 @@ use crate::http::{Client, client_keeping};
 /// The load on one gateway.
 #[derive(Clone, Debug)]
 pub(crate) struct LoadConfig {
-    /// Users who talk at the same time.
+    /// Users that talk at the same time.
     pub(crate) users: usize,
     /// How long new turns are begun; those under way then are waited for.
     pub(crate) length: Duration,

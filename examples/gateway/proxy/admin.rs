@@ -1,4 +1,4 @@
-//! What operators ask of the gateway: who the workers are, changes to them, the policy, and metrics.
+//! What operators ask of the gateway: the workers, changes to them, the policy, and metrics.
 
 use std::sync::Arc;
 
@@ -88,7 +88,7 @@ pub(crate) async fn change(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-/// `DELETE /workers/{id}`: at once; drain it first to let its requests end under the router's eyes.
+/// `DELETE /workers/{id}`: at once; drain it first to let its requests end while they are tracked.
 pub(crate) async fn remove(State(shared): State<Arc<Shared>>, Path(id): Path<u64>) -> Answer {
     shared.router.remove_worker(WorkerId::from_raw(id)).map_err(refused)?;
     Ok(StatusCode::NO_CONTENT.into_response())

@@ -13,7 +13,7 @@ use super::metrics::InFlight;
 use super::relay::{self, Duty};
 use super::{Shared, pair};
 
-/// A request is sent to so many workers at most.
+/// Workers that a request is sent to at most.
 pub(crate) const ATTEMPTS: usize = 2;
 
 /// Any request under `/v1`: the worker sees what the client sent.

@@ -36,7 +36,7 @@ use self::metrics::Metrics;
 pub(crate) use self::prompt::PromptSource;
 use crate::http::{AnyError, Client, Server, client};
 
-/// How a gateway is set.
+/// The settings of a gateway.
 #[derive(Clone, Debug)]
 pub(crate) struct GatewayConfig {
     pub(crate) router: RouterConfig,

@@ -52,10 +52,10 @@ async fn probe(shared: &Shared, worker: &WorkerStatus, before: Seen, limit: Dura
         return Seen { down: true, ..before };
     };
     let started = scrape.started;
-    // One that was down before anybody could ask it counts as new, too: what it holds is unknown.
+    // One that was down before it was ever asked counts as new, too: what it holds is unknown.
     let known = before.started.is_some() || before.down;
     let restarted = known && started.is_some() && started != before.started;
-    // Errors mean that somebody has removed the worker meanwhile: nothing is left to do.
+    // Fails where the worker was removed meanwhile: nothing is left to do.
     if restarted {
         let _ = register_anew(shared, worker, scrape.kv_total_tokens);
     } else if before.down {

@@ -16,7 +16,7 @@ pub(crate) enum PromptSource {
 }
 
 /// A prompt that a [`Request`] can borrow from.
-pub(crate) enum Prompt<'a> {
+pub(crate) enum ReadPrompt<'a> {
     Body(&'a [u8]),
     Text(Cow<'a, str>),
     None,
@@ -24,21 +24,23 @@ pub(crate) enum Prompt<'a> {
 
 impl PromptSource {
     /// Reads the prompt of a body; one without a prompt is routed by load alone.
-    pub(crate) fn read(self, body: &[u8]) -> Prompt<'_> {
+    pub(crate) fn read(self, body: &[u8]) -> ReadPrompt<'_> {
         match self {
-            _ if body.is_empty() => Prompt::None,
-            PromptSource::Conversation => Prompt::Body(body),
-            PromptSource::FirstMessage => first_message(body).map_or(Prompt::None, Prompt::Text),
+            _ if body.is_empty() => ReadPrompt::None,
+            PromptSource::Conversation => ReadPrompt::Body(body),
+            PromptSource::FirstMessage => {
+                first_message(body).map_or(ReadPrompt::None, ReadPrompt::Text)
+            }
         }
     }
 }
 
-impl Prompt<'_> {
+impl ReadPrompt<'_> {
     pub(crate) fn request(&self) -> Request<'_> {
         match self {
-            Prompt::Body(body) => Request::json(body),
-            Prompt::Text(text) => Request::text(text),
-            Prompt::None => Request::none(),
+            ReadPrompt::Body(body) => Request::json(body),
+            ReadPrompt::Text(text) => Request::text(text),
+            ReadPrompt::None => Request::none(),
         }
     }
 }

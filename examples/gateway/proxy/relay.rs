@@ -73,7 +73,7 @@ struct Relay {
     in_flight: InFlight,
 }
 
-/// The response to the client: the worker's, with two headers that say who it was and why.
+/// The response to the client: the worker's, with two headers that name the worker and the reason.
 pub(crate) fn response(begun: Begun, worker: &str, duty: Duty, in_flight: InFlight) -> Response {
     let events = begun
         .headers

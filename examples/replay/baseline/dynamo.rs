@@ -4,7 +4,7 @@
 //! cost = max(0, (prefill tokens under way + prompt) / block - overlap) + distinct blocks active
 //! there if this request came.
 
-use super::{Baseline, View, least};
+use super::{Baseline, RuleView, least};
 use crate::sim::rng::Rng;
 
 /// Active tokens and blocks per worker.
@@ -50,7 +50,7 @@ pub(crate) fn cost(
 }
 
 impl Baseline for Dynamo {
-    fn choose(&mut self, view: &View<'_>, rng: &mut Rng) -> usize {
+    fn choose(&mut self, view: &RuleView<'_>, rng: &mut Rng) -> usize {
         let (prompt, block) = (f64::from(view.input), f64::from(view.block));
         let worker = least(view.eligible, rng, |worker| {
             let active = &self.active[worker];

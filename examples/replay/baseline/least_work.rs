@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Baseline, View, least};
+use super::{Baseline, RuleView, least};
 use crate::sim::rng::Rng;
 
 const OVERHEAD_TOKENS: f64 = 200.0;
@@ -66,7 +66,7 @@ impl LeastWork {
         if self.drained.1 > 0.0 { self.drained.0 / self.drained.1 } else { 8000.0 }
     }
 
-    fn saved(&self, view: &View<'_>, worker: usize) -> f64 {
+    fn saved(&self, view: &RuleView<'_>, worker: usize) -> f64 {
         (self.workers[worker].reliability * f64::from(view.resident(worker))).floor()
     }
 
@@ -88,7 +88,7 @@ impl LeastWork {
     }
 
     /// Scores every eligible worker.
-    pub(crate) fn score(&mut self, view: &View<'_>) -> &[f64] {
+    pub(crate) fn score(&mut self, view: &RuleView<'_>) -> &[f64] {
         let busy = |&&worker: &&usize| !self.workers[worker].pending.is_empty();
         let share = view.eligible.iter().filter(busy).count() as f64 / view.eligible.len() as f64;
         self.busy_share += 0.005 * (share - self.busy_share);
@@ -103,7 +103,7 @@ impl LeastWork {
     }
 
     /// Puts the request's work on a worker.
-    pub(crate) fn charge(&mut self, view: &View<'_>, worker: usize) {
+    pub(crate) fn charge(&mut self, view: &RuleView<'_>, worker: usize) {
         let predicted = self.saved(view, worker);
         let work = f64::from(view.input) - predicted + OVERHEAD_TOKENS;
         self.mean_work += 0.01 * (work - self.mean_work);
@@ -117,7 +117,7 @@ impl LeastWork {
 }
 
 impl Baseline for LeastWork {
-    fn choose(&mut self, view: &View<'_>, rng: &mut Rng) -> usize {
+    fn choose(&mut self, view: &RuleView<'_>, rng: &mut Rng) -> usize {
         self.score(view);
         let worker = least(view.eligible, rng, |worker| self.scores[worker]);
         self.charge(view, worker);

@@ -18,7 +18,7 @@ use crate::gateway::Report;
 use crate::sim::rng::Rng;
 
 /// What a rule sees of one request.
-pub(crate) struct View<'a> {
+pub(crate) struct RuleView<'a> {
     /// The request's index.
     pub(crate) id: usize,
     /// Seconds.
@@ -35,7 +35,7 @@ pub(crate) struct View<'a> {
     pub(crate) leading: &'a [usize],
 }
 
-impl View<'_> {
+impl RuleView<'_> {
     /// Prompt tokens that `worker` is believed to hold, at most all but the last.
     pub(crate) fn resident(&self, worker: usize) -> u32 {
         crate::sim::oracle::saved(self.leading[worker], self.block, self.input)
@@ -45,7 +45,7 @@ impl View<'_> {
 /// A routing rule.
 pub(crate) trait Baseline {
     /// Chooses among `view.eligible` and charges the choice.
-    fn choose(&mut self, view: &View<'_>, rng: &mut Rng) -> usize;
+    fn choose(&mut self, view: &RuleView<'_>, rng: &mut Rng) -> usize;
 
     /// The first token came; the engine had `cached` prompt tokens.
     fn first_token(&mut self, _now: f64, _id: usize, _worker: usize, _cached: u32) {}

@@ -2,7 +2,7 @@
 //! the weights of llm-d's default profile: queue 2, KV-cache utilisation 2, prefix 3; the highest
 //! sum wins, ties at random. Queue and utilisation come from scraped metrics, every 50 ms.
 
-use super::{Baseline, View, least};
+use super::{Baseline, RuleView, least};
 use crate::gateway::Report;
 use crate::sim::rng::Rng;
 
@@ -31,7 +31,7 @@ pub(crate) fn queue_score(waiting: f64, shortest: f64, longest: f64) -> f64 {
 }
 
 impl Baseline for Scorers {
-    fn choose(&mut self, view: &View<'_>, rng: &mut Rng) -> usize {
+    fn choose(&mut self, view: &RuleView<'_>, rng: &mut Rng) -> usize {
         let queues = || view.eligible.iter().map(|&worker| self.waiting[worker]);
         let shortest = queues().fold(f64::INFINITY, f64::min);
         let longest = queues().fold(0.0, f64::max);

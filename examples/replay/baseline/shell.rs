@@ -1,6 +1,6 @@
 //! The gateway around a rule: prefix knowledge from the router's own choices, live workers.
 
-use super::{Baseline, View, least};
+use super::{Baseline, RuleView, least};
 use crate::gateway::{Ending, Gateway, Report, Route};
 use crate::sim::fleet::{Fleet, Stage};
 use crate::sim::lru::BlockCache;
@@ -73,7 +73,7 @@ impl<B: Baseline> Gateway for Shell<'_, B> {
         for (leading, belief) in self.leading.iter_mut().zip(&self.beliefs) {
             *leading = belief.leading(blocks);
         }
-        let view = View {
+        let view = RuleView {
             id,
             now,
             input: self.trace.requests[id].input,

@@ -14,10 +14,10 @@
 //! - the tree outlives the workers' caches: its size bound is far above theirs;
 //! - ties for the least loaded are broken at random.
 
-use super::{Baseline, View, least};
+use super::{Baseline, RuleView, least};
 use crate::sim::rng::Rng;
 
-const NOBODY: u32 = u32::MAX;
+const NO_HOLDER: u32 = u32::MAX;
 
 /// A node's remembered holder follows its last toucher once in so many touches.
 const REFRESH_ONE_IN: usize = 8;
@@ -39,7 +39,7 @@ impl Threshold {
             absolute: 32.0,
             relative: 1.1,
             outstanding: vec![0; workers],
-            holders: vec![NOBODY; ids],
+            holders: vec![NO_HOLDER; ids],
         }
     }
 
@@ -55,8 +55,8 @@ impl Threshold {
     }
 
     /// The holder of the longest match, if that is long enough and it may serve.
-    fn holder(&self, view: &View<'_>) -> Option<usize> {
-        let known = |&&block: &&u32| self.holders[block as usize] != NOBODY;
+    fn holder(&self, view: &RuleView<'_>) -> Option<usize> {
+        let known = |&&block: &&u32| self.holders[block as usize] != NO_HOLDER;
         let matched = view.blocks.iter().take_while(known).count();
         let tokens = matched as f64 * f64::from(view.block);
         let deepest = view.blocks.get(matched.checked_sub(1)?)?;
@@ -67,14 +67,14 @@ impl Threshold {
 }
 
 impl Baseline for Threshold {
-    fn choose(&mut self, view: &View<'_>, rng: &mut Rng) -> usize {
+    fn choose(&mut self, view: &RuleView<'_>, rng: &mut Rng) -> usize {
         let holder = if self.imbalanced(view.eligible) { None } else { self.holder(view) };
         let worker =
             holder.unwrap_or_else(|| least(view.eligible, rng, |worker| self.load(worker)));
         self.outstanding[worker] += 1;
         for &block in view.blocks {
             let holder = &mut self.holders[block as usize];
-            if *holder == NOBODY || rng.below(REFRESH_ONE_IN) == 0 {
+            if *holder == NO_HOLDER || rng.below(REFRESH_ONE_IN) == 0 {
                 *holder = worker as u32;
             }
         }

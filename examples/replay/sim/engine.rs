@@ -221,7 +221,7 @@ impl<'a> Simulation<'a> {
         }
     }
 
-    /// The request needs no more from anyone; those that wait for it may come.
+    /// The request is over; those that wait for it may start.
     pub(super) fn finish(&mut self, now: f64, id: usize) {
         self.left -= 1;
         for follower in std::mem::take(&mut self.followers[id]) {

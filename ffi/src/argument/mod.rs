@@ -1,7 +1,6 @@
-//! What C passes, checked once and made into what Rust understands: pointers, strings, arrays, and
-//! structs that say their size. The functions here are the kinds of argument that
-//! [`export!`](crate::boundary) knows, beside those of [`handle`](crate::handle) and those that read
-//! a certain struct.
+//! What C passes, checked once and converted for Rust: pointers, strings, arrays, and structs that say
+//! their size. The functions here are the kinds of argument that [`export!`](crate::boundary) knows,
+//! besides those of [`handle`](crate::handle) and those that read a certain struct.
 
 #[macro_use]
 mod sized;
@@ -25,12 +24,12 @@ fn check_pointer<T>(pointer: *const T, name: &'static str) -> Result<(), Failure
 }
 
 /// A plain output: a number or a handle.
-pub(crate) struct Place<T>(*mut T);
+pub(crate) struct Out<T>(*mut T);
 
-impl<T> Place<T> {
+impl<T> Out<T> {
     #[inline(always)]
     pub(crate) fn write(self, value: T) {
-        // SAFETY: checked by `place`, which makes the only ones.
+        // SAFETY: checked by `out`, which makes the only ones.
         unsafe { self.0.write(value) };
     }
 }
@@ -38,21 +37,21 @@ impl<T> Place<T> {
 /// # Safety
 /// `pointer` is NULL or valid for writes until the call ends.
 #[inline(always)]
-pub(crate) unsafe fn place<T>(pointer: *mut T, name: &'static str) -> Result<Place<T>, Failure> {
+pub(crate) unsafe fn out<T>(pointer: *mut T, name: &'static str) -> Result<Out<T>, Failure> {
     check_pointer(pointer, name)?;
-    Ok(Place(pointer))
+    Ok(Out(pointer))
 }
 
-/// As [`place`], for an output that the caller may not want.
+/// As [`out`], for an output that the caller may not want.
 ///
 /// # Safety
-/// As for [`place`].
-pub(crate) unsafe fn optional_place<T>(
+/// As for [`out`].
+pub(crate) unsafe fn optional_out<T>(
     pointer: *mut T,
     name: &'static str,
-) -> Result<Option<Place<T>>, Failure> {
-    // SAFETY: the caller's promise.
-    if pointer.is_null() { Ok(None) } else { unsafe { place(pointer, name) }.map(Some) }
+) -> Result<Option<Out<T>>, Failure> {
+    // SAFETY: the caller keeps this function's `# Safety`.
+    if pointer.is_null() { Ok(None) } else { unsafe { out(pointer, name) }.map(Some) }
 }
 
 /// Borrows an array; NULL is allowed where its length is 0.
@@ -69,7 +68,7 @@ pub(crate) unsafe fn slice<'a, T>(
         return Ok(&[]);
     }
     check_array(pointer, length, name)?;
-    // SAFETY: not NULL, aligned, no longer than memory can be, valid by the caller's promise.
+    // SAFETY: not NULL, aligned, no longer than memory can be, valid, as this function's `# Safety` says.
     Ok(unsafe { std::slice::from_raw_parts(pointer, length) })
 }
 
@@ -105,7 +104,7 @@ fn check_array<T>(pointer: *const T, length: usize, name: &'static str) -> Resul
     Ok(())
 }
 
-/// Borrows memory of no certain type.
+/// Borrows memory without a type.
 ///
 /// # Safety
 /// As for [`slice`].
@@ -114,11 +113,11 @@ pub(crate) unsafe fn memory<'a>(
     length: usize,
     name: &'static str,
 ) -> Result<&'a [u8], Failure> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     unsafe { slice(pointer.cast(), length, name) }
 }
 
-/// Borrows memory of no certain type, to be filled.
+/// Borrows memory without a type, to be filled.
 ///
 /// # Safety
 /// As for [`slice_mut`].
@@ -127,11 +126,11 @@ pub(crate) unsafe fn memory_mut<'a>(
     length: usize,
     name: &'static str,
 ) -> Result<&'a mut [u8], Failure> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     unsafe { slice_mut(pointer.cast(), length, name) }
 }
 
-/// Borrows text as bytes: as long as told, or up to its NUL.
+/// Borrows text as bytes: of the given length, or up to its NUL.
 ///
 /// # Safety
 /// `pointer` is NULL or valid for `length` bytes, or NUL-terminated if that is the length given.
@@ -142,13 +141,13 @@ pub(crate) unsafe fn bytes<'a>(
     name: &'static str,
 ) -> Result<&'a [u8], Failure> {
     if length != POINTSMAN_NUL_TERMINATED {
-        // SAFETY: the caller's promise.
+        // SAFETY: the caller keeps this function's `# Safety`.
         return unsafe { slice(pointer, length, name) };
     }
     if pointer.is_null() {
         return Ok(&[]);
     }
-    // SAFETY: not NULL, and NUL-terminated by the caller's promise.
+    // SAFETY: not NULL, and NUL-terminated, as this function's `# Safety` says.
     Ok(unsafe { CStr::from_ptr(pointer.cast()) }.to_bytes())
 }
 
@@ -161,7 +160,7 @@ pub(crate) unsafe fn text<'a>(
     length: usize,
     name: &'static str,
 ) -> Result<&'a str, Failure> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     let bytes = unsafe { bytes(pointer.cast(), length, name) }?;
     std::str::from_utf8(bytes).map_err(|_| Failure::argument(name, "is not UTF-8"))
 }
@@ -175,16 +174,16 @@ pub(crate) unsafe fn optional_text<'a>(
     length: usize,
     name: &'static str,
 ) -> Result<Option<&'a str>, Failure> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     let text = unsafe { text(pointer, length, name) }?;
     Ok(Some(text).filter(|_| !pointer.is_null()))
 }
 
-/// Room of the caller's for text and a final NUL, and a place for the length without the NUL.
+/// Room of the caller's for text and a final NUL, and an output for the length without the NUL.
 pub(crate) struct TextRoom {
     pointer: *mut u8,
     capacity: usize,
-    length: Option<Place<usize>>,
+    length: Option<Out<usize>>,
 }
 
 /// # Safety
@@ -199,8 +198,8 @@ pub(crate) unsafe fn text_room(
     if capacity != 0 {
         check_array(pointer.cast_const(), capacity, name)?;
     }
-    // SAFETY: the caller's promise.
-    let length = unsafe { optional_place(length, "length") }?;
+    // SAFETY: the caller keeps this function's `# Safety`.
+    let length = unsafe { optional_out(length, "length") }?;
     Ok(TextRoom { pointer: pointer.cast(), capacity, length })
 }
 

@@ -4,7 +4,7 @@ use std::mem::{MaybeUninit, size_of};
 
 use crate::failure::Failure;
 
-/// More than any version of any struct will have: a size above it is what lay in memory before.
+/// More than any version of any struct will have: a size above it is uninitialised memory.
 const LARGEST: usize = 4096;
 
 const UNKNOWN_FIELDS: &str = "sets fields that this version of the library does not know";
@@ -52,7 +52,7 @@ unsafe fn size_of_caller<T: Sized32>(
     name: &'static str,
 ) -> Result<usize, Failure> {
     super::check_pointer(pointer, name)?;
-    // SAFETY: not NULL, aligned, and begins with its size by the caller's promise.
+    // SAFETY: not NULL, aligned, and begins with its size, as this function's `# Safety` says.
     let size = unsafe { pointer.cast::<u32>().read() } as usize;
     if size != size_of::<T>() {
         check_other_size(size, T::FIRST_SIZE, name)?;
@@ -80,13 +80,13 @@ pub(crate) unsafe fn input<'a, T: Sized32>(
     name: &'static str,
     room: &'a mut MaybeUninit<T>,
 ) -> Result<&'a T, Failure> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     let size = unsafe { size_of_caller(pointer, name) }?;
     let it = if size == size_of::<T>() {
         // SAFETY: not NULL, aligned, valid for its size, which is that of T.
         unsafe { &*pointer }
     } else {
-        // SAFETY: the caller's promise, and the size was checked.
+        // SAFETY: the caller keeps this function's `# Safety`, and the size was checked.
         unsafe { input_of_other_size(pointer, size, name, room) }?
     };
     if it.reserved() == 0 { Ok(it) } else { Err(Failure::argument(name, UNKNOWN_FIELDS)) }
@@ -102,7 +102,7 @@ unsafe fn input_of_other_size<'a, T: Sized32>(
     room: &'a mut MaybeUninit<T>,
 ) -> Result<&'a T, Failure> {
     let known = size.min(size_of::<T>());
-    // SAFETY: the struct is `size` bytes long by the caller's promise.
+    // SAFETY: the struct is `size` bytes long, as this function's `# Safety` says.
     let bytes = unsafe { std::slice::from_raw_parts(pointer.cast::<u8>(), size) };
     if bytes.iter().skip(known).any(|&byte| byte != 0) {
         return Err(Failure::argument(name, UNKNOWN_FIELDS));
@@ -125,7 +125,7 @@ pub(crate) unsafe fn optional_input<'a, T: Sized32>(
     name: &'static str,
     room: &'a mut MaybeUninit<T>,
 ) -> Result<Option<&'a T>, Failure> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     if pointer.is_null() { Ok(None) } else { unsafe { input(pointer, name, room) }.map(Some) }
 }
 
@@ -142,7 +142,7 @@ pub(crate) unsafe fn output<T: Sized32>(
     pointer: *mut T,
     name: &'static str,
 ) -> Result<Output<T>, Failure> {
-    // SAFETY: the caller's promise.
+    // SAFETY: the caller keeps this function's `# Safety`.
     let size = unsafe { size_of_caller(pointer.cast_const(), name) }?;
     Ok(Output { pointer, size })
 }

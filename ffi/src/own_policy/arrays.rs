@@ -43,7 +43,7 @@ impl<const N: usize> Arrays<N> {
         }
     }
 
-    /// Fills in who holds how much. The list of holders is exact unless it is full.
+    /// Fills in how much each candidate holds. The list of holders is exact unless it is full.
     pub(super) fn match_prefix(&mut self, request: &RequestView<'_>) {
         let Some(prefix) = request.prefix else { return };
         let slots = &self.slots[..self.count];

@@ -21,19 +21,19 @@ const KNOWN_FLAGS: pointsman_policy_flags =
     POINTSMAN_POLICY_WANTS_PREFIX | POINTSMAN_POLICY_WANTS_REQUEST_EVENTS;
 
 /// A policy that a host has registered: what instances are made from.
-pub(crate) struct Registration {
+pub(crate) struct RegisteredPolicy {
     pub(crate) name: String,
     callbacks: pointsman_policy,
 }
 
 // SAFETY: the host promises that any thread may call the callbacks with their data.
-unsafe impl Send for Registration {}
+unsafe impl Send for RegisteredPolicy {}
 // SAFETY: as above, several threads at a time.
-unsafe impl Sync for Registration {}
+unsafe impl Sync for RegisteredPolicy {}
 
-impl Registration {
+impl RegisteredPolicy {
     pub(crate) fn new(name: &str, callbacks: pointsman_policy) -> Self {
-        Registration { name: name.to_owned(), callbacks }
+        RegisteredPolicy { name: name.to_owned(), callbacks }
     }
 
     /// Whether the flags have a meaning.
@@ -66,7 +66,7 @@ impl Registration {
     }
 }
 
-impl Drop for Registration {
+impl Drop for RegisteredPolicy {
     fn drop(&mut self) {
         if let Some(release) = self.callbacks.release {
             let _inside = Inside::enter();
@@ -78,7 +78,7 @@ impl Drop for Registration {
 
 /// One instance at work.
 struct OwnPolicy {
-    made_by: Arc<Registration>,
+    made_by: Arc<RegisteredPolicy>,
     instance: *mut c_void,
 }
 

@@ -121,10 +121,10 @@ static void who_may_serve(void) {
         CHECK(chosen.worker == ids[2]);
         OK(pointsman_complete(router, chosen.ticket, NULL));
     }
-    pointsman_request nobody = POINTSMAN_REQUEST_INIT;
+    pointsman_request empty = POINTSMAN_REQUEST_INIT;
     pointsman_selection chosen = POINTSMAN_SELECTION_INIT;
-    nobody.allowed = ids;
-    FAILS(POINTSMAN_NO_WORKER, "3 excluded", pointsman_select(router, &nobody, &chosen));
+    empty.allowed = ids;
+    FAILS(POINTSMAN_NO_WORKER, "3 excluded", pointsman_select(router, &empty, &chosen));
     pointsman_router_free(router);
 }
 

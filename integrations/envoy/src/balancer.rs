@@ -20,7 +20,7 @@ use crate::config::BalancerConfig;
 use crate::envoy::{self, Context, Stream};
 use crate::exchange::{Attempt, Chosen, Exchange, State};
 use crate::filter::Filter;
-use crate::hosts::{Hosts, Place};
+use crate::hosts::{Hosts, Position};
 use crate::metrics::Unseen;
 use crate::pool::{Handle, Pool};
 
@@ -161,7 +161,7 @@ pub unsafe extern "C" fn envoy_dynamic_module_on_lb_choose_host(
 /// Whom the router named, and under which ticket.
 struct Named {
     worker: WorkerId,
-    /// Of a pair, who computes the prompt.
+    /// Of a pair, the worker that computes the prompt.
     prefill: Option<WorkerId>,
     ticket: Ticket,
     reason: Reason,
@@ -169,11 +169,11 @@ struct Named {
     total: u32,
 }
 
-/// Why there is nobody.
-enum Nobody {
-    /// Everyone is full: the request is to be shed.
+/// Why no host is chosen.
+enum NoHost {
+    /// All hosts are full: the request is to be shed.
     Full,
-    /// Nobody is left.
+    /// No host is left.
     Left,
 }
 
@@ -194,15 +194,15 @@ impl Balancer {
                 stream.set_header(headers::REQUEST, header, b"");
             }
             match self.seek(envoy, context, state) {
-                Ok((place, named)) => {
-                    self.commit(state, stream, filter, place, &named);
-                    Some((place.priority, place.healthy))
+                Ok((position, named)) => {
+                    self.commit(state, stream, filter, position, &named);
+                    Some((position.priority, position.healthy))
                 }
-                Err(Nobody::Full) => {
+                Err(NoHost::Full) => {
                     filter.metrics.refused(stream);
                     None
                 }
-                Err(Nobody::Left) => {
+                Err(NoHost::Left) => {
                     filter.metrics.untracked(stream);
                     self.hosts.any()
                 }
@@ -220,49 +220,49 @@ impl Balancer {
         }
         // Dropped at once, which gives the load back.
         let named = self.pool.router.select(&Request::none()).ok();
-        let place = named.and_then(|selection| self.hosts.place(selection.worker()));
-        place.map(|place| (place.priority, place.healthy)).or_else(|| self.hosts.any())
+        let position = named.and_then(|selection| self.hosts.position(selection.worker()));
+        position.map(|position| (position.priority, position.healthy)).or_else(|| self.hosts.any())
     }
 
     /// Asks the router until it names a host that this thread has and Envoy does not rule out. The workers that
-    /// failed the request come into question again only where nobody else is left.
+    /// failed the request are considered again only where no other is left.
     fn seek(
         &self,
         envoy: envoy::Balancer,
         context: Context,
         state: &State,
-    ) -> Result<(&Place, Named), Nobody> {
+    ) -> Result<(&Position, Named), NoHost> {
         let retry = !state.tried.is_empty();
         let mut excluded = state.tried.clone();
         for choice in 0..MAX_CHOICES {
             let named = match self.name(state, &excluded) {
-                Err(Nobody::Left) if !excluded.is_empty() => {
+                Err(NoHost::Left) if !excluded.is_empty() => {
                     excluded.clear();
                     self.name(state, &[])?
                 }
                 named => named?,
             };
-            let prefill = named.prefill.map(|prefill| self.hosts.place(prefill));
-            let here = self.hosts.place(named.worker).filter(|_| !matches!(prefill, Some(None)));
+            let prefill = named.prefill.map(|prefill| self.hosts.position(prefill));
+            let here = self.hosts.position(named.worker).filter(|_| !matches!(prefill, Some(None)));
             let last = choice + 1 == MAX_CHOICES;
-            if let Some(place) = here
-                && (!retry || last || !envoy.ruled_out(context, place.priority, place.index))
+            if let Some(position) = here
+                && (!retry || last || !envoy.ruled_out(context, position.priority, position.index))
             {
-                return Ok((place, named));
+                return Ok((position, named));
             }
             self.withdraw(&named);
             excluded.push(if here.is_none() { named.stranger(self) } else { named.worker });
         }
-        Err(Nobody::Left)
+        Err(NoHost::Left)
     }
 
     fn withdraw(&self, named: &Named) {
-        // An error says that it is closed already.
+        // Fails where it is closed already.
         let router = &self.pool.router;
         let _ = router.complete(named.ticket, Outcome::ClientCancelled, Usage::default());
     }
 
-    fn name(&self, state: &State, excluded: &[WorkerId]) -> Result<Named, Nobody> {
+    fn name(&self, state: &State, excluded: &[WorkerId]) -> Result<Named, NoHost> {
         let request = |prompt| {
             let mut request = Request::new(prompt).exclude(excluded);
             if !state.routing_key.is_empty() {
@@ -278,8 +278,8 @@ impl Balancer {
             named => named,
         };
         named.map_err(|error| match error {
-            RoutingError::AllBusy { .. } => Nobody::Full,
-            _ => Nobody::Left,
+            RoutingError::AllBusy { .. } => NoHost::Full,
+            _ => NoHost::Left,
         })
     }
 
@@ -313,15 +313,15 @@ impl Balancer {
         state: &mut State,
         stream: Stream,
         filter: &Filter,
-        place: &Place,
+        position: &Position,
         named: &Named,
     ) {
-        let (pool, since) = (Rc::clone(&self.pool), self.pool.router.now());
+        let (pool, since) = (Rc::clone(&self.pool), self.pool.router.now().as_nanos());
         let Named { worker, ticket, reason, matched, total, .. } = *named;
         state.attempt = Some(Attempt { pool, ticket, worker, since });
-        state.chosen = Some(Chosen { address: Rc::clone(&place.address), reason, matched });
+        state.chosen = Some(Chosen { address: Rc::clone(&position.address), reason, matched });
         filter.metrics.selected(stream, reason, matched, total);
-        let prefill = named.prefill.and_then(|prefill| self.hosts.place(prefill));
+        let prefill = named.prefill.and_then(|prefill| self.hosts.position(prefill));
         if let (Some(header), Some(prefill)) = (&self.pool.config.prefill_header, prefill) {
             // The request's headers go out after its host is chosen, so this one goes with them.
             stream.set_header(headers::REQUEST, header, prefill.address.as_bytes());
@@ -333,7 +333,7 @@ impl Named {
     /// Of a pair, the worker that this thread does not have.
     fn stranger(&self, balancer: &Balancer) -> WorkerId {
         match self.prefill {
-            Some(prefill) if balancer.hosts.place(self.worker).is_some() => prefill,
+            Some(prefill) if balancer.hosts.position(self.worker).is_some() => prefill,
             _ => self.worker,
         }
     }

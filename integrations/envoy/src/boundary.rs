@@ -7,8 +7,8 @@ use crate::envoy;
 
 /// Runs a hook; where it panics, says so in the log and answers `otherwise`.
 ///
-/// The state behind a hook is made of plain values that stay valid wherever it stops: at worst a ticket
-/// stays open until it expires.
+/// A hook's state is made of plain values that stay valid wherever it stops: at worst a ticket stays
+/// open until it expires.
 pub fn guard<T>(hook: &str, otherwise: T, run: impl FnOnce() -> T) -> T {
     catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|_| {
         envoy::log(level::ERROR, &format!("panic in {hook}; please report it"));

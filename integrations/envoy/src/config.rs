@@ -55,7 +55,7 @@ pub struct FilterConfig {
     /// Longest request body that is held back to be read. A longer one passes at once, and is routed by
     /// load only.
     pub max_body_bytes: u64,
-    /// Whether responses say who served them, and why.
+    /// Whether responses name the worker that served them, and why.
     pub response_headers: bool,
     /// The request header whose value is the routing key (a session, for example).
     pub routing_key_header: Option<String>,
@@ -184,10 +184,10 @@ impl Shape {
         small.tree.block_bytes = config.tree.block_bytes;
         small.tree.hash_key = Some(hash_key.clone());
         small.tree.budget_bytes = 64 << 10;
-        small.body = config.body.clone();
+        small.body = config.body;
         (small.max_workers, small.max_tickets) = (1, 1);
         let reader = Router::new(small).map_err(|error| format!("router: {error}"))?;
-        let (block_bytes, body) = (config.tree.block_bytes, config.body.clone());
+        let (block_bytes, body) = (config.tree.block_bytes, config.body);
         Ok(Shape { block_bytes, body, hash_key, reader })
     }
 }

@@ -1,7 +1,7 @@
 //! Envoy's callbacks as safe functions, for use inside hooks.
 //!
 //! [`Stream`], [`Balancer`] and [`Context`] wrap pointers that Envoy hands to a hook. They may be used
-//! on the thread of that hook while the object behind them lives; making one is what needs care.
+//! on the thread of that hook while the object that they point to lives; making one is what needs care.
 
 use crate::abi::{self, Buffer, EnvoyPtr, level};
 

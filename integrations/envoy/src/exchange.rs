@@ -54,7 +54,7 @@ pub struct State {
     pub attempt: Option<Attempt>,
     /// Workers that failed this request.
     pub tried: Vec<WorkerId>,
-    /// Who was chosen last, for the response's headers.
+    /// The worker that was chosen last, for the response's headers.
     pub chosen: Option<Chosen>,
     /// The response's status.
     pub status: u16,
@@ -76,13 +76,13 @@ pub struct Attempt {
     pub pool: Rc<Handle>,
     /// The ticket.
     pub ticket: Ticket,
-    /// Who was chosen.
+    /// The worker that was chosen.
     pub worker: WorkerId,
     /// When, in the router's time.
     pub since: u64,
 }
 
-/// Who was chosen, and why.
+/// The worker that was chosen, and why.
 pub struct Chosen {
     /// The worker's address.
     pub address: Rc<str>,
@@ -112,7 +112,7 @@ impl State {
     /// Closes the open ticket, if there is one, and says with whom it was.
     pub fn close(&mut self, outcome: Outcome, usage: Usage) -> Option<WorkerId> {
         let attempt = self.attempt.take()?;
-        // An error says that it was closed before: it expired, or its worker is gone.
+        // Fails where it was closed before: it expired, or its worker is gone.
         let _ = attempt.pool.router.complete(attempt.ticket, outcome, usage);
         if let Some((stream, filter)) = self.owner {
             filter.metrics.completed(stream, outcome);
@@ -156,7 +156,7 @@ thread_local! {
 }
 
 impl Exchange {
-    /// Begins to follow a stream. O(1); allocates only what no ended exchange has left behind.
+    /// Begins to follow a stream. O(1); allocates only where no ended exchange can be reused.
     pub fn open(stream: Stream, filter: &'static Filter) -> Rc<Exchange> {
         TABLE.with_borrow_mut(|table| {
             table.next += 1;

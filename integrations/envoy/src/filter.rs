@@ -276,9 +276,11 @@ pub unsafe extern "C" fn envoy_dynamic_module_on_http_filter_response_body(
         let Some(attempt) = &state.attempt else { return status::CONTINUE };
         let router = &attempt.pool.router;
         if state.pieces == 0 && state.status < 400 {
-            // An error says that the ticket is closed: it expired, or its worker is gone.
+            // Fails where the ticket is closed: it expired, or its worker is gone.
             let _ = router.first_token(attempt.ticket, None);
-            filter.metrics.first_token(stream, router.now().saturating_sub(attempt.since));
+            filter
+                .metrics
+                .first_token(stream, router.now().as_nanos().saturating_sub(attempt.since));
         } else if state.pieces % RENEWAL == RENEWAL - 1 {
             let _ = router.progress(attempt.ticket);
         }

@@ -12,8 +12,8 @@ use crate::pool::{HostSpec, Pool};
 
 /// Where a worker stands in Envoy's lists, as this thread knows them.
 #[derive(Clone, Debug)]
-pub struct Place {
-    /// Who it is.
+pub struct Position {
+    /// Its id.
     pub id: WorkerId,
     /// Its address.
     pub address: Rc<str>,
@@ -43,8 +43,8 @@ struct Seen {
 pub struct Hosts {
     known: HashMap<Rc<str>, Known>,
     /// The eligible ones by their worker's slot.
-    places: Vec<Option<Place>>,
-    /// The healthy hosts of the priority in force, for when the router has nobody to name.
+    positions: Vec<Option<Position>>,
+    /// The healthy hosts of the priority in force, for when the router names none.
     count: u32,
     priority: u32,
     next: Cell<u32>,
@@ -52,13 +52,13 @@ pub struct Hosts {
 
 impl Hosts {
     /// Where a worker stands; `None` where this thread does not have it, or not as eligible.
-    pub fn place(&self, id: WorkerId) -> Option<&Place> {
-        self.places.get(id.slot())?.as_ref().filter(|place| place.id == id)
+    pub fn position(&self, id: WorkerId) -> Option<&Position> {
+        self.positions.get(id.slot())?.as_ref().filter(|position| position.id == id)
     }
 
     /// Every eligible host.
-    pub fn places(&self) -> impl Iterator<Item = &Place> {
-        self.places.iter().flatten()
+    pub fn positions(&self) -> impl Iterator<Item = &Position> {
+        self.positions.iter().flatten()
     }
 
     /// Any healthy host, in turn.
@@ -78,7 +78,7 @@ impl Hosts {
             }
             stays
         });
-        self.places.clear();
+        self.positions.clear();
         for (address, host) in seen {
             self.meet(balancer, pool, address, host);
         }
@@ -126,11 +126,11 @@ impl Hosts {
             pool.set_eligible(id, eligible);
         }
         let Some(healthy) = host.healthy else { return };
-        if self.places.len() <= id.slot() {
-            self.places.resize(id.slot() + 1, None);
+        if self.positions.len() <= id.slot() {
+            self.positions.resize(id.slot() + 1, None);
         }
         let Seen { priority, index, .. } = host;
-        self.places[id.slot()] = Some(Place { id, address, priority, healthy, index });
+        self.positions[id.slot()] = Some(Position { id, address, priority, healthy, index });
     }
 
     /// This thread lets go of all its hosts.
@@ -140,7 +140,7 @@ impl Hosts {
                 pool.leave(&address);
             }
         }
-        self.places.clear();
+        self.positions.clear();
     }
 }
 

@@ -110,7 +110,7 @@ impl Metrics {
         stream.count(self.refused, 1);
     }
 
-    /// A host was taken in turn, as the router had nobody to name.
+    /// A host was taken in turn, as the router named none.
     pub fn untracked(&self, stream: Stream) {
         stream.count(self.untracked, 1);
     }

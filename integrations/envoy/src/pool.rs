@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
-use pointsman::{Role, Router, WorkerId, WorkerSpec};
+use pointsman::{HostHealth, Role, Router, WorkerId, WorkerSpec};
 
 use crate::abi::level;
 use crate::config::BalancerConfig;
@@ -130,7 +130,7 @@ impl Pool {
         if member.holders == 0 {
             let id = member.id;
             members.remove(address);
-            // An error says that it is gone already.
+            // Fails where it is gone already.
             let _ = self.router.remove_worker(id);
         }
     }
@@ -149,8 +149,8 @@ impl Pool {
     /// A thread sees a host become eligible or cease to be so. While Envoy holds it eligible, the outcomes of its
     /// requests may still eject it.
     pub fn set_eligible(&self, id: WorkerId, eligible: bool) {
-        let health = if eligible { None } else { Some(false) };
-        // An error says that it is gone.
+        let health = if eligible { HostHealth::Unknown } else { HostHealth::Unhealthy };
+        // Fails where it is gone.
         let _ = self.router.set_health(id, health);
     }
 }

@@ -74,7 +74,7 @@ fn what_is_not_read_passes_at_once() {
         held
     };
     assert!(!ask(("content-type", "text/plain"), &[b"hello"]));
-    // Whoever sends these may wait for an answer before the end.
+    // A client that sends these may wait for an answer before the end.
     assert!(!ask(("content-type", "application/x-ndjson"), &[b"{}"]));
     assert!(!ask(("content-type", "application/grpc+json"), &[b"{}"]));
     assert!(!ask((":method", "GET"), &[b"{}"]));
@@ -103,7 +103,7 @@ fn a_retry_leaves_out_who_failed() {
     tried.sort();
     tried.dedup();
     assert_eq!(tried.len(), 3);
-    // Nobody else is left: everybody is in question again.
+    // No other host is left: all are considered again.
     assert!(cluster.choose(&context).is_some());
     assert_eq!((metric("retries"), metric("outcome.worker_error")), (3, 3));
     stream.answer(200, true);
@@ -153,7 +153,7 @@ fn health_weight_priority_and_membership_are_followed() {
     cluster.update();
     let by_host = spread(&cluster);
     assert!(!by_host.contains_key(&host(2).address) && by_host.len() == 3);
-    // The next priority comes into force where the first has nobody, and goes when it has.
+    // The next priority comes into force while the first has no healthy host.
     cluster.priorities[0].iter_mut().for_each(|host| host.healthy = false);
     cluster.priorities.push(vec![host(8), host(9)]);
     cluster.update();
@@ -249,7 +249,7 @@ fn pairs_name_the_prefill_worker_in_a_header() {
         let text = format!("{number} a pair ");
         assert_eq!(ask(&text), ask(&text));
     }
-    // Who has no pair gets no header, least of all the client's own.
+    // A request without a pair gets no header, least of all the client's own.
     let alone = Cluster::new(policy(settings), "alone", vec![part(3, "decode")]);
     let mut stream = Stream::new(filter);
     stream.request.insert("x-prefiller-host-port".to_owned(), "10.0.0.1:1".to_owned());

@@ -1,7 +1,7 @@
-//! Runs the gateway integrations end to end: the real gateway binaries on loopback, simulated engines
-//! behind them, the same cases for all, and their own balancing beside pointsman's under the same load.
+//! Runs the gateway integrations end to end: the real gateway binaries on loopback, simulated engines,
+//! the same cases for all, and their own balancing next to pointsman's under the same load.
 //!
-//! `integrations/run all` is the door to it; `integrations/README.md` says how to add a gateway or a case.
+//! `integrations/run all` starts it; `integrations/README.md` says how to add a gateway or a case.
 
 mod bench;
 mod cases;
@@ -48,7 +48,7 @@ struct Cli {
 }
 
 /// How one case ended on one gateway.
-pub(crate) struct Outcome {
+pub(crate) struct CaseOutcome {
     pub(crate) gateway: &'static str,
     pub(crate) case: &'static str,
     pub(crate) result: Result<String, String>,
@@ -106,9 +106,9 @@ fn chosen(case: &Case, only: Option<&str>) -> bool {
     only.is_none_or(|text| case.name.contains(text))
 }
 
-async fn run_case(gateway: &'static dyn Gateway, case: &Case, keep: bool) -> Outcome {
+async fn run_case(gateway: &'static dyn Gateway, case: &Case, keep: bool) -> CaseOutcome {
     let started = Instant::now();
     let result = cases::run(gateway, case, keep).await.map_err(|error| error.to_string());
     let seconds = started.elapsed().as_secs_f64();
-    Outcome { gateway: gateway.name(), case: case.name, result, seconds }
+    CaseOutcome { gateway: gateway.name(), case: case.name, result, seconds }
 }

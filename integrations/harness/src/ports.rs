@@ -13,7 +13,7 @@ use crate::http::AnyError;
 static TAKEN: LazyLock<Mutex<HashSet<u16>>> = LazyLock::new(Mutex::default);
 
 /// A free port below those that the system gives to outgoing connections: the port of an engine that
-/// is down for a while must not become the local end of somebody's connection, least of all of one to
+/// is down for a while must not become the local end of a connection, least of all of one to
 /// that very port, which would then be connected to itself.
 pub(crate) fn free() -> Result<u16, AnyError> {
     let mut taken = TAKEN.lock().unwrap_or_else(PoisonError::into_inner);

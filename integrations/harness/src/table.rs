@@ -1,19 +1,19 @@
 //! What is printed.
 
-use crate::Outcome;
+use crate::CaseOutcome;
 
 /// One case, as soon as it is over.
-pub(crate) fn progress(outcome: &Outcome) {
+pub(crate) fn progress(outcome: &CaseOutcome) {
     let (mark, text) = match &outcome.result {
         Ok(text) => ("ok", text),
         Err(text) => ("FAILED", text),
     };
-    let Outcome { gateway, case, seconds, .. } = outcome;
+    let CaseOutcome { gateway, case, seconds, .. } = outcome;
     eprintln!("{gateway}: {case}: {mark} ({seconds:.1} s) {text}");
 }
 
 /// One line per case.
-pub(crate) fn outcomes(outcomes: &[Outcome]) -> String {
+pub(crate) fn outcomes(outcomes: &[CaseOutcome]) -> String {
     let head = ["gateway", "case", "result", "s", "figures"].map(str::to_owned);
     let rows = outcomes.iter().map(|outcome| {
         let (mark, text) = match &outcome.result {

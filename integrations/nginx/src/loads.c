@@ -59,7 +59,7 @@ static void free_memory(void *data)
     ngx_shm_free(data);
 }
 
-/* In each process: whoever had its place before may have died with requests under way. */
+/* In each process: the one that had its place before may have died with requests under way. */
 void ngx_pointsman_start_loads(ngx_pointsman_upstream_t *upstream)
 {
     if (ngx_process != NGX_PROCESS_WORKER || ngx_worker >= upstream->processes) {

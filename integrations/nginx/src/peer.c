@@ -207,7 +207,7 @@ static pointsman_status ask_router(ngx_pointsman_peer_t *peer, ngx_uint_t narrow
 }
 
 /*
- * Round robin's books for a server chosen by somebody else. An only server may be tried again: nginx
+ * Updates round robin's state for a server that it did not choose. An only server may be tried again: nginx
  * does when a kept connection to it turns out to be closed.
  */
 static void take(ngx_pointsman_peer_t *peer, ngx_peer_connection_t *pc, ngx_uint_t index)

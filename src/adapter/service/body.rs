@@ -28,7 +28,7 @@ struct Watch {
 }
 
 impl Watch {
-    /// Errors of the selection say that the worker was removed meanwhile; the body goes on.
+    /// The selection's calls fail where the worker was removed meanwhile; the body goes on.
     fn data(&mut self) {
         let Some(selection) = &self.selection else { return };
         let is_first = !std::mem::replace(&mut self.has_data, true);
@@ -68,7 +68,7 @@ impl<B: Body> Body for TrackedBody<B> {
                 if frame.is_data() {
                     this.watch.data();
                 }
-                // Whoever sees this does not poll for the end.
+                // A server that sees this does not poll for the end.
                 if this.body.is_end_stream() {
                     this.watch.end(this.watch.outcome);
                 }

@@ -7,21 +7,21 @@ use crate::prefix::{Fingerprint, FingerprintHeader};
 use crate::request::Request;
 use crate::worker::WorkerId;
 
-/// What the router is to know of a request's prompt, put into the extensions of an `http::Request` by
-/// whoever has read its body. A request without a hint, or with one that cannot be read, is routed
-/// without a prefix.
+/// What the router is to know of a request's prompt. The layer that has read the body puts it into the
+/// extensions of the `http::Request`. A request without a hint, or with one that cannot be read, is
+/// routed without a prefix.
 ///
 /// Cheap to clone. To compute it from the request, put a `map_request` layer before the service.
 #[derive(Clone, Default)]
 pub struct PromptHint {
-    prompt: Prompt,
+    prompt: OwnedPrompt,
     namespace: Option<Arc<str>>,
     routing_key: Option<Arc<[u8]>>,
     excluded: Arc<[WorkerId]>,
 }
 
 #[derive(Clone, Default)]
-enum Prompt {
+enum OwnedPrompt {
     #[default]
     None,
     Text(Arc<[u8]>),
@@ -38,22 +38,22 @@ impl PromptHint {
 
     /// The prompt is this text.
     pub fn text(text: impl Into<Arc<[u8]>>) -> Self {
-        Self::of(Prompt::Text(text.into()))
+        Self::of(OwnedPrompt::Text(text.into()))
     }
 
     /// The prompt is these tokens.
     pub fn tokens(tokens: impl Into<Arc<[u32]>>) -> Self {
-        Self::of(Prompt::Tokens(tokens.into()))
+        Self::of(OwnedPrompt::Tokens(tokens.into()))
     }
 
     /// The prompt is in this JSON body.
     pub fn json(body: impl Into<Arc<[u8]>>) -> Self {
-        Self::of(Prompt::Json(body.into()))
+        Self::of(OwnedPrompt::Json(body.into()))
     }
 
     /// The prompt has this fingerprint.
     pub fn fingerprint(fingerprint: &Fingerprint<'_>) -> Self {
-        Self::of(Prompt::Fingerprint(*fingerprint.header(), fingerprint.blocks().into()))
+        Self::of(OwnedPrompt::Fingerprint(*fingerprint.header(), fingerprint.blocks().into()))
     }
 
     /// Requests share prefixes within a namespace only.
@@ -74,18 +74,18 @@ impl PromptHint {
         self
     }
 
-    fn of(prompt: Prompt) -> Self {
+    fn of(prompt: OwnedPrompt) -> Self {
         PromptHint { prompt, ..Self::default() }
     }
 
     pub(super) fn request(&self) -> Request<'_> {
         let prompt = match &self.prompt {
-            Prompt::None => Request::none(),
-            Prompt::Text(text) => Request::bytes(text),
-            Prompt::Tokens(tokens) => Request::tokens(tokens),
-            Prompt::Json(body) => Request::json(body),
+            OwnedPrompt::None => Request::none(),
+            OwnedPrompt::Text(text) => Request::bytes(text),
+            OwnedPrompt::Tokens(tokens) => Request::tokens(tokens),
+            OwnedPrompt::Json(body) => Request::json(body),
             // The parts come from a fingerprint, so they fit together.
-            Prompt::Fingerprint(header, blocks) => Fingerprint::from_parts(*header, blocks)
+            OwnedPrompt::Fingerprint(header, blocks) => Fingerprint::from_parts(*header, blocks)
                 .map_or(Request::none(), Request::fingerprint),
         };
         self.complete(prompt)
@@ -111,11 +111,11 @@ impl fmt::Debug for PromptHint {
     /// Lengths only: prompts are long, and not for logs.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (kind, length) = match &self.prompt {
-            Prompt::None => ("none", 0),
-            Prompt::Text(text) => ("text", text.len()),
-            Prompt::Tokens(tokens) => ("tokens", tokens.len()),
-            Prompt::Json(body) => ("json", body.len()),
-            Prompt::Fingerprint(_, blocks) => ("fingerprint", blocks.len()),
+            OwnedPrompt::None => ("none", 0),
+            OwnedPrompt::Text(text) => ("text", text.len()),
+            OwnedPrompt::Tokens(tokens) => ("tokens", tokens.len()),
+            OwnedPrompt::Json(body) => ("json", body.len()),
+            OwnedPrompt::Fingerprint(_, blocks) => ("fingerprint", blocks.len()),
         };
         f.debug_struct("PromptHint")
             .field(kind, &length)

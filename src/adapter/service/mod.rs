@@ -17,11 +17,11 @@
 //! | other 5xx; an error of the service or of the body | the worker's error |
 //! | none: the future was dropped | cancelled by the client |
 //!
-//! What is not a success counts at once, whoever reads the body. A successful body's first data is
-//! reported as the first token, later data as progress.
+//! What is not a success counts at once, even if the body is never read. A successful body's first data
+//! is reported as the first token, later data as progress.
 //!
-//! It does not retry: only the host knows which requests may be sent twice. A retry excludes who has
-//! failed by [`PromptHint::exclude`]: [`ServiceError::Worker`] names it, and every response carries
+//! It does not retry: only the host knows which requests may be sent twice. A retry excludes the worker
+//! that failed by [`PromptHint::exclude`]: [`ServiceError::Worker`] names it, and every response carries
 //! its worker's [`WorkerId`] as an extension.
 //!
 //! ```
@@ -80,7 +80,7 @@ const ATTEMPTS: usize = 8;
 /// The workers of a router, with a service each, as one service. Clones are the same service.
 ///
 /// Always ready: the chosen worker's readiness is waited for by the response's future, so that one
-/// worker that is not ready holds up nobody else's requests. Each call clones the worker's service.
+/// worker that is not ready does not delay other workers' requests. Each call clones the worker's service.
 pub struct PolicyService<S> {
     router: Router,
     shared: Arc<Shared<S>>,
@@ -107,7 +107,7 @@ pub enum ServiceError<E> {
     #[error("the service of worker {worker} failed: {error}")]
     #[non_exhaustive]
     Worker {
-        /// Who failed, to be excluded from a retry.
+        /// The worker that failed, to be excluded from a retry.
         worker: WorkerId,
         /// How.
         error: E,
@@ -254,7 +254,7 @@ where
                 StateProjection::Refused { error } => {
                     return match error.take() {
                         Some(error) => Poll::Ready(Err(error)),
-                        // Polled again after its end, which no future has to bear.
+                        // Polled after completion.
                         None => Poll::Pending,
                     };
                 }
@@ -283,14 +283,14 @@ where
     }
 }
 
-/// What becomes of the selection. There is none when polled after the end, which no future has to bear.
+/// Ends the selection. There is none when polled after completion.
 fn ended<T>(selection: &mut Option<Selection>, end: impl FnOnce(Selection) -> T) -> Poll<T> {
     selection.take().map_or(Poll::Pending, |selection| Poll::Ready(end(selection)))
 }
 
 fn failed<E>(selection: Selection, error: E) -> ServiceError<E> {
     let worker = selection.worker();
-    // An error says that the worker was removed meanwhile.
+    // Fails where the worker was removed meanwhile.
     let _ = selection.complete(Outcome::WorkerError, Usage::default());
     ServiceError::Worker { worker, error }
 }

@@ -69,7 +69,7 @@ pub enum PolicyConfig {
 /// Makes a configuration with its defaults.
 type Defaults = fn() -> PolicyConfig;
 
-/// The names that no policy from outside can take, and what they stand for.
+/// The names that custom policies cannot take, and what they stand for.
 const NAMES: [(&str, Defaults); 6] = [
     // Each policy.
     ("random", || PolicyConfig::Random),

@@ -114,7 +114,7 @@ impl RoutingPolicy for PowerOfTwoPolicy {
         candidates: &Candidates<'_>,
         request: &RequestView<'_>,
     ) -> Result<Decision, RoutingError> {
-        // Two ways to the same end, so that the pair stays in registers on the usual one.
+        // The usual case apart, so that its pair stays in registers.
         match candidates.probe_two(&self.random) {
             Some((a, b)) => Ok(self.lesser(&a, &b, request.now)),
             None => self.select_again(candidates, request.now),

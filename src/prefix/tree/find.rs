@@ -1,4 +1,4 @@
-//! Lookup: down the path by galloping, then up again to list who holds how much.
+//! Lookup: down the path by galloping, then up again to list the holders.
 
 use arrayvec::ArrayVec;
 
@@ -58,7 +58,7 @@ impl PrefixTree {
             self.prefetch_run(blocks, run * RUN);
         }
         let ahead = self.descend(blocks, matches);
-        // Whoever remembers this prompt will write there.
+        // The insert that follows the decision will write there.
         for located in ahead.iter().flatten() {
             self.table.prefetch_place(located, self.now());
         }
@@ -102,7 +102,7 @@ impl PrefixTree {
     }
 
     /// Visits nodes down to the end of what the tree knows of the path; returns what was located of the
-    /// runs that lie behind it. While a node is compared, the lines of the next ones are on their way.
+    /// runs that follow it. While a node is compared, the lines of the next ones are prefetched.
     fn descend(&self, blocks: &[u64], matches: &mut Matches) -> Ahead {
         let mut ahead: Ahead = [None; LOCATED];
         let mut start = 0;
@@ -174,11 +174,21 @@ impl PrefixTree {
     /// The search downwards may have jumped over a stretch whose runs lie at other places. Then
     /// there is no node in the middle; `gap.hole` comes closer until the run before the odd stretch
     /// is found, and what follows that run is searched in its turn.
+    #[inline(always)]
     fn list_between(&self, blocks: &[u64], visit: Visit, gap: Gap, matches: &mut Matches) {
+        let next = visit.start + u32::from(visit.node.same);
         if matches.is_full() {
             matches.complete = false;
-            return;
+        } else if gap.hole.max(gap.end) > Some(next as usize) {
+            self.bisect(blocks, visit, gap, matches);
+        } else {
+            self.list(blocks, &visit, matches);
         }
+    }
+
+    /// The same where not all of the gap is the node's own.
+    #[inline(never)]
+    fn bisect(&self, blocks: &[u64], visit: Visit, gap: Gap, matches: &mut Matches) {
         let start = visit.start as usize;
         let distance = gap.hole.map_or(0, |hole| hole.saturating_sub(start));
         if distance >= 2 * RUN && gap.depth < MAX_DEPTH {
@@ -233,29 +243,29 @@ impl PrefixTree {
     }
 
     /// Lists the resident holders of a node that are not listed yet.
+    #[inline]
     fn list(&self, blocks: &[u64], visit: &Visit, matches: &mut Matches) {
-        let mut meta = self.meta(&visit.node);
         let mut node = visit.node;
-        if !self.list_records(&node, None, visit.start, matches) {
-            // Somebody wrote to the set since the visit: once more, and else do without.
-            let Some(again) = self.probe_at(blocks, visit.start as usize) else { return };
-            node = again.node;
-            meta = self.meta(&node);
-            if !self.list_records(&node, None, visit.start, matches) {
+        for _ in 0..2 {
+            let meta = self.meta(&node);
+            if self.list_records(&node, None, visit.start, matches) {
+                if meta.is_wide() {
+                    let block = blocks[visit.start as usize];
+                    self.for_each_extra(&node, meta, block, matches, |extra, matches| {
+                        self.list_records(&node, Some(extra), visit.start, matches);
+                    });
+                }
                 return;
             }
-        }
-        if meta.is_wide() {
-            let block = blocks[visit.start as usize];
-            self.for_each_extra(&node, meta, block, matches, |extra, matches| {
-                self.list_records(&node, Some(extra), visit.start, matches);
-            });
+            // There was a writer in the set since the visit: once more, and else do without.
+            let Some(again) = self.probe_at(blocks, visit.start as usize) else { return };
+            node = again.node;
         }
     }
 
     /// Lists the resident holders among the records of a node or of one of its extra nodes. `false` where
     /// that place is no longer what it was; nothing is listed then.
-    #[inline]
+    #[inline(always)]
     fn list_records(
         &self,
         node: &Found,
@@ -268,7 +278,7 @@ impl PrefixTree {
         if !self.table.is_unchanged(place) {
             return false;
         }
-        for record in records.into_iter().filter(|&record| self.slots.is_resident(record)) {
+        for &record in records.iter().filter(|&&record| self.slots.is_resident(record)) {
             let blocks = record.length().min(usize::from(node.same));
             matches.list(record.slot(), start + blocks as u32);
         }
@@ -277,7 +287,7 @@ impl PrefixTree {
 
     /// The records of a node or of an extra node whose slots are not listed yet. The caller checks that
     /// the node is unchanged.
-    #[inline]
+    #[inline(always)]
     fn records(
         &self,
         place: &Found,

@@ -28,10 +28,10 @@ pub(super) struct Lines {
 
 #[cfg(not(pointsman_loom))]
 impl Lines {
-    /// Bytes taken beside the lines themselves.
+    /// Bytes taken besides the lines themselves.
     pub(super) const SLACK: usize = align_of::<Line>();
 
-    /// `None` if the system has not that much memory to give.
+    /// `None` if the system cannot allocate this much.
     pub(super) fn new(count: usize) -> Option<Lines> {
         // SAFETY: the layout's size is at least the slack, so it is not zero.
         let memory = unsafe { std::alloc::alloc_zeroed(Self::layout(count)?) };
@@ -56,7 +56,7 @@ impl std::ops::Deref for Lines {
     #[inline(always)]
     fn deref(&self) -> &[Line] {
         // SAFETY: `first` is aligned and less than the slack into the allocation, so `count` lines from
-        // there lie inside it; all-zero bytes are valid atomics, and nobody else has the memory.
+        // there lie inside it; all-zero bytes are valid atomics, and the memory is this value's own.
         unsafe { std::slice::from_raw_parts(self.first.as_ptr(), self.count) }
     }
 }

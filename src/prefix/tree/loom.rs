@@ -29,7 +29,7 @@ fn insert(table: &Table, key: u64) -> bool {
     table.insert(&home, 0x1f, 0x1f, |_| node(key)).is_some()
 }
 
-/// What a reader takes from a node belongs together, whoever replaces it meanwhile.
+/// What a reader takes from a node belongs together, even if the node is replaced meanwhile.
 #[test]
 fn loom_a_node_is_read_whole_or_not_at_all() {
     // One key at a time: which node the fifth insert replaces depends on where keys fall.
@@ -161,7 +161,7 @@ impl Small {
     }
 }
 
-/// A lookup beside an insert finds what was sent, for the worker it was sent to, or nothing.
+/// A lookup during an insert finds what was sent, for the worker it was sent to, or nothing.
 #[test]
 fn loom_tree_lookup_beside_insert() {
     model(|| {
@@ -210,7 +210,7 @@ fn loom_tree_eviction_beside_insert() {
     });
 }
 
-/// Removal and a new registration beside an insert under the old one: once both are over the new
+/// Removal and a new registration during an insert under the old one: once both are over the new
 /// worker holds nothing, and what is sent to it is found.
 #[test]
 fn loom_tree_removal_beside_insert() {
@@ -231,7 +231,7 @@ fn loom_tree_removal_beside_insert() {
     });
 }
 
-/// Removal beside a lookup: a lookup that begins afterwards finds nothing.
+/// Removal during a lookup: a lookup that begins afterwards finds nothing.
 #[test]
 fn loom_tree_removal_beside_lookup() {
     model(|| {

@@ -7,7 +7,7 @@ use super::table::RUN;
 
 /// Most holders that one lookup lists.
 pub const MAX_HOLDERS: usize = 64;
-/// Most nodes of a path that a lookup keeps in mind.
+/// Most nodes of a path that a lookup notes.
 pub(super) const MAX_VISITS: usize = 32;
 
 /// A worker that probably holds the first `blocks` blocks of the prompt.
@@ -20,7 +20,7 @@ pub struct Holder {
     pub blocks: u32,
 }
 
-/// The result of [`PrefixTree::find`](super::PrefixTree::find): who holds how much.
+/// The result of [`PrefixTree::find`](super::PrefixTree::find): the holders, and how much each holds.
 ///
 /// About 1.4 KiB, made to live on the stack; what is not in use there is never written.
 #[derive(Clone, Debug)]
@@ -36,7 +36,7 @@ pub struct Matches {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Visit {
     pub(super) start: u32,
-    /// Whether everybody who holds its blocks is listed.
+    /// Whether every holder of its blocks is listed.
     pub(super) is_listed: bool,
     pub(super) node: super::table::Found,
 }
@@ -80,7 +80,7 @@ impl Matches {
         self.complete
     }
 
-    /// Leading blocks that the tree knows at all, whoever holds them.
+    /// Leading blocks that the tree knows at all, for any worker.
     pub fn known_blocks(&self) -> u32 {
         self.matched
     }
@@ -109,8 +109,9 @@ impl Matches {
             return;
         }
         // Nodes come deepest first; only holders of one node need to be put in order.
-        let behind = self.holders.iter().rev().take_while(|holder| holder.blocks < blocks).count();
-        let place = self.holders.len() - behind;
+        let shallower =
+            self.holders.iter().rev().take_while(|holder| holder.blocks < blocks).count();
+        let place = self.holders.len() - shallower;
         if self.holders.try_insert(place, Holder { slot, blocks }).is_err() {
             self.complete = false;
             return;
@@ -119,7 +120,7 @@ impl Matches {
         self.listed[slot / 64] |= 1 << (slot % 64);
     }
 
-    /// Keeps a visit in mind.
+    /// Notes a visit.
     pub(super) fn visit(&mut self, visit: Visit) {
         if self.visits.is_full() {
             self.forget_some();

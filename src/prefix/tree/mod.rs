@@ -8,17 +8,17 @@
 //!            +------+------+------+------+------+------+------+------+
 //!   line 0   | h[p] |h[p+1]|h[p+2]|h[p+3]|h[p+4]|  -   |  -   |  -   |   hashes of the run
 //!            +------+------+------+------+------+------+------+------+
-//!   line 1   | meta | who? | who? | who? | who? | who? | who? | who? |   up to seven holders
+//!   line 1   | meta | rec. | rec. | rec. | rec. | rec. | rec. | rec. |   up to seven holders
 //!            +------+------+------+------+------+------+------+------+
 //!   meta  [ nonce : 32 | groups with extra nodes : 28 | length : 4 ]
-//!   who?  [ stamp : 50 | leading blocks of the run that it has : 4 | slot : 10 ]
+//!   rec.  [ stamp : 50 | leading blocks of the run that it has : 4 | slot : 10 ]
 //! ```
 //!
 //! A lookup at block `p` finds the node of `h[p]`, compares its hashes with the prompt's, moves `p`
 //! on by as many as agree and looks again. A prompt that diverges inside a run starts a node of its
 //! own there, so no node is ever split; a run with room is extended in place.
 //!
-//! Fourteen nodes make a **set** behind one header line:
+//! A header line and fourteen nodes make a **set**:
 //!
 //! ```text
 //!   +---------+----------------------------+----------------------------+
@@ -54,7 +54,7 @@
 //! The holders that seven records have no room for go to **extra nodes**, which are entries of the
 //! same table under a key made of run, nonce and `slot / 15`: one probe tells whether a given slot
 //! holds a run that 1,024 workers hold. The nonce is new for each node that a set ever had, so
-//! that what a former node left behind says nothing about a later one.
+//! that the extra nodes of a replaced node say nothing about a later one.
 //!
 //! # Concurrency
 //!
@@ -114,7 +114,7 @@ pub enum TreeError {
         /// The largest budget.
         most: usize,
     },
-    /// The system has not that much memory to give.
+    /// The system cannot allocate this much.
     #[error("the system has no {bytes} bytes of memory to give; set a smaller budget")]
     OutOfMemory {
         /// The bytes asked for.

@@ -1,7 +1,7 @@
-//! After the decision: the prompt's blocks are now on their way to one worker.
+//! After the decision: notes that the prompt's blocks go to one worker.
 
 use super::find::{AHEAD, LOCATED};
-use super::matches::Matches;
+use super::matches::{Matches, Visit};
 use super::record::Record;
 use super::slots::Registration;
 use super::stats::Tally;
@@ -72,9 +72,9 @@ impl PrefixTree {
         let renew = stamp.saturating_sub(tolerance).min(stamp - 1);
         let stale = capacity.is_some() && deepest.is_some_and(|record| record.stamp() <= renew);
         let fresh = matches.visits().last().is_some_and(|visit| self.is_fresh(visit.node.mark));
-        let start = if stale || !fresh { 0 } else { resume(matches, held) };
+        let resumed = resume(matches, held).filter(|_| fresh && !stale);
         let mut walk = Walk { blocks, slot, stamp, renew, tally: Tally::default() };
-        self.walk(&mut walk, start);
+        self.walk(&mut walk, resumed);
         let tally = walk.tally;
         self.counters.add(tally);
         Remembered {
@@ -87,7 +87,7 @@ impl PrefixTree {
         }
     }
 
-    /// The record behind the slot's leading blocks.
+    /// The record of the last of the slot's leading blocks.
     fn deepest_record(
         &self,
         blocks: &[u64],
@@ -103,13 +103,19 @@ impl PrefixTree {
     }
 
     /// The first runs are on their way since the lookup: see [`find`](PrefixTree::find).
-    fn walk(&self, walk: &mut Walk<'_>, mut start: usize) {
+    fn walk(&self, walk: &mut Walk<'_>, resumed: Option<&Visit>) {
+        let mut start = resumed.map_or(0, |visit| visit.start as usize);
+        let mut known = resumed.map(|visit| visit.node).filter(|n| self.table.is_unchanged(n));
         while start < walk.blocks.len() {
             self.prefetch_run(walk.blocks, start + AHEAD * RUN);
             if let Some(located) = self.locate(walk.blocks, start + LOCATED * RUN) {
                 self.table.prefetch_place(&located, self.now());
             }
             let path = &walk.blocks[start..];
+            if let Some(node) = known.take() {
+                start += self.extend(walk, start, &node);
+                continue;
+            }
             let home = self.run_home(path[0]);
             start += match self.table.probe(&home, path) {
                 Some(node) => self.extend(walk, start, &node),
@@ -244,9 +250,8 @@ impl PrefixTree {
 }
 
 /// Where the walk begins when nothing above `held` needs a touch.
-fn resume(matches: &Matches, held: usize) -> usize {
-    let above = matches.visits().iter().rev().find(|visit| (visit.start as usize) < held.max(1));
-    above.map_or(0, |visit| visit.start as usize)
+fn resume(matches: &Matches, held: usize) -> Option<&Visit> {
+    matches.visits().iter().rev().find(|visit| (visit.start as usize) < held.max(1))
 }
 
 /// Half of (age / capacity) for each of `held` blocks, rounded by chance.

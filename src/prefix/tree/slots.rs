@@ -1,19 +1,19 @@
 //! Per worker: a virtual clock that counts the blocks newly sent to it, and what ends residency.
 //!
-//! A record with stamp `s` is believed resident while `birth <= s` and `clock - s < capacity`.
-//! So a worker's LRU eviction costs nothing, and its removal is one store: `birth = MAX`.
+//! A record with stamp `s` is believed resident while `registered_at <= s` and `clock - s < capacity`.
+//! So a worker's LRU eviction costs nothing, and its removal is one store: `registered_at = MAX`.
 //!
 //! # Why a late insert cannot revive a removed worker's records
 //!
-//! Registration stores `birth = MAX`, then takes `b = clock.fetch_add(1) + 1`, then stores
-//! `birth = b`. An insert first moves the clock by `n` with `fetch_add` and stamps its records
-//! with the sum, then checks that `birth` is still that of its own registration.
+//! Registration stores `registered_at = MAX`, then takes `b = clock.fetch_add(1) + 1`, then stores
+//! `registered_at = b`. An insert first moves the clock by `n` with `fetch_add` and stamps its records
+//! with the sum, then checks that `registered_at` is still that of its own registration.
 //!
 //! - If the insert's `fetch_add` comes first in the clock's modification order, then its stamp is
-//!   at most the value that registration read, so below `b`: its records are born dead, whenever
+//!   at most the value that registration read, so below `b`: its records are dead from the start, whenever
 //!   they are written.
 //! - If registration's comes first, then the insert's `fetch_add` (acquire) reads from it or from
-//!   a later one in its release sequence, so `birth = MAX` happens before the insert's check. The
+//!   a later one in its release sequence, so `registered_at = MAX` happens before the insert's check. The
 //!   check sees MAX or a later value, neither of which is the older registration, and gives up.
 
 use super::record::{MAX_SLOTS, Record};
@@ -28,7 +28,7 @@ pub struct Registration(pub(super) u64);
 /// The parts that every lookup reads and only membership writes; clocks lie apart from them, so
 /// that counting blocks does not take these lines away from other processors.
 struct Limits {
-    birth: AtomicU64,
+    registered_at: AtomicU64,
     /// In blocks; `u64::MAX` where it is not known.
     capacity: AtomicU64,
 }
@@ -46,8 +46,10 @@ impl Slots {
     pub(super) const BYTES: usize = size_of::<Limits>() + size_of::<AtomicU64>();
 
     pub(super) fn new(count: usize) -> Slots {
-        let limits =
-            || Limits { birth: AtomicU64::new(NOT_REGISTERED), capacity: AtomicU64::new(u64::MAX) };
+        let limits = || Limits {
+            registered_at: AtomicU64::new(NOT_REGISTERED),
+            capacity: AtomicU64::new(u64::MAX),
+        };
         Slots {
             limits: (0..count).map(|_| limits()).collect(),
             clocks: (0..count).map(|_| AtomicU64::new(0)).collect(),
@@ -64,17 +66,17 @@ impl Slots {
         let limits = self.limits.get(usize::from(slot))?;
         let clock = self.clocks.get(usize::from(slot))?;
         self.unregister(slot);
-        let birth = clock.fetch_add(1, Ordering::AcqRel) + 1;
+        let registered_at = clock.fetch_add(1, Ordering::AcqRel) + 1;
         limits.capacity.store(capacity.unwrap_or(u64::MAX), Ordering::Relaxed);
-        limits.birth.store(birth, Ordering::Release);
+        limits.registered_at.store(registered_at, Ordering::Release);
         self.used.fetch_max(u64::from(slot) + 1, Ordering::Relaxed);
         self.registered.fetch_add(1, Ordering::Relaxed);
-        Some(Registration(birth))
+        Some(Registration(registered_at))
     }
 
     pub(super) fn unregister(&self, slot: u16) {
         let Some(limits) = self.limits.get(usize::from(slot)) else { return };
-        if limits.birth.swap(NOT_REGISTERED, Ordering::AcqRel) != NOT_REGISTERED {
+        if limits.registered_at.swap(NOT_REGISTERED, Ordering::AcqRel) != NOT_REGISTERED {
             self.registered.fetch_sub(1, Ordering::Relaxed);
         }
     }
@@ -92,8 +94,9 @@ impl Slots {
     }
 
     pub(super) fn is_current(&self, slot: u16, registration: Registration) -> bool {
-        let birth = self.limits.get(usize::from(slot)).map(|l| l.birth.load(Ordering::Acquire));
-        birth == Some(registration.0) && registration.0 != NOT_REGISTERED
+        let registered_at =
+            self.limits.get(usize::from(slot)).map(|l| l.registered_at.load(Ordering::Acquire));
+        registered_at == Some(registration.0) && registration.0 != NOT_REGISTERED
     }
 
     /// One more than the highest slot ever registered.
@@ -123,7 +126,7 @@ impl Slots {
     #[inline]
     pub(super) fn is_resident(&self, record: Record) -> bool {
         let Some(limits) = self.limits.get(usize::from(record.slot())) else { return false };
-        if !record.exists() || record.stamp() < limits.birth.load(Ordering::Acquire) {
+        if !record.exists() || record.stamp() < limits.registered_at.load(Ordering::Acquire) {
             return false;
         }
         let capacity = limits.capacity.load(Ordering::Relaxed);

@@ -42,7 +42,7 @@ const SPILLED: u64 = 2;
 const VERSION_STEP: u64 = 4;
 const ATTEMPTS: usize = 64;
 
-/// What a node holds: told apart by the tag's lowest bit.
+/// What a node holds: the tag's lowest bit says which.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Run,
@@ -95,7 +95,7 @@ const fn tag_bits() -> u64 {
 #[inline]
 fn way_of(ways: u64) -> usize {
     let bit = ways.trailing_zeros() as usize;
-    (4 * (bit % 16) + bit / 16) % WAYS
+    (4 * (bit % 16) + bit / 16).min(WAYS - 1)
 }
 
 /// A node as it was when `version` was current.
@@ -115,8 +115,8 @@ pub(super) struct Table {
     lines: Lines,
     sets: u32,
     /// A bit per chunk that a node was ever written to. What was never written is not read either: the
-    /// system would back it by a page of zeros shared by all, and have to replace that, telling every
-    /// processor, as soon as something is written there.
+    /// system would map a shared page of zeros there, and have to replace it at the first write, with a
+    /// TLB shootdown on every processor.
     written: Box<[AtomicU64]>,
     /// Sets with keys that lie in their second.
     spilled: AtomicU64,
@@ -124,25 +124,25 @@ pub(super) struct Table {
 
 /// Lines of the smallest page.
 const SMALL_PAGE: usize = 4096 / size_of::<Line>();
-/// Sets whose memory is taken from the system together: a little less than a large page.
+/// Sets whose memory is first touched together: a little less than a large page.
 const CHUNK: usize = 1024;
 
 impl Table {
     pub(super) const SET_BYTES: usize = SET_LINES * size_of::<Line>();
 
-    /// `None` if the system has not that much memory to give.
+    /// `None` if the system cannot allocate this much.
     pub(super) fn new(sets: usize) -> Option<Table> {
         let lines = Lines::new(sets * SET_LINES)?;
         let written = (0..Self::chunk_words(sets)).map(|_| AtomicU64::new(0)).collect();
         Some(Table { lines, sets: sets as u32, written, spilled: AtomicU64::new(0) })
     }
 
-    /// Bytes of a table with so many sets.
+    /// Bytes of a table with this many sets.
     pub(super) fn bytes(sets: usize) -> usize {
         sets * Self::SET_BYTES + Self::chunk_words(sets) * size_of::<AtomicU64>() + Lines::SLACK
     }
 
-    /// As many sets as fit into so many bytes.
+    /// As many sets as fit into this many bytes.
     pub(super) fn sets_in(bytes: usize) -> usize {
         let most = bytes / Self::SET_BYTES;
         let rest = Lines::SLACK + Self::chunk_words(most) * size_of::<AtomicU64>();
@@ -170,8 +170,8 @@ impl Table {
         for line in
             self.lines[sets.start * SET_LINES..sets.end * SET_LINES].iter().step_by(SMALL_PAGE)
         {
-            // Changes nothing: where the word is not 0, somebody has written to the page. A read-modify-
-            // write that cannot change anything would do as well, but compilers make it a load.
+            // Changes no value: where the word is not 0, the page was written to already. Compilers turn
+            // other read-modify-writes that cannot change a value into a load.
             let _ = line.0[0].compare_exchange(0, 0, Ordering::Relaxed, Ordering::Relaxed);
         }
         self.written[chunk / 64].fetch_or(1 << (chunk % 64), Ordering::Relaxed);
@@ -201,8 +201,8 @@ impl Table {
         Home { sets: [first, second], tag, key }
     }
 
-    /// Fetches the header that the key is looked for in, and the second where keys often lie there: a
-    /// processor has few fetches on their way at a time.
+    /// Prefetches the header that the key is looked for in, and the second one where keys often lie there:
+    /// a processor has few outstanding prefetches at a time.
     #[inline]
     pub(super) fn prefetch(&self, home: &Home) {
         let often = self.spilled.load(Ordering::Relaxed) * 8 > u64::from(self.sets);
@@ -220,7 +220,7 @@ impl Table {
         if !located.is_absent() {
             return;
         }
-        let Place { set, way, .. } = self.place(&located.home, now);
+        let Target { set, way, .. } = self.target(&located.home, now);
         if self.is_written(set) {
             prefetch(self.line(set, way, 0));
             prefetch(self.line(set, way, 1));
@@ -266,7 +266,7 @@ impl Table {
         self.probe(&located.home, path)
     }
 
-    /// The node of `home`'s key, compared with `path`, in one go and with patience.
+    /// The node of `home`'s key, compared with `path`: located and read in one call, with retries.
     pub(super) fn probe(&self, home: &Home, path: &[u64]) -> Option<Found> {
         for set in home.sets {
             let mut spilled = true;
@@ -318,8 +318,8 @@ impl Table {
 
     #[inline]
     fn is_current(&self, set: u32, version: u64) -> bool {
-        if !self.is_written(set) {
-            return version == 0;
+        if version == 0 && !self.is_written(set) {
+            return true;
         }
         fence(Ordering::Acquire);
         self.version(set).load(Ordering::Relaxed) == version
@@ -376,7 +376,7 @@ impl Table {
         word.compare_exchange(old, new, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 
-    /// Takes the set of a found node for writing, if nobody wrote to it since.
+    /// Takes the set of a found node for writing, unless another thread wrote to it since.
     pub(super) fn lock_found(&self, found: &Found) -> Option<Guard<'_>> {
         self.lock(found.set, found.version)
     }
@@ -403,7 +403,7 @@ impl Table {
         now: u16,
         node: impl FnOnce(u32) -> [u64; NODE_WORDS],
     ) -> Option<Inserted> {
-        let Place { set, way, mut version, spills, evicts } = self.place(home, now);
+        let Target { set, way, mut version, spills, evicts } = self.target(home, now);
         if let Some(first_version) = spills {
             let spilled = self.mark_spilled(home.sets[0], first_version)?;
             version = if set == home.sets[0] { spilled } else { version };
@@ -426,12 +426,12 @@ impl Table {
     /// Where a new node of this key belongs, as each set is at the version that comes with it. The second
     /// set is looked at only where the first has no room to spare.
     #[inline]
-    fn place(&self, home: &Home, now: u16) -> Place {
+    fn target(&self, home: &Home, now: u16) -> Target {
         let [first, second] = home.sets;
         let (version, free) = self.free_ways(first);
         if WAYS - (free.count_ones() as usize) < FIRST_CHOICE_LOAD {
             let way = way_of(free);
-            return Place { set: first, version, way, spills: None, evicts: false };
+            return Target { set: first, version, way, spills: None, evicts: false };
         }
         let (other_version, other_free) = self.free_ways(second);
         let spills = Some(version);
@@ -439,16 +439,16 @@ impl Table {
             let (way, age) = self.oldest(first, now);
             let (other_way, other_age) = self.oldest(second, now);
             return if age >= other_age {
-                Place { set: first, version, way, spills, evicts: true }
+                Target { set: first, version, way, spills, evicts: true }
             } else {
-                Place { set: second, version: other_version, way: other_way, spills, evicts: true }
+                Target { set: second, version: other_version, way: other_way, spills, evicts: true }
             };
         }
         if other_free.count_ones() >= free.count_ones().max(1) {
             let way = way_of(other_free);
-            Place { set: second, version: other_version, way, spills, evicts: false }
+            Target { set: second, version: other_version, way, spills, evicts: false }
         } else {
-            Place { set: first, version, way: way_of(free), spills, evicts: false }
+            Target { set: first, version, way: way_of(free), spills, evicts: false }
         }
     }
 
@@ -521,7 +521,7 @@ fn agreeing(hashes: &Line, path: &[u64]) -> usize {
         let pairs = hashes.0.iter().zip(path);
         return pairs.take_while(|(hash, block)| hash.load(Ordering::Relaxed) == **block).count();
     };
-    // No branch per block: where a path leaves a run is hard to foretell.
+    // No branch per block: where a path leaves a run is hard to predict.
     let mut equal = 0;
     for (index, (hash, block)) in hashes.0.iter().zip(path).enumerate() {
         equal |= u32::from(hash.load(Ordering::Relaxed) == *block) << index;
@@ -530,7 +530,7 @@ fn agreeing(hashes: &Line, path: &[u64]) -> usize {
 }
 
 /// Where a new node goes.
-struct Place {
+struct Target {
     set: u32,
     way: usize,
     /// The set's.

@@ -110,9 +110,9 @@ impl PrefixTree {
     /// What replaces `old` when `new` arrives: both together where `old` is resident and of the
     /// same slot.
     ///
-    /// A walk that was overtaken by a new registration brings a dead record; what the new
-    /// registration wrote must not grow by it. It was written under the same lock, so its
-    /// birth is visible here and the walk's record is seen to be dead.
+    /// A walk that was overtaken by a new registration brings a dead record, which must not be joined to
+    /// what the new registration wrote. That was written under the same lock, so the new registration is
+    /// visible here and the walk's record is seen to be dead.
     pub(super) fn merged(&self, old: Record, new: Record) -> Record {
         if old.slot() != new.slot() || !self.slots.is_resident(old) {
             return new;

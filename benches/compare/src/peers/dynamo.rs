@@ -1,4 +1,4 @@
-//! dynamo-kv-router: its radix tree behind a mutex, and its concurrent tree with a writer thread.
+//! dynamo-kv-router: its radix tree in a mutex, and its concurrent tree with a writer thread.
 
 use std::sync::Mutex;
 
@@ -67,7 +67,7 @@ fn radix_tree<const TOKENS: u32>(workloads: &mut Workloads) -> Pass {
         let tree = &*tree;
         per_tokens(workload, |prompt| {
             let locals = hashes(prompt, TOKENS);
-            let lock = || tree.lock().expect("nobody panics");
+            let lock = || tree.lock().expect("no thread panics");
             let scores = lock().find_matches(locals.clone(), false);
             let (worker, held) = pick(&scores, locals.len(), &mut workers);
             if let Some(event) = stored(&locals, held, worker) {

@@ -86,7 +86,7 @@ async fn ask(bench: &Bench, conversation: &Conversation) -> Result<Answer, AnyEr
     })
 }
 
-/// Who answered: the last one that the gateway names.
+/// The server that answered: the last one that the gateway names.
 fn worker_of(answer: &Answer) -> Result<String, AnyError> {
     let named = answer.worker.as_deref().ok_or("the answer names no worker")?;
     let last = named.rsplit(',').next().unwrap_or_default().trim();

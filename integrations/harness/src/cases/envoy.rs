@@ -19,7 +19,7 @@ use crate::ports;
 
 pub(crate) static ALL: &[Case] = &[
     case!("pairs by a request header", 2, quick, pairs),
-    case!("retries leave out who failed", 2, quick, retries),
+    case!("retries leave out the failed host", 2, quick, retries),
     case!("the README's configuration", 2, quick, example),
 ];
 

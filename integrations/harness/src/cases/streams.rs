@@ -33,7 +33,7 @@ pub(super) async fn unbuffered(bench: &mut Bench) -> Verdict {
     Ok(format!("80 events in {} pieces", events + 4))
 }
 
-/// Clients that go away, in the middle of an answer or before it, free their workers and harm nobody's
+/// Clients that go away, in the middle of an answer or before it, free their workers and harm no worker's
 /// health.
 pub(super) async fn disconnect(bench: &mut Bench) -> Verdict {
     const CLIENTS: u64 = 10;

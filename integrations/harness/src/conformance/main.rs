@@ -156,8 +156,8 @@ fn compare(sequence: &Sequence, theirs: &[usize], ours: &[usize]) -> Compared {
     }
 }
 
-/// Where two runs choose the same worker, up to the names: whoever serves the first request of one run
-/// stands for whoever serves it in the other, and so on.
+/// Where two runs choose the same worker, up to the names: the worker that serves the first request of
+/// one run stands for the worker that serves it in the other, and so on.
 fn agreeing(one: &[usize], other: &[usize]) -> Vec<bool> {
     let (mut there, mut here) = (HashMap::new(), HashMap::new());
     let pairs = one.iter().zip(other);

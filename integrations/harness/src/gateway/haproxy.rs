@@ -16,7 +16,7 @@ pub(super) struct Haproxy;
 const EXAMPLE: &str = include_str!("../../../haproxy/example/haproxy.cfg");
 const SCRIPT: &str = include_str!("../../../haproxy/example/llm.lua");
 
-/// Who answered, for the harness; `%si` and `%sp` are the server's address and port.
+/// The server that answered, for the harness; `%si` and `%sp` are its address and port.
 const ANSWERED_BY: &str = "    http-response set-header x-pointsman-worker %si:%sp";
 
 impl Gateway for Haproxy {

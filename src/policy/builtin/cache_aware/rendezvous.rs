@@ -7,7 +7,7 @@
 use crate::pool::candidates::{Candidate, Candidates};
 use crate::random::mix;
 
-/// A key's worker is passed over once its load per weight exceeds this multiple of the mean.
+/// A key's worker is passed over while its load per weight exceeds this multiple of the mean.
 pub(super) const MAX_RELATIVE_LOAD: f64 = 1.25;
 
 /// The candidate that ranks highest for the key. Routers with the same hash key agree. O(candidates).

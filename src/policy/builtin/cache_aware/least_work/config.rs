@@ -11,10 +11,10 @@ use crate::range;
 #[serde(default, deny_unknown_fields)]
 #[non_exhaustive]
 pub struct LeastWorkConfig {
-    /// Tokens added to every request's work for what it costs beside its own tokens. Raise it where
+    /// Tokens added to every request's work for what it costs besides its own tokens. Raise it where
     /// short requests are slow on your engines.
     pub overhead_tokens: u32,
-    /// Most that caused work may weigh. Lower it if idle workers are passed over for cached ones
+    /// Largest weight of caused work. Lower it if idle workers are passed over for cached ones
     /// under overload.
     pub max_kappa: f64,
     /// Share of a new sample in the busy share of workers.
@@ -34,7 +34,7 @@ pub struct LeastWorkConfig {
     /// that length, 0 not at all. Lower it if requests that share much of their prompts run at the
     /// same time, so that workers fit in more than prompts and answers add up to.
     pub room_weight: f64,
-    /// How workers of unequal speed are told apart.
+    /// Where the relative speed of workers comes from.
     pub speed: Speed,
     /// Routers in front of the same workers that share nothing. Above 1, prompts that no worker holds
     /// the beginning of are drawn to one worker that all routers agree on; they must share a hash key.
@@ -49,13 +49,13 @@ pub struct LeastWorkConfig {
     /// the interval at which the host polls its workers.
     pub max_report_age_secs: f64,
     /// Decode load of a running sequence, in KV tokens, on top of its own. Raise it if decode workers
-    /// with many short sequences fall behind.
+    /// with many short sequences are slower than others.
     pub sequence_tokens: u64,
     /// Most workers that are scored for one request: the holders of its prefix, then a random sample.
     pub scored_workers: usize,
 }
 
-/// How workers of unequal speed are told apart.
+/// Where the relative speed of workers comes from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]

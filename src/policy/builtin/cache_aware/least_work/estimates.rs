@@ -86,14 +86,13 @@ impl Estimates {
         if seconds > 0.0 { self.work_sum.get() / seconds } else { self.initial_rate }
     }
 
-    /// The worker's rate relative to the mean. A worker without a sample, or that has computed nothing
-    /// for a while, is taken for a fast one, so that it is tried and a slow minute does not brand it
-    /// for ever.
+    /// The worker's rate relative to the mean. A worker without a recent sample is taken for a fast one,
+    /// so that it is tried again.
     pub(super) fn relative_rate(&self, slot: usize, now: u64) -> f64 {
         let row = self.row(slot);
         let (work, seconds) = (row.work_sum.get(), row.time_sum.get());
         let mean = self.rate();
-        // Either way: after a backward jump of the clock the last sample lies in the future.
+        // The absolute difference: after a backward jump of the clock the last sample lies in the future.
         let idle = now.abs_diff(row.last_done.load(Relaxed));
         if seconds <= 0.0 || mean <= 0.0 || idle > STALE {
             return RELATIVE_RATES.1;
@@ -150,6 +149,13 @@ impl Estimates {
         formula::backlog(queued as f64, head, time, rate, head_cap)
     }
 
+    /// Whether the worker has no backlog and KV room for so many tokens.
+    #[inline]
+    pub(super) fn is_idle(&self, slot: usize, tokens: i64) -> bool {
+        let row = self.row(slot);
+        row.pending.load(Relaxed) <= 0 && tokens <= row.room.load(Relaxed)
+    }
+
     /// Requests dispatched to the worker and not past their first token.
     #[inline]
     pub(super) fn pending(&self, slot: usize) -> u32 {
@@ -176,7 +182,7 @@ impl Estimates {
         }
     }
 
-    /// The work is done. Seconds that the worker spent on it, unless that cannot be told.
+    /// The work is done. Returns the seconds that the worker spent on it, if they are known.
     pub(super) fn finish(&self, slot: usize, work: u32, dispatched: u64, now: u64) -> Option<f64> {
         self.cancel(slot, work);
         let row = self.row(slot);
@@ -197,7 +203,7 @@ impl Estimates {
         self.row(slot).room.load(Relaxed).min(0).unsigned_abs()
     }
 
-    /// Seconds until the worker has KV room for so many tokens, after all that were sent there before.
+    /// Seconds until the worker has KV room for this many tokens, after all that were sent there before.
     /// Nothing waits for more than those to end: what is larger than the worker runs alone.
     #[inline]
     pub(super) fn room_wait(&self, slot: usize, tokens: i64) -> f64 {

@@ -4,7 +4,7 @@
 //! been given and not finished, and causes work for all that come after it; the busier the workers, the
 //! more the work caused counts.
 
-/// Tokens of fixed overhead per request: what a request costs beside its own tokens.
+/// Tokens of fixed overhead per request: what a request costs besides its own tokens.
 pub const OVERHEAD_TOKENS: u32 = 200;
 
 /// Believed cached tokens: the resident ones, at most all but the last token of the prompt, times
@@ -27,7 +27,7 @@ pub fn kappa(rho: f64, max: f64) -> f64 {
     if rho >= 1.0 { max } else { (rho / (1.0 - rho)).min(max) }
 }
 
-/// The share of workers kept busy by so many routers alike, each of which keeps `rho` of them busy.
+/// The share of workers that this many equal routers keep busy, each of which keeps `rho` of them busy.
 #[inline]
 pub fn busy_of_all(rho: f64, replicas: u32) -> f64 {
     1.0 - (1.0 - rho.clamp(0.0, 1.0)).powi(i32::try_from(replicas).unwrap_or(i32::MAX))

@@ -107,7 +107,7 @@ impl RoutingPolicy for LeastWorkPolicy {
         let work = dispatch.decision.work_tokens;
         estimates.start(slot, work, dispatch.request.now);
         estimates.sample_work(work, config.work_step);
-        // A prefill worker hands its KV over, and soon.
+        // A prefill worker passes its KV on soon.
         if dispatch.role == Role::Regular {
             estimates.occupy(slot, resident_tokens(dispatch.request).into());
         }

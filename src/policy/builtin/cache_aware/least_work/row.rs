@@ -17,7 +17,7 @@ pub(super) struct Row {
     pub(super) reliability: F64,
     pub(super) work_sum: F64,
     pub(super) time_sum: F64,
-    /// KV tokens that fit beside the requests in flight; negative when those must take turns.
+    /// KV tokens that fit besides those of the requests in flight; negative where those must take turns.
     pub(super) room: AtomicI64,
 }
 
@@ -41,7 +41,7 @@ pub(super) fn room_of(capacity: Option<u64>) -> i64 {
     capacity.map_or(UNLIMITED, |tokens| i64::try_from(tokens).unwrap_or(UNLIMITED).min(UNLIMITED))
 }
 
-/// An `f64` behind an atomic.
+/// An `f64` in an atomic.
 #[derive(Debug)]
 pub(super) struct F64(AtomicU64);
 

@@ -21,7 +21,7 @@ pub(super) struct Scoring {
     pub(super) random: Random,
 }
 
-/// A scored candidate, beside its score.
+/// A scored candidate, without its score.
 #[derive(Clone, Copy)]
 pub(super) struct Scored {
     pub(super) worker: WorkerId,
@@ -41,6 +41,8 @@ struct Terms {
     resident: i64,
     /// Work of a worker that holds nothing of the prompt.
     whole: u32,
+    /// Score of such a worker if it has weight 1 and is idle, where weights alone tell workers apart.
+    idle: Option<f64>,
     /// The slot that other routers would choose, with its discount of work in tokens.
     agreed: Option<(usize, f64)>,
 }
@@ -92,17 +94,32 @@ impl Scoring {
     /// Visits candidates that have not been seen: all of them while there are few, else a random
     /// sample. Beside the holders, only a worker's backlog tells it from others, and the least of a
     /// sample of 60 is among the least 5% of all with a probability of 95%.
+    #[inline(always)]
     fn others<'a>(
         &self,
         candidates: &Candidates<'a>,
         seen: &SlotSet,
         mut visit: impl FnMut(Candidate<'a>),
     ) {
-        let limit = self.config.scored_workers;
-        if candidates.len() <= limit || candidates.admitted_len() <= limit {
-            return candidates.visit(seen, visit);
+        if candidates.len() <= self.config.scored_workers {
+            candidates.visit(seen, visit);
+        } else {
+            self.sample(candidates, *seen, &mut visit);
         }
-        let mut seen = *seen;
+    }
+
+    /// The same for large pools, of which the request may still admit few.
+    #[inline(never)]
+    fn sample<'a>(
+        &self,
+        candidates: &Candidates<'a>,
+        mut seen: SlotSet,
+        visit: &mut dyn FnMut(Candidate<'a>),
+    ) {
+        let limit = self.config.scored_workers;
+        if candidates.admitted_len() <= limit {
+            return candidates.visit(&seen, visit);
+        }
         for _ in seen.len()..limit {
             let Some(candidate) = candidates.draw(&self.random) else { return };
             if !seen.contains(candidate.slot()) {
@@ -116,21 +133,22 @@ impl Scoring {
         let rho = self.estimates.sample_busy(candidates.len(), self.config.busy_step);
         let rho = formula::busy_of_all(rho, self.config.replicas);
         let kappa = formula::kappa(rho, self.config.max_kappa);
-        Terms {
-            pressure: formula::pressure(kappa, self.estimates.mean_work()),
-            agreed: self.agreed(candidates, request),
-            ..self.plain_terms(request)
-        }
+        let pressure = formula::pressure(kappa, self.estimates.mean_work());
+        Terms { agreed: self.agreed(candidates, request), ..self.terms_under(pressure, request) }
     }
 
-    /// Terms under which caused work counts as any other.
-    fn plain_terms(&self, request: &RequestView<'_>) -> Terms {
+    /// Terms under which caused work counts with this pressure.
+    #[inline]
+    fn terms_under(&self, pressure: f64, request: &RequestView<'_>) -> Terms {
+        let whole = formula::work(request.prompt_tokens, 0, self.config.overhead_tokens);
         Terms {
-            pressure: 0.0,
+            pressure,
             mean_work: self.estimates.mean_work(),
             rate: self.estimates.rate() / 1e9,
             resident: resident_tokens(request).into(),
-            whole: formula::work(request.prompt_tokens, 0, self.config.overhead_tokens),
+            whole,
+            idle: (self.config.replicas < 2 && self.config.speed == Speed::Weight)
+                .then(|| formula::score(0.0, whole.into(), pressure)),
             agreed: None,
         }
     }
@@ -159,9 +177,31 @@ impl Scoring {
         Some((agreed.slot(), self.config.replica_discount * f64::from(unmatched)))
     }
 
-    /// The score of a worker that holds so many tokens of the prompt.
+    /// The score of a worker that holds so many tokens of the prompt. Most workers of a fleet with
+    /// little to do share one.
     #[inline(always)]
     fn score(
+        &self,
+        candidate: &Candidate<'_>,
+        held: u32,
+        request: &RequestView<'_>,
+        terms: &Terms,
+    ) -> (f64, Scored) {
+        match terms.idle {
+            Some(idle)
+                if held == 0
+                    && candidate.weight() == 1.0
+                    && self.estimates.is_idle(candidate.slot(), terms.resident) =>
+            {
+                (idle, Scored { worker: candidate.id(), work: terms.whole, matched: 0 })
+            }
+            _ => self.own_score(candidate, held, request, terms),
+        }
+    }
+
+    /// The same for any worker.
+    #[inline(never)]
+    fn own_score(
         &self,
         candidate: &Candidate<'_>,
         held: u32,
@@ -204,8 +244,8 @@ impl Scoring {
         if speed == Speed::Equal { 1.0 } else { self.estimates.relative_rate(slot, now) }
     }
 
-    /// With replicas: what waits on the worker and what the request causes there, in the light of what
-    /// the other routers do.
+    /// With replicas: what waits on the worker and what the request causes there, with the other routers'
+    /// share estimated.
     #[inline(never)]
     fn shared(
         &self,
@@ -236,7 +276,7 @@ impl Scoring {
         request: &RequestView<'_>,
     ) -> Option<(f64, Scored)> {
         let candidate = rendezvous::unless_loaded(candidates, request.routing_key?)?;
-        Some(self.score(&candidate, 0, request, &self.plain_terms(request)))
+        Some(self.score(&candidate, 0, request, &self.terms_under(0.0, request)))
     }
 }
 
