@@ -48,9 +48,9 @@ fn text(length: usize) -> String {
 }
 
 fn tokens(text: &str) -> Vec<u32> {
-    let (fours, rest) = text.as_bytes().as_chunks();
-    assert!(rest.is_empty());
-    fours.iter().map(|&four| u32::from_le_bytes(four)).collect()
+    let fours = text.as_bytes().chunks_exact(4);
+    assert!(fours.remainder().is_empty());
+    fours.map(|four| u32::from_le_bytes(four.try_into().unwrap())).collect()
 }
 
 /// In a buffer with room for more than is matched.
