@@ -7,9 +7,9 @@
 //! cargo bench --bench cache_aware -- --pass text 1             W1 once, for a profiler; or tokens
 //! ```
 //!
-//! Families: speed (the three workloads), growth, full (a tree that has to evict), workers (8 to
-//! 1,024, also with prefixes that all of them hold), threads, body (JSON), memory. Figures are the
-//! median over rounds, followed by the quartiles; ratios are taken within a round.
+//! Families: speed (the three workloads), growth, long (the longest prompts), full (a tree that has to
+//! evict), workers (8 to 1,024, also with prefixes that all of them hold), threads, body (JSON), memory.
+//! Figures are the median over rounds, followed by the quartiles; ratios are taken within a round.
 
 // A benchmark whose set-up fails has nothing to measure.
 #![allow(clippy::expect_used, reason = "a benchmark may panic")]
@@ -18,7 +18,7 @@ mod support;
 
 use support::allocations::Counting;
 use support::bars::Bar;
-use support::cache_aware::{body, full, growth, memory, speed, threads, workers};
+use support::cache_aware::{body, full, growth, long, memory, speed, threads, workers};
 use support::samples::Thoroughness;
 
 #[global_allocator]
@@ -26,12 +26,13 @@ static ALLOCATOR: Counting = Counting { live: false, refuses: false };
 
 type Family = fn(Thoroughness) -> Vec<Bar>;
 
-const FAMILIES: [(&str, Family); 7] = [
+const FAMILIES: [(&str, Family); 8] = [
     ("speed", |thoroughness| {
         speed::measure(thoroughness, &speed::OURS);
         Vec::new()
     }),
     ("growth", growth::measure),
+    ("long", long::measure),
     ("full", full::measure),
     ("workers", workers::measure),
     ("threads", threads::measure),

@@ -841,8 +841,8 @@ pointsman_status pointsman_outcome_of_http_status(uint32_t http_status,
 
 /**
  * Names the worker for a request and charges it. O(1) for policies that do not read the prompt;
- * else each byte of the prompt is read once. Uses less than 64 KiB of stack, whatever the prompt;
- * 40 KiB more where a policy of the host's own chooses among more than 128 workers.
+ * else each byte of the prompt is read once. Uses less than 64 KiB of stack, whatever the prompt's
+ * length: 24 KiB, or 56 where a policy of the host's own chooses among more than 128 workers.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NO_WORKER, POINTSMAN_ALL_BUSY, POINTSMAN_BAD_BODY,
  * POINTSMAN_BAD_FINGERPRINT, POINTSMAN_POLICY_FAILED. Nothing is charged then.

@@ -67,6 +67,6 @@ fn requests_allocate_nothing() {
 
 #[test]
 fn requests_need_little_stack() {
-    let kib = if cfg!(debug_assertions) { "256" } else { "128" };
+    let kib = if cfg!(debug_assertions) { "160" } else { "64" };
     Program::new("stacks.c").arguments(&[kib]).run();
 }

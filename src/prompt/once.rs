@@ -69,3 +69,43 @@ impl Window {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prefix::HashKey;
+
+    #[test]
+    fn a_prompt_is_read_once() {
+        let reader = PromptReader::new(HashKey::from_bytes([7; 32]), Default::default());
+        let text = "What is asked for. ".repeat(100);
+        let bad = Request::json(b"{");
+        for request in [Request::text(&text), Request::tokens(&[7; 999]), Request::none()] {
+            let mut window = Window::default();
+            let mut once = PromptOnce::new(&mut window);
+            let first = once.read(&reader, &request).expect("it can be read").fingerprint;
+            // What could not be read does no harm, as it is not read.
+            let again = once.read(&reader, &bad).expect("it is not read again").fingerprint;
+            assert_eq!(first, again);
+            assert_eq!(first.blocks().as_ptr(), again.blocks().as_ptr());
+        }
+        let mut window = Window::default();
+        assert!(PromptOnce::new(&mut window).read(&reader, &bad).is_err(), "it cannot be read");
+    }
+
+    #[test]
+    fn a_given_fingerprint_ends_where_other_prompts_do() {
+        let reader = PromptReader::new(HashKey::from_bytes([7; 32]), Default::default());
+        let text = "What is asked for. ".repeat(300_000);
+        let mut buffer = vec![0; text.len() / reader.block().bytes()];
+        let given = reader.read(&Request::text(&text), &mut buffer).expect("text").fingerprint;
+        let mut windows = [Window::default(), Window::default()];
+        let [own, other] = &mut windows;
+        let read = PromptOnce::new(own).read(&reader, &Request::text(&text));
+        let same = PromptOnce::new(other).read(&reader, &Request::fingerprint(given));
+        let (read, same) =
+            (read.expect("text").fingerprint, same.expect("its own key").fingerprint);
+        assert!(read.blocks().len() < given.blocks().len());
+        assert_eq!(read, same);
+    }
+}

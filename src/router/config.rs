@@ -153,10 +153,10 @@ pub struct TreeConfig {
     /// Bytes that the tree may hold in total; never exceeded. Taken from the system as the tree
     /// fills.
     ///
-    /// 24 bytes for each block of all prompts to be remembered are enough to lose none: for the
-    /// longest prompt, 4 MiB of text or 1,048,576 tokens, 768 KiB with blocks of 128 bytes, twice as
-    /// much with 64, half with 256. A beginning that several prompts have in common counts once, as
-    /// long as at most seven workers hold it.
+    /// A long prompt takes up to 24 bytes for each of its blocks, so the longest one, 4 MiB of text or
+    /// 1,048,576 tokens, 768 KiB with blocks of 128 bytes, twice as much with 64, half with 256.
+    /// Eight blocks are kept together, and fewer take as much as eight. A beginning that several prompts
+    /// have in common counts once, as long as at most seven workers hold it.
     pub budget_bytes: usize,
     /// Bytes of prompt text to a block, a multiple of 16 from 64 to 256; a token counts 4 bytes.
     pub block_bytes: u16,

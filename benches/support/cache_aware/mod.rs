@@ -5,6 +5,7 @@ pub mod body;
 pub mod floor;
 pub mod full;
 pub mod growth;
+pub mod long;
 pub mod memory;
 pub mod speed;
 pub mod threads;
