@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 /// A point in time: nanoseconds of any monotonic clock, counted from any moment that stays the same for
 /// one router. Lengths of time are [`Duration`]s.
 ///
@@ -10,7 +12,7 @@ use std::time::Duration;
 /// use pointsman::Time;
 /// assert_eq!(Time::from(1_500_000_000), Time::from(Duration::from_millis(1500)));
 /// ```
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Time(u64);
 
 impl Time {
@@ -18,6 +20,11 @@ impl Time {
     #[inline]
     pub const fn as_nanos(self) -> u64 {
         self.0
+    }
+
+    /// How far two times are apart, whichever is earlier.
+    pub fn abs_diff(self, other: Time) -> Duration {
+        Duration::from_nanos(self.0.abs_diff(other.0))
     }
 }
 

@@ -210,7 +210,7 @@ impl Gateway for Library<'_> {
             waiting: report.waiting,
             kv_used_tokens: Some(report.kv_used_tokens),
             kv_total_tokens: Some(report.kv_total_tokens),
-            at: nanoseconds(now),
+            at: nanoseconds(now).into(),
         };
         let _ = self.router.report_load(id, load);
     }

@@ -146,14 +146,14 @@ impl HealthLog {
 
     pub(crate) fn write(&self, change: &HealthChange) {
         let (state, until) = match change.state {
-            HealthState::Ejected { until } => (POINTSMAN_STATE_EJECTED, until),
+            HealthState::Ejected { until } => (POINTSMAN_STATE_EJECTED, until.as_nanos()),
             HealthState::Probation => (POINTSMAN_STATE_PROBATION, 0),
             _ => (POINTSMAN_STATE_HEALTHY, 0),
         };
         let raw = pointsman_health_change {
             size: size_of::<pointsman_health_change>() as u32,
             state,
-            now: change.now,
+            now: change.now.as_nanos(),
             worker: change.worker.id.to_raw(),
             user_data: change.worker.user_data,
             until,
@@ -184,7 +184,7 @@ impl DecisionLog {
         let raw = pointsman_decision_record {
             size: size_of::<pointsman_decision_record>() as u32,
             role: record.role.index() as u32,
-            now: record.now,
+            now: record.now.as_nanos(),
             ticket: record.ticket.to_raw(),
             worker: record.worker.to_raw(),
             runner_up: runner_up.map_or(0, |other| other.worker.to_raw()),
@@ -231,7 +231,7 @@ impl Log {
         let (id, url) = (change.worker.id, &change.worker.url);
         match change.state {
             HealthState::Ejected { until } => {
-                let secs = until.saturating_sub(change.now) as f64 / 1e9;
+                let secs = until.abs_diff(change.now).as_secs_f64();
                 write!(self, WARNING, "worker {id} ejected for {secs} s: {url}");
             }
             HealthState::Probation => write!(self, INFO, "worker {id} on probation: {url}"),

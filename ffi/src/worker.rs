@@ -333,7 +333,7 @@ fn report_load(
         waiting: load.waiting,
         kv_used_tokens: known64(load.kv_used_tokens),
         kv_total_tokens: known64(load.kv_total_tokens),
-        at: router.time(load.at).as_nanos(),
+        at: router.time(load.at),
     };
     Ok(router.router.report_load(id(worker)?, report)?)
 }

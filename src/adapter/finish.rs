@@ -19,7 +19,7 @@ impl Adapter {
     pub(super) fn complete(&self, url: &str, outcome: Outcome) {
         let Some(id) = self.book.by_url(url) else { return };
         if let Some(open) = self.open.complete(id) {
-            self.close(open, outcome, self.now());
+            self.close(open, outcome, self.now().as_nanos());
         }
     }
 
@@ -50,7 +50,7 @@ impl Adapter {
     /// Gives back the load of all requests that were selected longer ago than this and are not completed;
     /// the policy sees them as expired.
     pub fn expire(&self, age: Duration) {
-        let now = self.now();
+        let now = self.now().as_nanos();
         let age = u64::try_from(age.as_nanos()).unwrap_or(u64::MAX);
         for slot in 0..self.book.slots() {
             while self.expire_oldest(slot, now, age) {}
@@ -102,8 +102,8 @@ impl Adapter {
             prefill,
             outcome,
             usage: Usage::default(),
-            now,
-            dispatched: open.dispatched,
+            now: now.into(),
+            dispatched: open.dispatched.into(),
             first_token_seen,
             cached_known: false,
             work_tokens: open.work_tokens,
@@ -119,8 +119,8 @@ impl Adapter {
         self.policy.on_first_token(&FirstToken {
             worker: open.id,
             role: Role::Prefill,
-            now,
-            dispatched: open.dispatched,
+            now: now.into(),
+            dispatched: open.dispatched.into(),
             work_tokens: open.work_tokens,
             matched_tokens: open.matched_tokens,
             cached_tokens: None,

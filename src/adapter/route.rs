@@ -31,6 +31,7 @@ use crate::prompt::{
 use crate::request::Request;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sync::exclusive::Exclusive;
+use crate::time::Time;
 use crate::worker::{Role, WorkerId, health::Outcome, proposal::Worker, spec::WorkerInfo};
 
 /// The worker that computes the prompt and the one that answers: one and the same, or a pair.
@@ -143,14 +144,14 @@ impl Adapter {
         }
     }
 
-    /// Nanoseconds since the adapter was made: the clock by which the policy sees requests, and the
+    /// The time since the adapter was made: the clock by which the policy sees requests, and the
     /// load reports of workers that have a [`Worker::state`].
-    pub fn now(&self) -> u64 {
-        self.started.elapsed().as_nanos() as u64
+    pub fn now(&self) -> Time {
+        self.started.elapsed().into()
     }
 
     fn route<M: Mode>(&self, asked: &[Asked<'_>], body: &Value) -> Result<Chosen, RoutingError> {
-        let now = self.now();
+        let now = self.now().as_nanos();
         self.expire_some(now);
         let request = Request::value(body);
         let mut window = self.windows.enter();
@@ -184,6 +185,7 @@ impl Adapter {
         }
         let prefix = query.as_ref();
         let routing_key = None;
+        let now = now.into();
         let request =
             RequestView { request, now, prompt_tokens, output_tokens, routing_key, prefix };
         let candidates = |role| roster.candidates(role);
@@ -244,13 +246,13 @@ impl Adapter {
                 id: decision.worker,
                 worker: Arc::clone(worker),
                 part: pair.map_or(Part::Whole, |pair| pair.part(role)),
-                dispatched: request.now,
+                dispatched: request.now.as_nanos(),
                 work_tokens,
                 matched_tokens,
                 resident_tokens: charge.keep(),
             };
             if let Some(lost) = self.open.push(open) {
-                self.close(lost, Outcome::Expired, request.now);
+                self.close(lost, Outcome::Expired, request.now.as_nanos());
             }
         }
         Some(())

@@ -2,6 +2,7 @@
 
 use super::decision::Decision;
 use super::request_view::RequestView;
+use crate::time::Time;
 use crate::worker::{Role, WorkerId, health::Outcome};
 
 /// A charged decision; a pair has one for each role.
@@ -25,9 +26,9 @@ pub struct FirstToken {
     /// Its role: regular or prefill.
     pub role: Role,
     /// Monotonic nanoseconds.
-    pub now: u64,
+    pub now: Time,
     /// When the request was dispatched.
-    pub dispatched: u64,
+    pub dispatched: Time,
     /// The decision's `work_tokens`.
     pub work_tokens: u32,
     /// The decision's `matched_tokens`.
@@ -49,9 +50,9 @@ pub struct Completion {
     /// What the worker reported.
     pub usage: Usage,
     /// Monotonic nanoseconds.
-    pub now: u64,
+    pub now: Time,
     /// When it was dispatched.
-    pub dispatched: u64,
+    pub dispatched: Time,
     /// Whether its first token had been reported.
     pub first_token_seen: bool,
     /// Whether that report said how many tokens were cached.

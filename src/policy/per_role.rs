@@ -8,6 +8,7 @@ use super::event::{Completion, Dispatch, FirstToken};
 use super::request_view::RequestView;
 use super::routing_policy::RoutingPolicy;
 use crate::pool::candidates::Candidates;
+use crate::time::Time;
 use crate::worker::{Role, WorkerId, spec::WorkerInfo};
 
 /// One policy for prefill and another for decode, as one policy.
@@ -75,7 +76,7 @@ impl RoutingPolicy for PerRole {
         self.prefill.wants_events() || self.decode.wants_events()
     }
 
-    fn gauges(&self, worker: WorkerId, now: u64, tell: &mut dyn FnMut(&'static str, f64)) {
+    fn gauges(&self, worker: WorkerId, now: Time, tell: &mut dyn FnMut(&'static str, f64)) {
         self.prefill.gauges(worker, now, tell);
     }
 

@@ -2,6 +2,7 @@
 
 use super::prefix_query::PrefixQuery;
 use crate::request::Request;
+use crate::time::Time;
 
 /// What a policy can read of a request.
 #[derive(Clone, Copy, Debug)]
@@ -10,7 +11,7 @@ pub struct RequestView<'a> {
     /// The host's request.
     pub request: &'a Request<'a>,
     /// Monotonic nanoseconds.
-    pub now: u64,
+    pub now: Time,
     /// Length of the prompt in tokens, estimated where only bytes are known; 0 if unknown.
     pub prompt_tokens: u32,
     /// Length that the answer is expected to have, in tokens.

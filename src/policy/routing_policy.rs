@@ -6,6 +6,7 @@ use super::event::{Completion, Dispatch, FirstToken};
 use super::pair;
 use super::request_view::RequestView;
 use crate::pool::candidates::Candidates;
+use crate::time::Time;
 use crate::worker::{WorkerId, spec::WorkerInfo};
 
 /// A routing algorithm: chooses among candidates, single workers and pairs.
@@ -81,7 +82,7 @@ pub trait RoutingPolicy: Send + Sync {
 
     /// Names and values of what the policy knows about a worker, for metrics. Names are lower case with
     /// underscores and end in their unit. Not on the path of a request.
-    fn gauges(&self, worker: WorkerId, now: u64, tell: &mut dyn FnMut(&'static str, f64)) {
+    fn gauges(&self, worker: WorkerId, now: Time, tell: &mut dyn FnMut(&'static str, f64)) {
         let _ = (worker, now, tell);
     }
 

@@ -6,6 +6,8 @@
 //! exact pass over the eligible bits decides, so a request that only one of a thousand workers may
 //! serve still finds it.
 
+use std::time::Duration;
+
 use super::{
     best::Best,
     filter::Filter,
@@ -14,6 +16,7 @@ use super::{
     snapshot::{PoolSnapshot, RoleView, Seat},
 };
 use crate::random::{self, Random};
+use crate::time::Time;
 use crate::worker::{Role, WorkerId, report::LoadReport, spec::WorkerInfo, state::WorkerState};
 
 /// Probes before the exact pass. With half of the workers ruled out, one request in 65,536 gets there.
@@ -371,15 +374,15 @@ impl<'a> Candidate<'a> {
         self.load.resident_tokens(self.slot())
     }
 
-    /// The last load report if it is at most `max_age` nanoseconds old. Missing is missing, not 0.
-    pub fn fresh_report(&self, now: u64, max_age: u64) -> Option<LoadReport> {
+    /// The last load report if it is at most this old. Missing is missing, not 0.
+    pub fn fresh_report(&self, now: Time, max_age: Duration) -> Option<LoadReport> {
         self.state()?.report().filter(|report| now.abs_diff(report.at) <= max_age)
     }
 
     /// Whether [`Candidate::fresh_report`] is likely to have one: a look at what choosing reads anyway.
     #[inline]
-    pub(crate) fn is_reported(&self, now: u64, max_age: u64) -> bool {
-        self.state().is_some_and(|state| state.is_reported(now, max_age))
+    pub(crate) fn is_reported(&self, now: Time, max_age: u64) -> bool {
+        self.state().is_some_and(|state| state.is_reported(now.as_nanos(), max_age))
     }
 
     #[inline]

@@ -235,7 +235,7 @@ impl Registry {
             _ => return None,
         };
         row.set_limit(entry.limit());
-        Some(HealthChange { now, worker: Arc::clone(&entry.info), state })
+        Some(HealthChange { now: now.into(), worker: Arc::clone(&entry.info), state })
     }
 
     /// Whether one more worker of the role may be ejected.

@@ -5,6 +5,7 @@ use serde::Serialize;
 use crate::policy::{Reason, RunnerUp};
 use crate::random::Random;
 use crate::ticket::Ticket;
+use crate::time::Time;
 use crate::worker::{Role, WorkerId};
 
 /// One decision, as the log's hook sees it.
@@ -12,7 +13,7 @@ use crate::worker::{Role, WorkerId};
 #[non_exhaustive]
 pub struct DecisionRecord {
     /// When, in the nanoseconds of the router's clock.
-    pub now: u64,
+    pub now: Time,
     /// The role that a worker was chosen for.
     pub role: Role,
     /// The chosen worker.

@@ -59,7 +59,9 @@ impl Inner {
     fn policy_gauges(&self, info: &WorkerInfo, now: u64) -> Vec<(&'static str, f64)> {
         let mut gauges = Vec::new();
         if let Some(installed) = self.fleet.view().policies.main_of(info.role) {
-            installed.policy.gauges(info.id, now, &mut |name, value| gauges.push((name, value)));
+            installed
+                .policy
+                .gauges(info.id, now.into(), &mut |name, value| gauges.push((name, value)));
         }
         gauges
     }

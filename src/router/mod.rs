@@ -141,9 +141,9 @@ impl Router {
 
     /// Stores what a worker says about its own load.
     ///
-    /// A report without a time (`at` = 0) is taken to be from now.
+    /// A report without a time is taken to be from now.
     pub fn report_load(&self, id: WorkerId, load: LoadReport) -> Result<(), PoolError> {
-        let at = if load.at == 0 { self.inner().clock() } else { load.at };
+        let at = if load.at == Time::default() { self.now() } else { load.at };
         self.inner().fleet.report_load(id, &LoadReport { at, ..load })
     }
 

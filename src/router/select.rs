@@ -128,7 +128,7 @@ impl Inner {
         let key = request.routing_key;
         RequestView {
             request,
-            now,
+            now: now.into(),
             prompt_tokens: size.tokens,
             output_tokens: output.unwrap_or_else(|| self.prompts.estimates().answer_tokens()),
             routing_key: key.map(|key| self.prompts.routing_key_digest(key)),

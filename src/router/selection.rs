@@ -107,7 +107,7 @@ impl Chosen<'_> {
     /// What the decision log shows of it.
     pub(super) fn record(&self, role: Role, ticket: Ticket, now: u64) -> DecisionRecord {
         DecisionRecord {
-            now,
+            now: now.into(),
             role,
             worker: self.worker(),
             reason: self.reason(),

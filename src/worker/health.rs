@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::spec::WorkerInfo;
 use crate::name::{self, UnknownName};
 use crate::range::{self, OutOfRange};
+use crate::time::Time;
 
 const SECOND: u64 = 1_000_000_000;
 
@@ -213,7 +214,7 @@ pub enum HealthState {
     /// It gets nothing: it failed too often in a row, or on probation.
     Ejected {
         /// When probation begins, in the nanoseconds of the router's clock.
-        until: u64,
+        until: Time,
     },
     /// It is let in one request at a time, to see if it has recovered.
     Probation,
@@ -225,7 +226,7 @@ pub enum HealthState {
 #[non_exhaustive]
 pub struct HealthChange {
     /// When, in the nanoseconds of the router's clock.
-    pub now: u64,
+    pub now: Time,
     /// Which worker.
     pub worker: Arc<WorkerInfo>,
     /// What it has become.
@@ -248,7 +249,7 @@ impl Health {
         self.ejected_until = Some(until);
         self.on_probation = false;
         self.ejections = self.ejections.saturating_add(1);
-        HealthState::Ejected { until }
+        HealthState::Ejected { until: until.into() }
     }
 
     /// Starts probation if the ejection is over; whether it did.

@@ -5,6 +5,7 @@ use crate::sync::atomic::{
     Ordering::{Acquire, Relaxed, Release},
     fence,
 };
+use crate::time::Time;
 
 /// What a worker says about its own load.
 ///
@@ -22,7 +23,7 @@ pub struct LoadReport {
     pub kv_total_tokens: Option<u64>,
     /// When the report was taken, in the nanoseconds of the router's clock; 0 = when it is handed in.
     /// Times from another clock, such as the time of day, make a report count as missing.
-    pub at: u64,
+    pub at: Time,
 }
 
 impl LoadReport {
@@ -65,7 +66,7 @@ impl Report {
             return;
         }
         fence(Release);
-        self.at.store(plus_one(report.map(|r| r.at)), Relaxed);
+        self.at.store(plus_one(report.map(|r| r.at.as_nanos())), Relaxed);
         let requests = report.map_or(0, |r| u64::from(r.running) << 32 | u64::from(r.waiting));
         self.requests.store(requests, Relaxed);
         self.kv_used.store(plus_one(report.and_then(|r| r.kv_used_tokens)), Relaxed);
@@ -82,7 +83,7 @@ impl Report {
             waiting: requests as u32,
             kv_used_tokens: self.kv_used.load(Relaxed).checked_sub(1),
             kv_total_tokens: self.kv_total.load(Relaxed).checked_sub(1),
-            at,
+            at: at.into(),
         };
         // Pairs with the writer's release fence: if any field above was from a newer write, the
         // sequence read below is newer, too.

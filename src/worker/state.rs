@@ -315,7 +315,7 @@ impl WorkerState {
     /// hosts whose own worker type embeds a row.
     pub fn store_report(&self, report: &LoadReport) {
         self.cold.report.write(Some(report));
-        self.reported.store(report.at.saturating_add(1), Relaxed);
+        self.reported.store(report.at.as_nanos().saturating_add(1), Relaxed);
     }
 
     /// Whether a report was taken at most `max_age` nanoseconds ago. One from further ahead is from

@@ -147,7 +147,7 @@ fn a_past_deadline_is_noticed_by_later_requests() {
     let (engines, workers) = engines("http://w", 1);
     for _ in 0..100 {
         ready(adapter.select_single(&workers, &json!({}))).unwrap();
-        while adapter.now() == 0 {}
+        while adapter.now() == pointsman::Time::default() {}
     }
     assert!(engines[0].in_flight() < 100);
     options.deadline_secs = f64::NAN;

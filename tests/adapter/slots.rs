@@ -53,7 +53,7 @@ impl pointsman::RoutingPolicy for Strict {
         candidates: &Candidates<'_>,
         request: &RequestView<'_>,
     ) -> Result<Decision, RoutingError> {
-        let nth = request.now as usize % candidates.len().max(1);
+        let nth = request.now.as_nanos() as usize % candidates.len().max(1);
         let chosen = candidates.iter().nth(nth).ok_or_else(|| candidates.none())?;
         Ok(Decision::new(chosen.id(), Reason::Custom))
     }

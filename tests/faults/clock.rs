@@ -41,7 +41,7 @@ fn every_call_at_any_time() {
                 1 => Outcome::Timeout,
                 _ => Outcome::Success,
             };
-            let report = LoadReport { running: 3, at: at(1), ..LoadReport::default() };
+            let report = LoadReport { running: 3, at: at(1).into(), ..LoadReport::default() };
             router.report_load(workers[round % 4], report).unwrap();
             router.at(at(2)).tick();
             let request = Request::text("the same prompt each time");

@@ -27,7 +27,7 @@ fn reports_usages_and_lengths_of_the_largest_numbers() {
                 waiting: most,
                 kv_used_tokens: Some(u64::MAX),
                 kv_total_tokens: Some(round % 2),
-                at: SECOND,
+                at: SECOND.into(),
             };
             router.report_load(workers[round as usize % 4], report).unwrap();
             let request = Request::text("short").expected_output_tokens(most);

@@ -67,7 +67,12 @@ impl RoutingPolicy for Dice {
         self.may_panic();
     }
 
-    fn gauges(&self, _worker: WorkerId, _now: u64, tell: &mut dyn FnMut(&'static str, f64)) {
+    fn gauges(
+        &self,
+        _worker: WorkerId,
+        _now: pointsman::Time,
+        tell: &mut dyn FnMut(&'static str, f64),
+    ) {
         tell("nonsense_ratio", f64::NAN);
     }
 

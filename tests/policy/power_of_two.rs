@@ -94,7 +94,7 @@ fn both_pools_of_a_pair_follow_the_law() {
 }
 
 fn report(router: &Router, worker: WorkerId, running: u32, waiting: u32, at: u64) {
-    let report = LoadReport { running, waiting, at, ..Default::default() };
+    let report = LoadReport { running, waiting, at: at.into(), ..Default::default() };
     router.report_load(worker, report).unwrap();
 }
 
@@ -191,8 +191,8 @@ fn reports_can_be_ignored() {
 fn a_report_without_a_time_is_from_now_and_one_from_another_clock_is_missing() {
     let router = support::router("power_of_two");
     let workers = support::add_many(&router, Role::Regular, 2);
-    let report = |worker, running, at| {
-        let load = LoadReport { running, at, ..LoadReport::default() };
+    let report = |worker, running, at: u64| {
+        let load = LoadReport { running, at: at.into(), ..LoadReport::default() };
         router.report_load(worker, load).unwrap();
     };
     report(workers[0], 500, 0);

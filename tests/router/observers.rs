@@ -116,7 +116,7 @@ fn the_log_sees_every_decision_or_a_share_of_them() {
     let pair = router.at(78).select_pair(&Request::none()).unwrap();
     let told = std::mem::take(&mut *seen.lock().unwrap());
     let [one, prefill, decode] = &told[..] else { panic!("{told:?}") };
-    assert_eq!((one.worker, one.role, one.now), (selection.worker(), Role::Regular, 77));
+    assert_eq!((one.worker, one.role, one.now.as_nanos()), (selection.worker(), Role::Regular, 77));
     assert_eq!((one.ticket, one.reason), (selection.ticket(), Reason::PowerOfTwo));
     assert_eq!(one.runner_up, selection.runner_up());
     assert_eq!((prefill.worker, prefill.role), (pair.prefill().worker(), Role::Prefill));
@@ -135,7 +135,7 @@ fn watched(told: &Arc<Mutex<Vec<(u64, HealthState)>>>) -> (Router, Vec<WorkerId>
     let router = Router::builder()
         .health_log(move |change| {
             assert_eq!(change.worker.url, "http://regular-0");
-            told.lock().unwrap().push((change.now, change.state));
+            told.lock().unwrap().push((change.now.as_nanos(), change.state));
         })
         .build()
         .unwrap();
@@ -155,7 +155,7 @@ fn the_health_log_is_told_of_every_change_once() {
     let fail = |now| serve(&router, workers[0], Outcome::WorkerError, now);
     let succeed = |now| serve(&router, workers[0], Outcome::Success, now);
     (1..=3).for_each(fail);
-    let ejected = (3, HealthState::Ejected { until: 3 + 10 * SECOND });
+    let ejected = (3, HealthState::Ejected { until: (3 + 10 * SECOND).into() });
     assert_eq!(*told.lock().unwrap(), [ejected], "before the call returns");
     // Probation begins with the first call after its time; a failure ends it.
     fail(11 * SECOND);
@@ -165,7 +165,7 @@ fn the_health_log_is_told_of_every_change_once() {
     let expected = [
         ejected,
         (11 * SECOND, HealthState::Probation),
-        (11 * SECOND, HealthState::Ejected { until: 31 * SECOND }),
+        (11 * SECOND, HealthState::Ejected { until: (31 * SECOND).into() }),
         (40 * SECOND, HealthState::Probation),
         (42 * SECOND, HealthState::Healthy),
     ];

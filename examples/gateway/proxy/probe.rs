@@ -113,7 +113,7 @@ fn report_load(shared: &Shared, id: WorkerId, scrape: &Scrape) {
         waiting,
         kv_used_tokens: scrape.kv_used_tokens,
         kv_total_tokens: scrape.kv_total_tokens,
-        at: shared.started.elapsed().as_nanos() as u64,
+        at: shared.started.elapsed().into(),
     };
     let _ = shared.router.report_load(id, report);
 }

@@ -130,7 +130,7 @@ impl OwnPolicy {
         let asked = pointsman_request_view {
             size: size_of::<pointsman_request_view>() as u32,
             prompt_tokens: request.prompt_tokens,
-            now: request.now,
+            now: request.now.as_nanos(),
             routing_key: request.routing_key.unwrap_or(0),
         };
         let mut decided = pointsman_decision {
@@ -214,8 +214,8 @@ impl RoutingPolicy for OwnPolicy {
         if self.wants(POINTSMAN_POLICY_WANTS_REQUEST_EVENTS) {
             let worker = decision.worker;
             self.tell(&pointsman_event {
-                now: request.now,
-                dispatched: request.now,
+                now: request.now.as_nanos(),
+                dispatched: request.now.as_nanos(),
                 work_tokens: decision.work_tokens,
                 matched_tokens: decision.matched_tokens,
                 prompt_tokens: request.prompt_tokens,
@@ -228,8 +228,8 @@ impl RoutingPolicy for OwnPolicy {
         if self.wants(POINTSMAN_POLICY_WANTS_REQUEST_EVENTS) {
             let worker = first.worker;
             self.tell(&pointsman_event {
-                now: first.now,
-                dispatched: first.dispatched,
+                now: first.now.as_nanos(),
+                dispatched: first.dispatched.as_nanos(),
                 work_tokens: first.work_tokens,
                 matched_tokens: first.matched_tokens,
                 cached_tokens: first.cached_tokens.unwrap_or(POINTSMAN_UNKNOWN),
@@ -244,8 +244,8 @@ impl RoutingPolicy for OwnPolicy {
             let worker = end.worker;
             self.tell(&pointsman_event {
                 prefill_worker: end.prefill.to_raw(),
-                now: end.now,
-                dispatched: end.dispatched,
+                now: end.now.as_nanos(),
+                dispatched: end.dispatched.as_nanos(),
                 work_tokens: end.work_tokens,
                 matched_tokens: end.matched_tokens,
                 prompt_tokens: end.usage.prompt_tokens.unwrap_or(POINTSMAN_UNKNOWN),

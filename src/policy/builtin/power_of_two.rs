@@ -5,6 +5,8 @@
 //! weight. Requests are taken from the workers' own reports when both have a fresh one, else from
 //! the router's in-flight counters for both, so that unlike things are never compared. O(1).
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::policy::decision::{Decision, RunnerUp};
@@ -15,6 +17,7 @@ use crate::policy::routing_policy::RoutingPolicy;
 use crate::pool::candidates::{Candidate, Candidates};
 use crate::random::Random;
 use crate::range;
+use crate::time::Time;
 
 /// What can be set of the power-of-two policy.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -60,7 +63,7 @@ impl PowerOfTwoPolicy {
     fn select_again(
         &self,
         candidates: &Candidates<'_>,
-        now: u64,
+        now: Time,
     ) -> Result<Decision, RoutingError> {
         match candidates.draw_two(&self.random) {
             Some((a, Some(b))) => Ok(self.lesser(&a, &b, now)),
@@ -70,7 +73,7 @@ impl PowerOfTwoPolicy {
     }
 
     #[inline(always)]
-    fn lesser(&self, a: &Candidate<'_>, b: &Candidate<'_>, now: u64) -> Decision {
+    fn lesser(&self, a: &Candidate<'_>, b: &Candidate<'_>, now: Time) -> Decision {
         let (load_a, load_b) = self.loads(a, b, now);
         // The pair comes in random order, so keeping the first of equals breaks ties at random.
         let (winner, score, loser, other) =
@@ -83,7 +86,7 @@ impl PowerOfTwoPolicy {
     }
 
     #[inline(always)]
-    fn loads(&self, a: &Candidate<'_>, b: &Candidate<'_>, now: u64) -> (f64, f64) {
+    fn loads(&self, a: &Candidate<'_>, b: &Candidate<'_>, now: Time) -> (f64, f64) {
         let age = self.max_report_age;
         if age > 0 && a.is_reported(now, age) && b.is_reported(now, age) {
             if let Some(loads) = self.reported_loads(a, b, now) {
@@ -94,9 +97,14 @@ impl PowerOfTwoPolicy {
     }
 
     #[inline(never)]
-    fn reported_loads(&self, a: &Candidate<'_>, b: &Candidate<'_>, now: u64) -> Option<(f64, f64)> {
+    fn reported_loads(
+        &self,
+        a: &Candidate<'_>,
+        b: &Candidate<'_>,
+        now: Time,
+    ) -> Option<(f64, f64)> {
         let load = |candidate: &Candidate<'_>| {
-            let report = candidate.fresh_report(now, self.max_report_age)?;
+            let report = candidate.fresh_report(now, Duration::from_nanos(self.max_report_age))?;
             Some(candidate.per_weight(report.requests()))
         };
         load(a).zip(load(b))

@@ -34,6 +34,7 @@ use crate::policy::reason::Reason;
 use crate::policy::request_view::RequestView;
 use crate::policy::routing_policy::RoutingPolicy;
 use crate::pool::candidates::Candidates;
+use crate::time::Time;
 use crate::worker::{Role, WorkerId, health::Outcome, spec::WorkerInfo};
 
 /// Cache-aware by the least-work rule.
@@ -50,7 +51,8 @@ impl LeastWorkPolicy {
 
     fn prefilled(&self, slot: usize, event: &FirstToken) {
         let Scoring { config, estimates, .. } = &self.scoring;
-        let seconds = estimates.finish(slot, event.work_tokens, event.dispatched, event.now);
+        let (dispatched, now) = (event.dispatched.as_nanos(), event.now.as_nanos());
+        let seconds = estimates.finish(slot, event.work_tokens, dispatched, now);
         if let Some(seconds) = seconds {
             estimates.sample_rate(slot, event.work_tokens, seconds, config.rate_decay);
         }
@@ -105,7 +107,7 @@ impl RoutingPolicy for LeastWorkPolicy {
         let Scoring { config, estimates, .. } = &self.scoring;
         let slot = dispatch.decision.worker.slot();
         let work = dispatch.decision.work_tokens;
-        estimates.start(slot, work, dispatch.request.now);
+        estimates.start(slot, work, dispatch.request.now.as_nanos());
         estimates.sample_work(work, config.work_step);
         // A prefill worker passes its KV on soon.
         if dispatch.role == Role::Regular {
@@ -115,7 +117,8 @@ impl RoutingPolicy for LeastWorkPolicy {
 
     fn on_first_token(&self, event: &FirstToken) {
         if event.role == Role::Regular {
-            self.scoring.estimates.sample_first(event.dispatched, event.now);
+            let (dispatched, now) = (event.dispatched.as_nanos(), event.now.as_nanos());
+            self.scoring.estimates.sample_first(dispatched, now);
         }
         self.prefilled(event.worker.slot(), event);
     }
@@ -127,7 +130,7 @@ impl RoutingPolicy for LeastWorkPolicy {
             estimates.occupy(slot, -i64::from(event.resident_tokens));
             // Without first tokens the backlog lasts until the end of requests, so it covers this wait.
             if event.first_token_seen && event.outcome == Outcome::Success {
-                estimates.sample_whole(event.dispatched, event.now);
+                estimates.sample_whole(event.dispatched.as_nanos(), event.now.as_nanos());
             }
         }
         if event.first_token_seen {
@@ -167,11 +170,11 @@ impl RoutingPolicy for LeastWorkPolicy {
         true
     }
 
-    fn gauges(&self, worker: WorkerId, now: u64, tell: &mut dyn FnMut(&'static str, f64)) {
+    fn gauges(&self, worker: WorkerId, now: Time, tell: &mut dyn FnMut(&'static str, f64)) {
         let Scoring { config, estimates, .. } = &self.scoring;
         let slot = worker.slot();
         let rate = estimates.rate() / 1e9;
-        let backlog = estimates.backlog(slot, now, rate, config.head_cap);
+        let backlog = estimates.backlog(slot, now.as_nanos(), rate, config.head_cap);
         tell("backlog_tokens", backlog);
         tell("reliability_ratio", estimates.reliability(slot));
         tell("prefill_tokens_per_second", estimates.own_rate(slot));

@@ -1,6 +1,8 @@
 //! The score of each candidate: which are looked at, and what each would have the request wait for and
 //! cause.
 
+use std::time::Duration;
+
 use super::config::{LeastWorkConfig, Speed};
 use super::estimates::Estimates;
 use super::formula;
@@ -12,6 +14,7 @@ use crate::pool::{
     set::SlotSet,
 };
 use crate::random::Random;
+use crate::time::Time;
 use crate::worker::WorkerId;
 
 /// Scores candidates by the settings and by what is known about workers.
@@ -219,10 +222,11 @@ impl Scoring {
         }
         let speed = match self.config.speed {
             Speed::Weight => candidate.weight(),
-            other => self.speed(slot, request.now, other),
+            other => self.speed(slot, request.now.as_nanos(), other),
         };
         let rate = terms.rate * speed;
-        let backlog = self.estimates.backlog(slot, request.now, rate, self.config.head_cap);
+        let backlog =
+            self.estimates.backlog(slot, request.now.as_nanos(), rate, self.config.head_cap);
         let mut sides = (backlog, f64::from(work));
         if self.config.replicas > 1 {
             sides = self.shared(sides, candidate, request, terms);
@@ -263,8 +267,8 @@ impl Scoring {
 
     /// With replicas: requests in a worker's reported queue beyond those that this router put there,
     /// of which the worker is computing one.
-    fn queued_by_others(&self, candidate: &Candidate<'_>, now: u64) -> f64 {
-        let max_age = (self.config.max_report_age_secs * 1e9) as u64;
+    fn queued_by_others(&self, candidate: &Candidate<'_>, now: Time) -> f64 {
+        let max_age = Duration::from_secs_f64(self.config.max_report_age_secs);
         let Some(report) = candidate.fresh_report(now, max_age) else { return 0.0 };
         let own = self.estimates.pending(candidate.slot()).saturating_sub(1);
         f64::from(report.waiting.saturating_sub(own))
