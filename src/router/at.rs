@@ -43,29 +43,29 @@ impl<'r> At<'r> {
         At { shared, now: now.as_nanos() }
     }
 
-    fn inner(&self) -> &'r Inner {
+    fn inner(self) -> &'r Inner {
         &self.shared.inner
     }
 
     /// See [`Router::add_worker`](crate::Router::add_worker).
-    pub fn add_worker(&self, spec: WorkerSpec) -> Result<WorkerId, PoolError> {
+    pub fn add_worker(self, spec: WorkerSpec) -> Result<WorkerId, PoolError> {
         self.inner().fleet.add(spec, self.now)
     }
 
     /// See [`Router::remove_worker`](crate::Router::remove_worker).
-    pub fn remove_worker(&self, id: WorkerId) -> Result<(), PoolError> {
+    pub fn remove_worker(self, id: WorkerId) -> Result<(), PoolError> {
         self.inner().remove_worker(id, self.now)
     }
 
     /// See [`Router::workers`](crate::Router::workers).
-    pub fn workers(&self) -> Vec<WorkerStatus> {
+    pub fn workers(self) -> Vec<WorkerStatus> {
         self.inner().fleet.statuses(self.now)
     }
 
     /// See [`Router::select`](crate::Router::select).
     // One copy of the path in a program, and the selection is written where the caller wants it.
     #[inline(never)]
-    pub fn select(&self, request: &Request<'_>) -> Result<Selection, RoutingError> {
+    pub fn select(self, request: &Request<'_>) -> Result<Selection, RoutingError> {
         match &self.inner().log {
             None => self.select_unlogged(request),
             Some(log) => self.select_logged(log, request),
@@ -75,10 +75,7 @@ impl<'r> At<'r> {
     /// As [`Router::select`](crate::Router::select), for hosts that keep the ticket as a number and complete it by
     /// [`Router::complete`](crate::Router::complete): nothing is given back when the result is dropped.
     #[inline(never)]
-    pub fn select_detached(
-        &self,
-        request: &Request<'_>,
-    ) -> Result<DetachedSelection, RoutingError> {
+    pub fn select_detached(self, request: &Request<'_>) -> Result<DetachedSelection, RoutingError> {
         if self.inner().log.is_some() {
             return self.select(request).map(Selection::detach);
         }
@@ -86,7 +83,7 @@ impl<'r> At<'r> {
     }
 
     /// See [`Router::select_pair`](crate::Router::select_pair).
-    pub fn select_pair(&self, request: &Request<'_>) -> Result<PairSelection, RoutingError> {
+    pub fn select_pair(self, request: &Request<'_>) -> Result<PairSelection, RoutingError> {
         let pair = self.inner().select::<Pair, _>(request, self.now, |committed| {
             PairSelection::new(self.shared.handle(committed.stripe), committed)
         })?;
@@ -99,7 +96,7 @@ impl<'r> At<'r> {
     }
 
     #[inline(always)]
-    fn select_unlogged(&self, request: &Request<'_>) -> Result<Selection, RoutingError> {
+    fn select_unlogged(self, request: &Request<'_>) -> Result<Selection, RoutingError> {
         self.inner().select::<Single, _>(request, self.now, |committed| {
             Selection::new(self.shared.handle(committed.stripe), committed)
         })
@@ -108,7 +105,7 @@ impl<'r> At<'r> {
     #[cold]
     #[inline(never)]
     fn select_logged(
-        &self,
+        self,
         log: &DecisionLog,
         request: &Request<'_>,
     ) -> Result<Selection, RoutingError> {
@@ -119,7 +116,7 @@ impl<'r> At<'r> {
 
     /// See [`Router::with_candidates`](crate::Router::with_candidates).
     pub fn with_candidates<T>(
-        &self,
+        self,
         role: Role,
         request: &Request<'_>,
         look: impl FnOnce(&Candidates<'_>, &RequestView<'_>) -> T,
@@ -129,7 +126,7 @@ impl<'r> At<'r> {
 
     /// See [`Router::first_token`](crate::Router::first_token).
     pub fn first_token(
-        &self,
+        self,
         ticket: impl Into<Ticket>,
         cached_tokens: Option<u32>,
     ) -> Result<(), TicketError> {
@@ -137,14 +134,14 @@ impl<'r> At<'r> {
     }
 
     /// See [`Router::progress`](crate::Router::progress).
-    pub fn progress(&self, ticket: impl Into<Ticket>) -> Result<(), TicketError> {
+    pub fn progress(self, ticket: impl Into<Ticket>) -> Result<(), TicketError> {
         self.inner().progress(ticket.into(), self.now)
     }
 
     /// See [`Router::complete`](crate::Router::complete).
     #[inline]
     pub fn complete(
-        &self,
+        self,
         ticket: impl Into<Ticket>,
         outcome: Outcome,
         usage: Usage,
@@ -155,7 +152,7 @@ impl<'r> At<'r> {
 
     /// See [`Router::complete_by`](crate::Router::complete_by).
     pub fn complete_by(
-        &self,
+        self,
         ticket: impl Into<Ticket>,
         role: Role,
         outcome: Outcome,
@@ -166,13 +163,13 @@ impl<'r> At<'r> {
     }
 
     /// See [`Router::metrics`](crate::Router::metrics).
-    pub fn metrics(&self) -> MetricsSnapshot {
+    pub fn metrics(self) -> MetricsSnapshot {
         self.inner().metrics(self.now)
     }
 
     /// Does at once the maintenance that other calls do in small steps: ends ejections and pauses, steps
     /// up slow starts, closes expired tickets, frees replaced policies. Never needed.
-    pub fn tick(&self) {
+    pub fn tick(self) {
         self.inner().tick(self.now);
     }
 }
