@@ -31,7 +31,7 @@ each() {
 driver=$target/release/examples/instructions
 {
   echo "# Instructions per request, counted by benches/instructions.sh; --bless rewrites this file."
-  echo "# Processors without AVX2 need more for the last but one."
+  echo "# Processors without BMI2 need more where prompts are hashed, those without AVX2 more for bodies."
   echo "compiler $compiler"
   echo "round_robin $(each 20000 "$driver" round_robin)"
   echo "power_of_two $(each 20000 "$driver" power_of_two)"
