@@ -280,7 +280,7 @@ impl Scene {
     }
 
     fn switch(&self) {
-        let mut round = 0;
+        let mut round = 1;
         while self.is_on() {
             let config = match round % 3 {
                 0 => policy(POLICIES[round / 3 % POLICIES.len()]),
@@ -305,6 +305,9 @@ impl Scene {
     }
 
     fn run(&self) {
+        // Before the first switch, whatever the threads' order: a ledger that hears of nothing fails.
+        self.router.set_policy(&PolicyConfig::named("numbered")).unwrap();
+        drop(self.router.select(&Request::none()).unwrap());
         std::thread::scope(|scope| {
             (0..SELECTING).for_each(|seed| drop(scope.spawn(move || self.select(seed))));
             scope.spawn(|| self.come_and_go());
