@@ -70,7 +70,7 @@ impl Model {
 fn view<'a>(request: &'a Request<'a>) -> RequestView<'a> {
     RequestView {
         request,
-        now: 0,
+        now: 0.into(),
         prompt_tokens: 0,
         output_tokens: 0,
         routing_key: None,
