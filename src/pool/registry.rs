@@ -207,14 +207,15 @@ impl Registry {
     /// Applies what outcomes and time have changed for one slot, and returns that change.
     pub(crate) fn settle(&mut self, slot: usize, now: u64) -> Option<HealthChange> {
         let role = self.entries.get(slot)?.as_ref()?.info.role;
-        let may_eject = self.may_eject(role);
+        let failing = self.rows[slot].streak() >= self.health.failures;
+        let may_eject = failing && self.may_eject(role);
         let entry = self.entries.get_mut(slot)?.as_mut()?;
         let row = &self.rows[slot];
         if entry.host_health != HostHealth::Unknown || self.health.failures == 0 {
             return None;
         }
         let state = match row.standing() {
-            Standing::Healthy if row.streak() >= self.health.failures && may_eject => {
+            Standing::Healthy if may_eject => {
                 row.set_standing(Standing::Ejected);
                 entry.health.eject(&self.health, now)
             }

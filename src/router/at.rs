@@ -16,7 +16,7 @@ use crate::request::Request;
 use crate::ticket::Ticket;
 use crate::ticket::error::TicketError;
 use crate::time::Time;
-use crate::worker::{Role, WorkerId, health::Outcome, spec::WorkerSpec};
+use crate::worker::{Role, WorkerId, health::Outcome, report::LoadReport, spec::WorkerSpec};
 
 /// A router as of one time, from [`Router::at`](crate::Router::at). Each method does what the router's own of that name does.
 ///
@@ -55,6 +55,12 @@ impl<'r> At<'r> {
     /// See [`Router::remove_worker`](crate::Router::remove_worker).
     pub fn remove_worker(self, id: WorkerId) -> Result<(), PoolError> {
         self.inner().remove_worker(id, self.now)
+    }
+
+    /// See [`Router::report_load`](crate::Router::report_load).
+    pub fn report_load(self, id: WorkerId, load: LoadReport) -> Result<(), PoolError> {
+        let at = if load.at == Time::default() { self.now.into() } else { load.at };
+        self.inner().fleet.report_load(id, &LoadReport { at, ..load })
     }
 
     /// See [`Router::workers`](crate::Router::workers).

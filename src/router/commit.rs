@@ -1,12 +1,18 @@
 //! Commit: charge what was decided, tell the policy, open the ticket.
 //!
-//! **Order.** The workers are charged, their slots' generations are read, a ticket's entry is reserved,
-//! the policy is told, the ticket is opened, and the generations are read once more (see "Removal" in
-//! [`crate::ticket::table`]). The first read keeps a policy from hearing of a worker whose slot has gone
-//! to another one: a slot changes workers only without load, so once it is charged and the generation is
-//! unchanged, no callback about this worker can reach its successor. Undoing runs in the opposite order,
-//! and a worker's load is given back last. A policy stays installed while a view that lets it decide is
+//! **Order.** The workers are charged; where a policy hears of it or a prompt was read, their slots'
+//! generations are checked; a ticket's entry is reserved; the decision is counted; the prompt is remembered
+//! in the tree; the policy is told; the ticket is opened; the generations are checked once more (see
+//! "Removal" in [`crate::ticket::table`]).
+//!
+//! The first check keeps a policy from hearing of a worker whose slot has gone to another one: a slot
+//! changes workers only without load, so once it is charged and the generation is unchanged, no callback
+//! about this worker can reach its successor. A policy stays installed while a view that lets it decide is
 //! read, or one of its tickets is open, so every dispatch that it was told of ends at it.
+//!
+//! **Undoing.** Before the ticket is open, entry and charges give themselves back when they are dropped,
+//! also where a policy panics; afterwards the ticket is completed as cancelled. What was counted stays
+//! counted, and what was remembered stays in the tree until it is evicted.
 
 use super::complete::Ending;
 use super::inner::Inner;

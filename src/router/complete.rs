@@ -142,6 +142,12 @@ impl Inner {
         if let Some(row) = self.fleet.row(failed) {
             self.fleet.observe(row, ending.outcome, now);
         }
+        // The prompt is what a prefill worker is there for: once that is computed, it has succeeded.
+        let computed = closed.first_token_seen || ending.outcome == Outcome::Success;
+        let prefill = participants.prefill().filter(|_| computed && !at_prefill);
+        if let Some(row) = prefill.and_then(|slot| self.fleet.row(slot)) {
+            self.fleet.observe(row, Outcome::Success, now);
+        }
         if participants.notify() {
             self.tell_completion(closed, ending, now);
         }

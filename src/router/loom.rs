@@ -50,7 +50,7 @@ impl Model {
         None
     }
 
-    /// As `finish` completes; whether this call did it.
+    /// As `complete` completes; whether this call did it.
     fn complete(&self, ticket: Ticket) -> bool {
         let Ok(closed) = self.tickets.close(ticket) else { return false };
         let held = closed.participants.prefill().filter(|_| !closed.first_token_seen);
@@ -60,7 +60,7 @@ impl Model {
         true
     }
 
-    /// As `finish` takes the first token; whether this call did it.
+    /// As `complete` takes the first token; whether this call did it.
     fn first_token(&self, ticket: Ticket) -> bool {
         let Ok(charge) = self.tickets.first_token(ticket, false) else { return false };
         if let Some(prefill) = charge.participants.prefill() {
@@ -69,14 +69,14 @@ impl Model {
         true
     }
 
-    /// As `core` removes: change the generation, sweep.
+    /// As the fleet removes: change the generation, sweep.
     fn remove(&self) {
         self.rows[usize::from(SLOT)].vacate();
         fence(SeqCst);
         self.sweep();
     }
 
-    /// As `finish` sweeps: close what is open on workers that have left.
+    /// As `complete` sweeps: close what is open on workers that have left.
     fn sweep(&self) {
         let open: Vec<_> =
             (0..self.tickets.parts()).flat_map(|part| self.tickets.open_in(part)).collect();

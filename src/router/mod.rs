@@ -143,8 +143,7 @@ impl Router {
     ///
     /// A report without a time is taken to be from now.
     pub fn report_load(&self, id: WorkerId, load: LoadReport) -> Result<(), PoolError> {
-        let at = if load.at == Time::default() { self.now() } else { load.at };
-        self.inner().fleet.report_load(id, &LoadReport { at, ..load })
+        self.at(self.now()).report_load(id, load)
     }
 
     /// What the worker was registered as.

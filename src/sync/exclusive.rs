@@ -7,6 +7,7 @@
 //! inside a callback, for itself.
 
 use std::iter::successors;
+use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 use std::sync::OnceLock;
 
@@ -45,6 +46,8 @@ unsafe impl<T: Send> Sync for Stripe<T> {}
 /// A stripe that the thread has to itself until this is dropped.
 pub(crate) struct Entered<'a, T> {
     stripe: &'a Stripe<T>,
+    /// It stands for the one mutable reference.
+    exclusive: PhantomData<&'a mut T>,
 }
 
 impl<T> Exclusive<T> {
@@ -104,7 +107,7 @@ impl<T> Stripe<T> {
     #[inline]
     fn enter(&self) -> Option<Entered<'_, T>> {
         let won = self.taken.compare_exchange(false, true, Acquire, Relaxed).is_ok();
-        if won { Some(Entered { stripe: self }) } else { None }
+        if won { Some(Entered { stripe: self, exclusive: PhantomData }) } else { None }
     }
 }
 

@@ -433,3 +433,33 @@ fn a_worker_that_was_down_is_believed_to_hold_nothing() {
     assert!(held(&router, workers[2], &prompt, later) > 400);
     assert!(held(&router, workers[3], &prompt, later) > 400);
 }
+
+/// A prefill worker's prompts are its successes, whether the host reports first tokens or only ends.
+#[test]
+fn a_prefill_worker_s_successes_count() {
+    let serve = |router: &Router, prefill, first_token: bool, outcome, now: u64| {
+        let pair = router.at(now).select_pair(&Request::none().exclude(&[prefill])).unwrap();
+        if first_token {
+            router.at(now).first_token(&pair, None).unwrap();
+        }
+        router.at(now).complete(pair, outcome, Usage::default()).unwrap();
+    };
+    for first_token in [true, false] {
+        let router = support::router("random");
+        let prefill = add_many(&router, Role::Prefill, 2);
+        add_many(&router, Role::Decode, 2);
+        let (other, worker) = (prefill[0], prefill[1]);
+        let healthy = |now| status(&router, worker, now).healthy;
+        for _ in 0..3 {
+            (0..2).for_each(|_| serve(&router, other, false, FAILED, 0));
+            serve(&router, other, first_token, Outcome::Success, 0);
+        }
+        assert!(healthy(0), "never three in a row");
+        (0..3).for_each(|_| serve(&router, other, false, FAILED, 0));
+        assert!(!healthy(0));
+        assert!(status(&router, worker, 10 * SECOND).on_probation);
+        (0..2).for_each(|_| serve(&router, other, first_token, Outcome::Success, 10 * SECOND));
+        let after = status(&router, worker, 10 * SECOND);
+        assert!(after.healthy && !after.on_probation, "two successes end probation");
+    }
+}
