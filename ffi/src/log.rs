@@ -5,7 +5,7 @@ use std::fmt;
 
 use pointsman_core::{DecisionRecord, HealthChange, HealthState};
 
-use crate::callback::Callback;
+use crate::callback::{Callback, in_callback};
 use crate::reason::pointsman_reason;
 use crate::role::pointsman_role;
 use crate::text::Text;
@@ -95,7 +95,8 @@ pub struct pointsman_decision_record {
 }
 
 /// Receives decisions, on the thread that asked, before pointsman_select returns. It must return, not
-/// throw, and must not call functions of the library that change the router.
+/// throw. It may select, report and complete; what it asks for itself is not logged. Functions that
+/// change or list the workers, or switch policies, answer POINTSMAN_IN_CALLBACK.
 #[allow(non_camel_case_types)]
 pub type pointsman_decision_callback =
     Option<unsafe extern "C" fn(user_data: *mut c_void, record: *const pointsman_decision_record)>;
@@ -180,6 +181,10 @@ impl DecisionLog {
     }
 
     pub(crate) fn write(&self, record: &DecisionRecord) {
+        if in_callback() {
+            // What a callback asks for itself is not logged: a log that selects would never end.
+            return;
+        }
         let runner_up = record.runner_up;
         let raw = pointsman_decision_record {
             size: size_of::<pointsman_decision_record>() as u32,
@@ -242,7 +247,7 @@ impl Log {
     #[cold]
     #[inline(never)]
     pub(crate) fn write(&self, level: pointsman_log_level, message: fmt::Arguments<'_>) {
-        let Some(callback) = self.callback else { return };
+        let Some(callback) = self.callback.filter(|_| !in_callback()) else { return };
         let mut text = Text::<1024>::new();
         text.set(message);
         let (pointer, length) = (text.as_ptr(), text.as_bytes().len());

@@ -17,7 +17,8 @@ use crate::status::pointsman_status;
 /// pointsman_router_free and pointsman_router_after_fork. The library has no threads, timers, sockets
 /// or signal handlers of its own. pointsman_select, pointsman_select_pair, pointsman_first_token,
 /// pointsman_progress and pointsman_complete take no lock that another thread could hold while it
-/// works, and allocate nothing.
+/// works, and allocate nothing once they are warm: the first prompts of a length make room for their
+/// hashes, at most 256 KiB for each of up to 32 threads that select at once.
 ///
 /// Fork: allowed while no other thread is inside a call. The child calls pointsman_router_after_fork
 /// before it uses the router, and then has workers, policies and prefixes as they were, and no

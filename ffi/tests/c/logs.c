@@ -25,6 +25,38 @@ static void on_decision(void *user_data, const pointsman_decision_record *record
     seen[decisions++ % 2] = *record;
 }
 
+/* A log that uses the router for requests of its own: they are served, and not logged in turn. */
+static void on_asking(void *user_data, const pointsman_decision_record *record) {
+    const struct lines *lines = user_data;
+    pointsman_request request = POINTSMAN_REQUEST_INIT;
+    pointsman_selection chosen = POINTSMAN_SELECTION_INIT;
+    decisions++;
+    OK(pointsman_select(lines->router, &request, &chosen));
+    CHECK(chosen.ticket != record->ticket);
+    OK(pointsman_first_token(lines->router, chosen.ticket, 0, 0));
+    OK(pointsman_complete(lines->router, chosen.ticket, NULL));
+}
+
+static void asking(void) {
+    struct lines lines = {{0}, "", NULL};
+    pointsman_builder *builder = NULL;
+    OK(pointsman_builder_new(&builder));
+    OK(pointsman_builder_set_log(builder, POINTSMAN_LOG_DEBUG, on_line, &lines));
+    OK(pointsman_builder_set_decision_log(builder, 1, on_asking, &lines));
+    pointsman_router *router = NULL;
+    OK(pointsman_builder_build(builder, &router));
+    pointsman_builder_free(builder);
+    lines.router = router;
+    add_worker(router, "http://w", 0);
+    pointsman_request request = POINTSMAN_REQUEST_INIT;
+    pointsman_selection chosen = POINTSMAN_SELECTION_INIT;
+    decisions = 0;
+    OK(pointsman_select(router, &request, &chosen));
+    CHECK(decisions == 1 && lines.count[POINTSMAN_LOG_DEBUG] == 1);
+    OK(pointsman_complete(router, chosen.ticket, NULL));
+    pointsman_router_free(router);
+}
+
 struct changes {
     int count;
     pointsman_health_change last;
@@ -165,6 +197,7 @@ static pointsman_router *router_with(int32_t level, struct lines *lines) {
 }
 
 int main(void) {
+    asking();
     for (int32_t level = 0; level <= POINTSMAN_LOG_DEBUG; level++) {
         struct lines lines = {{0}, "", NULL};
         pointsman_router *router = router_with(level, &lines);
