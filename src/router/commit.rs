@@ -172,8 +172,8 @@ impl<'a> Charged<'a> {
 impl Drop for Charged<'_> {
     fn drop(&mut self) {
         if let Some(row) = self.prefill {
-            row.release(0);
+            row.uncharge(0);
         }
-        self.row.release(self.resident);
+        self.row.uncharge(self.resident);
     }
 }

@@ -162,6 +162,14 @@ impl WorkerState {
         self.requests.fetch_sub(1, Release);
     }
 
+    /// Takes back a charge for a request that was not sent: it does not count as selected either.
+    pub(crate) fn uncharge(&self, resident_tokens: u64) {
+        if resident_tokens > 0 {
+            self.resident_tokens.fetch_sub(resident_tokens, Relaxed);
+        }
+        self.requests.fetch_sub(SELECTED + 1, Release);
+    }
+
     /// Keeps the slot from changing hands while a callback about its worker runs.
     pub(crate) fn pin(&self) {
         self.cold.pins.fetch_add(1, SeqCst);

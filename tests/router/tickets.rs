@@ -351,3 +351,22 @@ fn requests_beyond_the_table_are_spread_whatever_the_policy() {
         assert_idle(&router);
     }
 }
+
+/// A worker that was charged for a request which then could not be tracked has not been selected.
+#[test]
+fn a_charge_that_is_taken_back_is_no_selection() {
+    for pairs in [false, true] {
+        let mut config = support::config("power_of_two");
+        config.max_tickets = 64;
+        let router = Router::new(config).unwrap();
+        Role::ALL.iter().for_each(|&role| drop(add_many(&router, role, 3)));
+        let select = || match pairs {
+            true => router.select_pair(&Request::none()).unwrap().into_ticket().is_tracked(),
+            false => router.select(&Request::none()).unwrap().into_ticket().is_tracked(),
+        };
+        let tracked = (0..100).filter(|_| select()).count();
+        assert_eq!(tracked, 64);
+        let selected: u64 = router.metrics().workers.iter().map(|worker| worker.selections).sum();
+        assert_eq!(selected, if pairs { 128 } else { 64 });
+    }
+}

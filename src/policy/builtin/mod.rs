@@ -70,7 +70,7 @@ pub enum PolicyConfig {
 type Defaults = fn() -> PolicyConfig;
 
 /// The names that custom policies cannot take, and what they stand for.
-const NAMES: [(&str, Defaults); 6] = [
+const NAMES: &[(&str, Defaults)] = &[
     // Each policy.
     ("random", || PolicyConfig::Random),
     ("round_robin", || PolicyConfig::RoundRobin),
