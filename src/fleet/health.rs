@@ -25,8 +25,8 @@ impl Fleet {
         row.count_outcome(outcome.index());
         let changes = match outcome {
             Outcome::Overloaded { retry_after } => {
-                row.pause_until(now.saturating_add(self.health.pause(retry_after)));
-                true
+                // A worker that is paused already is only paused for longer: nothing to publish yet.
+                row.pause_until(now.saturating_add(self.health.pause(retry_after))) <= now
             }
             Outcome::WorkerError | Outcome::Timeout => {
                 let streak = row.count_failure();

@@ -281,9 +281,9 @@ impl WorkerState {
         }
     }
 
-    /// Lowers the worker's weight until then.
-    pub(crate) fn pause_until(&self, until: u64) {
-        self.cold.paused_until.fetch_max(until, Relaxed);
+    /// Lowers the worker's weight until then. Returns when an earlier pause ends, or has ended.
+    pub(crate) fn pause_until(&self, until: u64) -> u64 {
+        self.cold.paused_until.fetch_max(until, Relaxed)
     }
 
     /// The clock was set back by this much. Loses a pause that is asked for at this very moment.
