@@ -5,7 +5,7 @@
 //! another one, which takes the place.
 
 use std::sync::{
-    Arc, Mutex, OnceLock,
+    Arc, Mutex, OnceLock, Weak,
     atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
 };
 
@@ -20,7 +20,8 @@ use crate::support::{self, POLICIES, add_many, assert_idle, in_flight, refusal, 
 /// Takes the first candidate, and before it says so, the last place of that one.
 #[derive(Default)]
 struct Thief {
-    router: OnceLock<Router>,
+    /// Not owned: the router owns its policy.
+    router: OnceLock<Weak<Router>>,
     /// Races that are still to be lost, by role.
     races: [AtomicUsize; 3],
     /// Whether the request that takes the place is being decided.
@@ -36,13 +37,13 @@ struct Thief {
 
 impl Thief {
     /// A router with that many workers of each of these roles, which serve one request at a time.
-    fn router(thief: Thief, workers: &[(Role, usize)]) -> (Router, Arc<Thief>, Vec<WorkerId>) {
+    fn router(thief: Thief, workers: &[(Role, usize)]) -> (Arc<Router>, Arc<Thief>, Vec<WorkerId>) {
         let thief = Arc::new(thief);
-        let router = router_of(support::config("random"), Arc::clone(&thief) as Arc<_>);
+        let router = Arc::new(router_of(support::config("random"), Arc::clone(&thief) as Arc<_>));
         let add = |&(role, count)| add_many(&router, role, count);
         let ids: Vec<WorkerId> = workers.iter().flat_map(add).collect();
         ids.iter().for_each(|&id| router.set_max_in_flight(id, Some(1)).unwrap());
-        thief.router.set(router.clone()).expect("set once");
+        thief.router.set(Arc::downgrade(&router)).expect("set once");
         (router, thief, ids)
     }
 
@@ -51,7 +52,7 @@ impl Thief {
     }
 
     fn steal(&self, worker: WorkerId, role: Role) {
-        let router = self.router.get().unwrap();
+        let router = self.router.get().and_then(Weak::upgrade).unwrap();
         let mut both = self.partners.lock().unwrap().clone();
         both.push(worker);
         let request = Request::none().allow(&both);
@@ -166,7 +167,7 @@ fn where_all_races_are_lost_all_workers_are_busy() {
 
 /// As many workers of both roles as races, and one of each more that serves any number of requests,
 /// for the thief alone.
-fn pairs(thief: Thief) -> (Router, Arc<Thief>, Vec<WorkerId>, [WorkerId; 2]) {
+fn pairs(thief: Thief) -> (Arc<Router>, Arc<Thief>, Vec<WorkerId>, [WorkerId; 2]) {
     let roles = [(Role::Prefill, WORKERS), (Role::Decode, WORKERS)];
     let (router, thief, ids) = Thief::router(thief, &roles);
     let partner = |role| support::add(&router, WorkerSpec::new(format!("own-{role}")).role(role));
@@ -290,7 +291,7 @@ fn a_policy_that_insists_on_a_full_worker_has_failed() {
 
 /// A shadow that takes the last places of all workers but one, between the decision and its commitment.
 struct Crowd {
-    router: OnceLock<Router>,
+    router: OnceLock<Weak<Router>>,
     left: OnceLock<WorkerId>,
     full: Mutex<Vec<Ticket>>,
 }
@@ -305,7 +306,8 @@ impl RoutingPolicy for Crowd {
         candidates: &Candidates<'_>,
         _request: &RequestView<'_>,
     ) -> Result<Decision, RoutingError> {
-        let (router, left) = (self.router.get().unwrap(), *self.left.get().unwrap());
+        let router = self.router.get().and_then(Weak::upgrade).unwrap();
+        let left = *self.left.get().unwrap();
         if let Ok(mut full) = self.full.try_lock() {
             for worker in candidates.iter().filter(|worker| worker.id() != left) {
                 let taken = router.select(&Request::none().allow(&[worker.id()])).unwrap();
@@ -329,10 +331,10 @@ fn every_policy_finds_the_last_place() {
         config.shadow = Some(PolicyConfig::named("crowd"));
         let builder = Router::builder().config(config);
         let builder = builder.add_policy("crowd", move |_| Ok(Arc::clone(&own) as _)).unwrap();
-        let router = builder.build().unwrap();
+        let router = Arc::new(builder.build().unwrap());
         let ids = add_many(&router, Role::Regular, WORKERS);
         ids.iter().for_each(|&id| router.set_max_in_flight(id, Some(1)).unwrap());
-        crowd.router.set(router.clone()).unwrap();
+        crowd.router.set(Arc::downgrade(&router)).unwrap();
         crowd.left.set(ids[2]).unwrap();
         let text = "What is asked for. ".repeat(100);
         for _ in 0..20 {

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 use std::sync::{
-    Arc, Barrier, Mutex, OnceLock,
+    Arc, Barrier, Mutex, OnceLock, Weak,
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 use std::thread;
@@ -58,7 +58,8 @@ fn check(router: &Router, ids: &[WorkerId], chosen: &[(Ticket, WorkerId, f64)], 
 
 /// Routes the next request while it decides on one.
 struct Nested {
-    router: OnceLock<Router>,
+    /// Not owned: the router owns its policy.
+    router: OnceLock<Weak<Router>>,
     turn: AtomicUsize,
     chosen: Mutex<Vec<(Ticket, WorkerId, f64)>>,
     reads: bool,
@@ -66,7 +67,7 @@ struct Nested {
 
 impl Nested {
     fn ask(&self, role: Role) {
-        let router = self.router.get().unwrap();
+        let router = self.router.get().and_then(Weak::upgrade).unwrap();
         let text = format!("{:080}", self.turn.load(Relaxed)).repeat(100);
         let request = Request::text(&text);
         let told = if role == Role::Regular {
@@ -121,10 +122,10 @@ fn nested_in_one_thread() {
             chosen: Mutex::default(),
             reads,
         });
-        let router = router_of(support::config("random"), Arc::clone(&policy) as Arc<_>);
+        let router = Arc::new(router_of(support::config("random"), Arc::clone(&policy) as Arc<_>));
         add_many(&router, Role::Prefill, 2);
         let ids = add_many(&router, role, WORKERS);
-        policy.router.set(router.clone()).unwrap();
+        policy.router.set(Arc::downgrade(&router)).unwrap();
         // As deep as the calls are.
         let deep = thread::Builder::new().stack_size(64 << 20);
         let asked = Arc::clone(&policy);
