@@ -40,15 +40,13 @@ const CHECKS: [Check; 7] = [
         of: |s| low(s, |s| s.latency[1] as f64),
     },
     Check {
-        // Stripes that are rarely used get their windows late. A byte lost per request would be several
-        // MiB in a minute.
         name: "resident MiB",
-        tolerance: Tolerance::Plus(2.0),
+        tolerance: Tolerance::Plus(1.0),
         of: |s| most(s, |s| s.resident as f64 / MIB),
     },
     Check {
         name: "heap MiB",
-        tolerance: Tolerance::Plus(1.0),
+        tolerance: Tolerance::Plus(0.25),
         of: |s| most(s, |s| s.heap as f64 / MIB),
     },
     Check {

@@ -73,16 +73,20 @@ impl PromptReader {
         &self.estimates
     }
 
-    /// Blocks of the request's prompt that are to be matched, at most.
-    fn blocks_for(&self, request: &Request<'_>) -> usize {
-        let most = LONGEST / self.block.bytes();
-        match &request.prompt {
-            Prompt::None => 0,
-            Prompt::Text(text) => most.min(text.len() / self.block.bytes()),
-            Prompt::Tokens(tokens) => most.min(size_of_val(*tokens) / self.block.bytes()),
-            // What a body declares beside its text may count as more blocks than its bytes make.
-            _ => most,
-        }
+    /// Blocks of a prompt that are matched, at most.
+    fn most_blocks(&self) -> usize {
+        LONGEST / self.block.bytes()
+    }
+
+    /// Blocks of the request's prompt, as far as its length tells: a body may declare more beside its
+    /// text, and the length of a parsed one is not known.
+    fn likely_blocks(&self, request: &Request<'_>) -> usize {
+        let bytes = match &request.prompt {
+            Prompt::Text(bytes) | Prompt::Json(bytes) => bytes.len(),
+            Prompt::Tokens(tokens) => size_of_val(*tokens),
+            _ => 0,
+        };
+        bytes / self.block.bytes()
     }
 
     /// Begins the residency of a worker whose KV cache holds this many tokens.

@@ -3,10 +3,11 @@
 
 use super::{PromptReader, ReadPrompt};
 use crate::policy::error::RoutingError;
+use crate::prefix::Fingerprint;
 use crate::request::{Prompt, Request};
 
-/// Room for the block hashes of a prompt. It grows to what the longest prompt has needed, at most
-/// 32,768 blocks of the default size, 256 KiB, and is kept.
+/// Room for the block hashes of a prompt. It grows to what the longest prompt has needed, rounded up to a
+/// power of two, at most 32,768 blocks of the default size, 256 KiB, and is kept.
 #[derive(Debug, Default)]
 pub(crate) struct Window(Vec<u64>);
 
@@ -33,16 +34,13 @@ impl<'a> PromptOnce<'a> {
         if let Some(read) = self.read {
             return Ok(read);
         }
-        let read = match &request.prompt {
-            Prompt::Fingerprint(given) => {
+        let read = match (&request.prompt, self.window.take()) {
+            (Prompt::Fingerprint(given), _) => {
                 reader.check(given, request)?;
-                ReadPrompt::plain(given.leading(reader.blocks_for(request)))
+                ReadPrompt::plain(given.leading(reader.most_blocks()))
             }
-            _ => {
-                let hashes =
-                    self.window.take().map(|window| window.get(reader.blocks_for(request)));
-                reader.read(request, hashes.unwrap_or_default())?
-            }
+            (_, Some(window)) => window.read(reader, request)?,
+            (_, None) => reader.read(request, &mut [])?,
         };
         self.read = Some(read);
         Ok(read)
@@ -50,23 +48,43 @@ impl<'a> PromptOnce<'a> {
 }
 
 impl Window {
-    /// Room for this many blocks, or, where the memory is not to be had, for fewer: then the beginning
-    /// of the prompt is matched.
+    /// Reads the prompt; a second time, where the window turns out to be too small for what a body declares
+    /// beside its text, and can grow. Where the memory is not to be had, the beginning of the prompt is
+    /// matched.
+    fn read<'a>(
+        &'a mut self,
+        reader: &PromptReader,
+        request: &Request<'_>,
+    ) -> Result<ReadPrompt<'a>, RoutingError> {
+        let most = reader.most_blocks();
+        self.grow(most.min(reader.likely_blocks(request)));
+        let (header, max_tokens) = loop {
+            let room = most.min(self.0.len());
+            let read = reader.read(request, &mut self.0[..room])?;
+            let (header, max_tokens) = (*read.fingerprint.header(), read.max_tokens);
+            let units = reader.block().units(header.unit) as u64;
+            let needed = most.min((header.total / units) as usize);
+            if (header.blocks as usize) < room || !self.grow(needed) {
+                break (header, max_tokens);
+            }
+        };
+        let fingerprint = Fingerprint::from_parts(header, &self.0[..header.blocks as usize])?;
+        Ok(ReadPrompt { fingerprint, max_tokens })
+    }
+
+    /// Makes room for this many blocks; whether that took more memory, and it was to be had.
     #[inline]
-    fn get(&mut self, blocks: usize) -> &mut [u64] {
-        if self.0.len() < blocks {
-            self.grow(blocks);
-        }
-        let blocks = blocks.min(self.0.len());
-        &mut self.0[..blocks]
+    fn grow(&mut self, blocks: usize) -> bool {
+        self.0.len() < blocks && self.take_memory(blocks.next_power_of_two())
     }
 
     #[cold]
-    fn grow(&mut self, blocks: usize) {
-        let blocks = blocks.next_power_of_two();
-        if self.0.try_reserve_exact(blocks - self.0.len()).is_ok() {
+    fn take_memory(&mut self, blocks: usize) -> bool {
+        let reserved = self.0.try_reserve_exact(blocks - self.0.len());
+        if reserved.is_ok() {
             self.0.resize(blocks, 0);
         }
+        reserved.is_ok()
     }
 }
 
@@ -91,6 +109,34 @@ mod tests {
         }
         let mut window = Window::default();
         assert!(PromptOnce::new(&mut window).read(&reader, &bad).is_err(), "it cannot be read");
+    }
+
+    #[test]
+    fn a_window_takes_what_prompts_need() {
+        let reader = PromptReader::new(HashKey::from_bytes([7; 32]), Default::default());
+        let text = "What is asked for. ".repeat(50);
+        let image = r#"{"type":"image_url","image_url":{"url":"https://a.example/1.png"}}"#;
+        let plain = format!(r#"{{"messages":[{{"role":"user","content":"{text}"}}]}}"#);
+        let media = format!(
+            r#"{{"messages":[{{"role":"user","content":[{image},{image},{{"type":"text","text":"{text}"}}]}}]}}"#
+        );
+        let parsed: serde_json::Value = serde_json::from_str(&media).expect("valid");
+        // Of the default 576 tokens for an image, two take 36 blocks.
+        for (request, room) in [
+            (Request::text(&text), 8),
+            (Request::json(plain.as_bytes()), 8),
+            (Request::json(media.as_bytes()), 64),
+            (Request::value(&parsed), 64),
+        ] {
+            let mut ample = vec![0; 1000];
+            let whole = reader.read(&request, &mut ample).expect("it can be read").fingerprint;
+            let mut window = Window::default();
+            for _ in 0..2 {
+                let read = window.read(&reader, &request).expect("it can be read").fingerprint;
+                assert_eq!(read, whole);
+                assert_eq!(window.0.len(), room, "{request:?}");
+            }
+        }
     }
 
     #[test]
