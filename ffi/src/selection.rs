@@ -72,7 +72,7 @@ impl pointsman_selection {
             score: decision.score,
             runner_up_score: decision.runner_up.map_or(0.0, |other| other.score),
             matched_tokens: decision.matched_tokens,
-            total_tokens: selected.total_tokens,
+            total_tokens: selected.total_tokens(),
         }
     }
 

@@ -33,8 +33,8 @@ pub struct DetachedSelection {
     pub decision: Decision,
     /// To be completed by the host.
     pub ticket: Ticket,
-    /// Tokens of the prompt; estimated where only bytes are known.
-    pub total_tokens: u32,
+    /// A `u32` in a whole word: see [`Reason`].
+    total_tokens: u64,
     /// The host's own number of the worker.
     pub user_data: u64,
 }
@@ -240,8 +240,18 @@ impl From<&PairSelection> for Ticket {
 impl DetachedSelection {
     #[inline(always)]
     pub(super) fn new(committed: Committed<'_, Decision>) -> Self {
-        let Committed { choice: &decision, ticket, total_tokens, user_data, .. } = committed;
-        DetachedSelection { decision, ticket, total_tokens, user_data }
+        DetachedSelection {
+            decision: *committed.choice,
+            ticket: committed.ticket,
+            total_tokens: committed.total_tokens.into(),
+            user_data: committed.user_data,
+        }
+    }
+
+    /// Tokens of the prompt; estimated where only bytes are known.
+    #[inline]
+    pub fn total_tokens(&self) -> u32 {
+        self.total_tokens as u32
     }
 }
 
@@ -258,8 +268,7 @@ impl Selection {
 
     /// Hands the duty to complete the request to the host, which keeps the ticket's number.
     pub fn detach(self) -> DetachedSelection {
-        let (decision, total_tokens) = (self.decision, self.total_tokens());
-        let user_data = self.user_data;
+        let Selection { decision, total_tokens, user_data, .. } = self;
         DetachedSelection { decision, ticket: self.into_ticket(), total_tokens, user_data }
     }
 
