@@ -304,7 +304,7 @@ impl Balancer {
             ticket: chosen.ticket,
             reason: chosen.decision.reason,
             matched: chosen.decision.matched_tokens,
-            total: chosen.total_tokens,
+            total: chosen.total_tokens(),
         })
     }
 
