@@ -3,8 +3,9 @@
 use arrayvec::ArrayVec;
 
 use super::matches::{Matches, Visit};
+use super::node::{META, Meta, NODE_WORDS, RECORDS, RUN};
 use super::record::Record;
-use super::table::{Found, Located, META, Meta, NODE_WORDS, RECORDS, RUN};
+use super::table::{Found, Located};
 use super::wide::group_of;
 use super::{PrefixTree, wide};
 use crate::sync::{AtomicU64, Ordering};

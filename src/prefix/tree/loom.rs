@@ -5,9 +5,10 @@ use loom::sync::Arc;
 use loom::thread;
 
 use super::matches::Matches;
+use super::node::{META, Meta, NODE_WORDS, RUN};
 use super::record::Record;
 use super::slots::Slots;
-use super::table::{Kind, META, Meta, NODE_WORDS, RUN, Table};
+use super::table::{Kind, Table};
 use super::{PrefixTree, Registration};
 
 fn model(test: impl Fn() + Sync + Send + 'static) {

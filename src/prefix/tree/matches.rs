@@ -2,8 +2,8 @@
 
 use arrayvec::ArrayVec;
 
+use super::node::RUN;
 use super::record::MAX_SLOTS;
-use super::table::RUN;
 
 /// Most holders that one lookup lists.
 pub const MAX_HOLDERS: usize = 64;

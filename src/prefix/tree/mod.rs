@@ -67,6 +67,7 @@ mod line;
 #[cfg(all(test, pointsman_loom))]
 mod loom;
 mod matches;
+mod node;
 mod record;
 mod remember;
 mod slots;
@@ -80,10 +81,11 @@ pub use slots::Registration;
 pub use stats::TreeStats;
 
 use crate::sync::{AtomicU64, Ordering};
+use node::RUN;
 use record::MAX_SLOTS;
 use slots::Slots;
 use stats::Counters;
-use table::{Home, Kind, RUN, Table};
+use table::{Home, Kind, Table};
 
 /// Recency marks count this many steps per turnover of the table.
 const STEPS_PER_TURNOVER: u64 = 32;

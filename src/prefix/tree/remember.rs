@@ -2,10 +2,11 @@
 
 use super::find::{AHEAD, LOCATED};
 use super::matches::{Matches, Visit};
+use super::node::{META, Meta, NODE_WORDS, RECORDS, RUN};
 use super::record::Record;
 use super::slots::Registration;
 use super::stats::Tally;
-use super::table::{Found, Home, Inserted, META, Meta, NODE_WORDS, RECORDS, RUN};
+use super::table::{Found, Home, insert::Inserted};
 use super::{PrefixTree, wide};
 use crate::sync::Ordering;
 

@@ -2,9 +2,10 @@
 
 use super::PrefixTree;
 use super::matches::Matches;
+use super::node::{Meta, NODE_WORDS};
 use super::record::Record;
 use super::stats::Tally;
-use super::table::{Found, Home, Kind, Meta, NODE_WORDS};
+use super::table::{Found, Home, Kind};
 use crate::sync::Ordering;
 
 /// Records of one extra node; word 0 is its key.
