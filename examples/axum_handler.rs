@@ -1,29 +1,22 @@
-//! An axum handler that asks the adapter, the original proposal's async trait, for each request. It
-//! serves itself one request on loopback, and ends.
+//! An axum handler that asks the adapter, the original proposal's async trait. It serves one request, and ends.
 //!
 //! `cargo run --features async --example axum_handler`
 
 use std::sync::{Arc, atomic::AtomicUsize};
 
-use axum::{Json, extract::State, http::StatusCode, routing::post};
+use axum::{Json, extract::State, http::Request, routing::post};
+use hyper::service::Service;
 use pointsman::adapter::{Adapter, RoutingPolicy};
 use pointsman::{PolicyConfig, Worker};
 use serde_json::{Value, json};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-#[derive(Debug)]
 struct Engine(&'static str, AtomicUsize);
 
+#[rustfmt::skip]
 impl Worker for Engine {
-    fn url(&self) -> &str {
-        self.0
-    }
-    fn is_healthy(&self) -> bool {
-        true
-    }
-    fn load(&self) -> &AtomicUsize {
-        &self.1
-    }
+    fn url(&self) -> &str { self.0 }
+    fn is_healthy(&self) -> bool { true }
+    fn load(&self) -> &AtomicUsize { &self.1 }
 }
 
 type Gateway = Arc<(Adapter, Vec<Arc<dyn Worker>>)>;
@@ -31,16 +24,12 @@ type Gateway = Arc<(Adapter, Vec<Arc<dyn Worker>>)>;
 async fn chat(
     State(gateway): State<Gateway>,
     Json(body): Json<Value>,
-) -> (StatusCode, Json<Value>) {
+) -> Result<Json<Value>, String> {
     let (policy, engines) = &*gateway;
-    match policy.select_single(engines, &body).await {
-        Ok(engine) => {
-            let answer = json!({"served_by": engine.url()}); // Here the body is sent to that URL.
-            policy.on_request_complete(engine.url(), true);
-            (StatusCode::OK, Json(answer))
-        }
-        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, Json(json!({"error": error.to_string()}))),
-    }
+    let engine = policy.select_single(engines, &body).await.map_err(|error| error.to_string())?;
+    let answer = json!({"served_by": engine.url()}); // Here the body is sent to that URL.
+    policy.on_request_complete(engine.url(), true);
+    Ok(Json(answer))
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -49,16 +38,10 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let engines = ["http://10.0.0.7:8000", "http://10.0.0.8:8000"].map(engine).to_vec();
     let gateway = Arc::new((Adapter::from_config(&PolicyConfig::default())?, engines));
     let app = axum::Router::new().route("/v1/chat/completions", post(chat)).with_state(gateway);
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
-    let mut client = tokio::net::TcpStream::connect(listener.local_addr()?).await?;
-    tokio::spawn(async { axum::serve(listener, app).await });
-
     let body = r#"{"messages": [{"role": "user", "content": "Why is the sky blue?"}]}"#;
-    let head = "POST /v1/chat/completions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\
-                Content-Type: application/json\r\nContent-Length: ";
-    client.write_all(format!("{head}{}\r\n\r\n{body}", body.len()).as_bytes()).await?;
-    let mut answer = String::new();
-    client.read_to_string(&mut answer).await?;
-    println!("{answer}");
-    if answer.starts_with("HTTP/1.1 200") { Ok(()) } else { Err("not served".into()) }
+    let request = Request::post("/v1/chat/completions").header("content-type", "application/json");
+    let app = hyper_util::service::TowerToHyperService::new(app); // or axum::serve(listener, app)
+    let answer = app.call(request.body(axum::body::Body::from(body))?).await?;
+    println!("{} {:?}", answer.status(), axum::body::to_bytes(answer.into_body(), 1 << 20).await?);
+    Ok(())
 }

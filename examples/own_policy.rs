@@ -1,5 +1,5 @@
-//! A policy of your own: interactive requests and batch jobs share a fleet; a batch job, told by its
-//! routing key, goes to the busiest worker that is not full, so that the others stay free.
+//! A policy of your own: a batch job, told by its routing key, goes to the busiest worker that is not full,
+//! so that the others stay free for chats.
 //!
 //! `cargo run --example own_policy`
 
@@ -17,15 +17,14 @@ impl RoutingPolicy for PackBatches {
 
     fn select_single(
         &self,
-        candidates: &Candidates<'_>,
+        workers: &Candidates<'_>,
         request: &RequestView<'_>,
     ) -> Result<Decision, RoutingError> {
         let chosen = match request.routing_key {
-            Some(_) => candidates.iter().max_by_key(|worker| worker.in_flight()),
-            None => candidates.least_loaded(&self.0),
+            Some(_) => workers.iter().max_by_key(|worker| worker.in_flight()),
+            None => workers.least_loaded(&self.0),
         };
-        let chosen = chosen.ok_or_else(|| candidates.none())?;
-        Ok(Decision::new(chosen.id(), Reason::Custom))
+        Ok(Decision::new(chosen.ok_or_else(|| workers.none())?.id(), Reason::Custom))
     }
 }
 
@@ -38,12 +37,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         router.add_worker(WorkerSpec::new(url).max_in_flight(4))?;
     }
     let batch = Request::none().routing_key("batch");
-    let select = |request| router.select(request);
-    let held = (0..6).map(|_| select(&batch)).collect::<Result<Vec<_>, _>>()?;
-    let chat = select(&Request::none())?;
-    for status in router.workers() {
-        println!("{}: {} in flight", status.info.url, status.in_flight);
-    }
-    println!("{} batch jobs on two workers, the chat on a third: {:?}", held.len(), chat.url());
+    let jobs: Vec<_> = (0..6).map(|_| router.select(&batch)).collect::<Result<_, _>>()?;
+    let chat = router.select(&Request::none())?;
+    println!("{} batch jobs on two workers, the chat on a third: {:?}", jobs.len(), chat.url());
     Ok(())
 }

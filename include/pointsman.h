@@ -1387,7 +1387,10 @@ typedef struct pointsman_event {
      * The worker; for POINTSMAN_EVENT_COMPLETE the one that answered. 0 for POINTSMAN_EVENT_FORKED.
      */
     uint64_t worker;
-    /** The worker that computed the prompt, where that is known to be another one; else worker. */
+    /**
+     * The worker that computed the prompt, where that is known to be another one; else worker. 0 with
+     * POINTSMAN_EVENT_COMPLETE if the prefill worker of a pair has left.
+     */
     uint64_t prefill_worker;
     /** The host's own number of the worker; only with the events of workers. */
     uint64_t user_data;

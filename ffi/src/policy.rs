@@ -111,7 +111,8 @@ pub struct pointsman_event {
     pub kind: pointsman_event_kind,
     /// The worker; for POINTSMAN_EVENT_COMPLETE the one that answered. 0 for POINTSMAN_EVENT_FORKED.
     pub worker: u64,
-    /// The worker that computed the prompt, where that is known to be another one; else worker.
+    /// The worker that computed the prompt, where that is known to be another one; else worker. 0 with
+    /// POINTSMAN_EVENT_COMPLETE if the prefill worker of a pair has left.
     pub prefill_worker: u64,
     /// The host's own number of the worker; only with the events of workers.
     pub user_data: u64,

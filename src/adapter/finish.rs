@@ -99,7 +99,7 @@ impl Adapter {
         }
         self.policy.on_request_complete(&Completion {
             worker,
-            prefill,
+            prefill: Some(prefill),
             outcome,
             usage: Usage::default(),
             now: now.into(),

@@ -43,8 +43,9 @@ pub struct FirstToken {
 pub struct Completion {
     /// The worker that answered: the regular or the decode worker.
     pub worker: WorkerId,
-    /// The worker that computed the prompt: the prefill worker of a pair, else the same worker.
-    pub prefill: WorkerId,
+    /// The worker that computed the prompt: the prefill worker of a pair, else the same worker. `None` if
+    /// that prefill worker has left.
+    pub prefill: Option<WorkerId>,
     /// How it ended.
     pub outcome: Outcome,
     /// What the worker reported.

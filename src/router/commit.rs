@@ -76,7 +76,6 @@ impl<'a> Attempt<'_, 'a> {
         prompt_bytes: u32,
     ) -> Charge {
         let (main, prefill, prompt) = (M::main(choice), M::prefill(choice), M::prompt(choice));
-        let slot = |decision: &Decision| decision.worker.slot() as u16;
         let listens = self.listens;
         // KV tokens are counted where a policy compares them: for pairs, and where it listens.
         let counted = M::ROLE == Role::Decode || listens;
@@ -84,8 +83,8 @@ impl<'a> Attempt<'_, 'a> {
             if counted { request.prompt_tokens.saturating_add(request.output_tokens) } else { 0 };
         Charge {
             participants: Participants::new(
-                slot(main),
-                prefill.map(slot),
+                main.worker.slot() as u16,
+                prefill.map(|decision| decision.worker),
                 self.installed.index,
                 listens,
             ),

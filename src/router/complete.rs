@@ -5,8 +5,8 @@ use crate::fleet::due::CLOCK_SLACK;
 use crate::policy::{Completion, FirstToken, Usage};
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::ticket::error::TicketError;
-use crate::ticket::{Closed, Ticket};
-use crate::worker::{Role, health::Outcome, state::WorkerState};
+use crate::ticket::{Closed, Participants, Ticket};
+use crate::worker::{Role, WorkerId, health::Outcome, state::WorkerState};
 
 /// How a request ended.
 #[derive(Clone, Copy, Debug)]
@@ -57,12 +57,14 @@ impl Inner {
         let _pin = Pin::new(self.fleet.row(seen.prompt_slot()));
         // Read before the step, while the ticket keeps its policy installed.
         let view = self.fleet.view();
-        let charge = self.tickets.first_token(ticket, cached_tokens.is_some())?;
+        let (charge, charged) = self.tickets.first_token(ticket, cached_tokens.is_some())?;
         let participants = charge.participants;
-        let _release = self.release_of(participants.prefill());
+        let prefill = participants.prefill();
+        let _release = self.release_of(prefill.filter(|_| charged));
         let Some(installed) = view.policies.get(participants.policy()) else { return Ok(()) };
         installed.counters.mine().count_first_token(now.saturating_sub(charge.dispatched));
-        if participants.notify() {
+        // A worker that has left has computed nothing that its policy could learn from.
+        if participants.notify() && (charged || prefill.is_none()) {
             installed.policy.on_first_token(&FirstToken {
                 worker: self.fleet.id(participants.prompt_slot()),
                 role: if participants.prefill().is_some() { Role::Prefill } else { Role::Regular },
@@ -120,46 +122,70 @@ impl Inner {
     #[inline(never)]
     fn complete_at_length(&self, closed: Closed<'_>, row: &WorkerState, ending: &Ending, now: u64) {
         let _load = Release { row, resident: closed.resident_tokens().into() };
+        let prefill = closed.participants.prefill();
+        // Once its load was given back, the slot may be another worker's at any time.
+        let uncharged = prefill.filter(|_| !closed.prefill_charged);
+        let _pin = uncharged.map(|slot| Pin::new(self.fleet.row(slot)));
+        let computes = prefill.map_or(Some(row), |_| self.prefill_of(closed.participants));
         if closed.participants.is_simple() {
             self.fleet.observe(row, ending.outcome, now);
         } else {
-            self.complete_shared(&closed, ending, now);
+            self.complete_shared(&closed, (row, computes), ending, now);
         }
         if ending.usage != Usage::default() {
-            self.learn_usage(&closed, &ending.usage);
+            self.learn_usage(&closed, computes, &ending.usage);
         }
     }
 
     /// A completion where a pair served, or the policy listens.
-    fn complete_shared(&self, closed: &Closed<'_>, ending: &Ending, now: u64) {
+    fn complete_shared(
+        &self,
+        closed: &Closed<'_>,
+        (answers, computes): (&WorkerState, Option<&WorkerState>),
+        ending: &Ending,
+        now: u64,
+    ) {
         let participants = closed.participants;
-        let _prefill = self.release_of(participants.prefill().filter(|_| !closed.first_token_seen));
+        let prefill = participants.prefill();
+        let _release = self.release_of(prefill.filter(|_| closed.prefill_charged));
         let at_prefill = match ending.failed_role {
             Some(role) => role == Role::Prefill,
             None => !closed.first_token_seen && ending.outcome != Outcome::Success,
         };
-        let failed = if at_prefill { participants.prompt_slot() } else { participants.slot() };
-        if let Some(row) = self.fleet.row(failed) {
+        if let Some(row) = if at_prefill { computes } else { Some(answers) } {
             self.fleet.observe(row, ending.outcome, now);
         }
         // The prompt is what a prefill worker is there for: once that is computed, it has succeeded.
         let computed = closed.first_token_seen || ending.outcome == Outcome::Success;
-        let prefill = participants.prefill().filter(|_| computed && !at_prefill);
-        if let Some(row) = prefill.and_then(|slot| self.fleet.row(slot)) {
+        if let Some(row) = computes.filter(|_| prefill.is_some() && computed && !at_prefill) {
             self.fleet.observe(row, Outcome::Success, now);
         }
         if participants.notify() {
-            self.tell_completion(closed, ending, now);
+            let prefill = computes.map(|_| self.fleet.id(participants.prompt_slot()));
+            self.tell_completion(closed, prefill, ending, now);
         }
     }
 
-    fn tell_completion(&self, closed: &Closed<'_>, ending: &Ending, now: u64) {
+    /// The row of a pair's prefill worker, unless it has left. It is in flight there, or the row is pinned.
+    fn prefill_of(&self, participants: Participants) -> Option<&WorkerState> {
+        let row = self.fleet.row(participants.prefill()?)?;
+        let generation = row.generation();
+        (!row.is_vacant() && participants.is_of_prefill(generation)).then_some(row)
+    }
+
+    fn tell_completion(
+        &self,
+        closed: &Closed<'_>,
+        prefill: Option<WorkerId>,
+        ending: &Ending,
+        now: u64,
+    ) {
         let (charge, participants) = (closed.charge(), closed.participants);
         let view = self.fleet.view();
         let Some(installed) = view.policies.get(participants.policy()) else { return };
         installed.policy.on_request_complete(&Completion {
             worker: self.fleet.id(participants.slot()),
-            prefill: self.fleet.id(participants.prompt_slot()),
+            prefill,
             outcome: ending.outcome,
             usage: ending.usage,
             now: now.into(),
@@ -173,12 +199,10 @@ impl Inner {
     }
 
     /// Cache predictions, length of a token, length of an answer.
-    fn learn_usage(&self, closed: &Closed<'_>, usage: &Usage) {
+    fn learn_usage(&self, closed: &Closed<'_>, computes: Option<&WorkerState>, usage: &Usage) {
         let (charge, participants) = (closed.charge(), closed.participants);
-        if let Some(cached) = usage.cached_tokens {
-            if let Some(row) = self.fleet.row(participants.prompt_slot()) {
-                row.count_cached(charge.matched_tokens.into(), cached.into());
-            }
+        if let (Some(row), Some(cached)) = (computes, usage.cached_tokens) {
+            row.count_cached(charge.matched_tokens.into(), cached.into());
         }
         if let Some(tokens) = usage.prompt_tokens {
             self.prompts.estimates().learn_prompt(charge.prompt_bytes, tokens);
@@ -208,10 +232,12 @@ impl Inner {
                 self.expired.fetch_add(closed.is_ok().into(), Relaxed);
             } else if left(participants.slot()) {
                 let _ = self.expire(ticket, now);
-            } else if participants.prefill().is_some_and(left) {
-                let _ = self.first_token(ticket, None, now);
-            } else if deadline > latest {
-                let _ = self.tickets.renew(ticket, fresh);
+            } else {
+                let gone = participants.prefill().filter(|&slot| left(slot));
+                drop(self.release_of(gone.filter(|_| self.tickets.prefill_left(ticket))));
+                if deadline > latest {
+                    let _ = self.tickets.renew(ticket, fresh);
+                }
             }
         }
     }

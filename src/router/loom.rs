@@ -13,10 +13,10 @@ use loom::thread;
 
 use crate::sync::stripe::Place;
 use crate::ticket::{Charge, Participants, Ticket, Tickets};
-use crate::worker::state::WorkerState;
+use crate::worker::{WorkerId, state::WorkerState};
 
 const SLOT: u16 = 0;
-const PREFILL: u16 = 1;
+const PREFILL: usize = 1;
 const FIRST: u64 = 1;
 const SECOND: u64 = 2;
 
@@ -34,12 +34,12 @@ impl Model {
     }
 
     /// As `commit` does: charge, reserve, open, look at the generation.
-    fn open(&self, stripe: Place, prefill: Option<u16>) -> Option<Ticket> {
+    fn open(&self, stripe: Place, prefill: Option<WorkerId>) -> Option<Ticket> {
         let charge = charge(prefill);
         assert!(self.rows[usize::from(SLOT)].charge(0));
         fence(SeqCst);
         if let Some(prefill) = prefill {
-            assert!(self.rows[usize::from(prefill)].charge(0));
+            assert!(self.rows[prefill.slot()].charge(0));
         }
         let reserved = self.tickets.reserve(stripe).expect("the share has room");
         let ticket = self.tickets.open(reserved, charge, u64::MAX);
@@ -53,7 +53,7 @@ impl Model {
     /// As `complete` completes; whether this call did it.
     fn complete(&self, ticket: Ticket) -> bool {
         let Ok(closed) = self.tickets.close(ticket) else { return false };
-        let held = closed.participants.prefill().filter(|_| !closed.first_token_seen);
+        let held = closed.participants.prefill().filter(|_| closed.prefill_charged);
         for slot in held.into_iter().chain([closed.participants.slot()]) {
             self.rows[usize::from(slot)].release(0);
         }
@@ -62,8 +62,8 @@ impl Model {
 
     /// As `complete` takes the first token; whether this call did it.
     fn first_token(&self, ticket: Ticket) -> bool {
-        let Ok(charge) = self.tickets.first_token(ticket, false) else { return false };
-        if let Some(prefill) = charge.participants.prefill() {
+        let Ok((charge, charged)) = self.tickets.first_token(ticket, false) else { return false };
+        if let Some(prefill) = charge.participants.prefill().filter(|_| charged) {
             self.rows[usize::from(prefill)].release(0);
         }
         true
@@ -87,6 +87,15 @@ impl Model {
         }
     }
 
+    /// As `complete` sweeps a ticket whose prefill worker has left; whether this call did it.
+    fn prefill_leaves(&self, ticket: Ticket) -> bool {
+        let left = self.tickets.prefill_left(ticket);
+        if left {
+            self.rows[PREFILL].release(0);
+        }
+        left
+    }
+
     fn assert_nothing_is_held(&self) {
         assert!(self.rows.iter().all(|row| row.in_flight() == 0));
         assert_eq!(self.tickets.open_count(), 0);
@@ -101,7 +110,7 @@ fn other() -> Place {
     Place::numbered(1)
 }
 
-fn charge(prefill: Option<u16>) -> Charge {
+fn charge(prefill: Option<WorkerId>) -> Charge {
     Charge {
         participants: Participants::new(SLOT, prefill, 0, false),
         dispatched: 0,
@@ -187,13 +196,43 @@ fn loom_a_ticket_is_completed_once() {
 fn loom_first_token_and_completion_share_out_a_pair() {
     model(|| {
         let model = Model::new();
-        let ticket = model.open(mine(), Some(PREFILL)).expect("no thread removes the worker");
+        let ticket = model
+            .open(mine(), Some(WorkerId::new(PREFILL, FIRST)))
+            .expect("no thread removes the worker");
         let other = thread::spawn({
             let model = Arc::clone(&model);
             move || model.first_token(ticket)
         });
         assert!(model.complete(ticket));
         other.join().expect("a first token does not panic");
+        model.assert_nothing_is_held();
+    });
+}
+
+/// A prefill worker leaves while the first token comes and the request ends: its load comes back once,
+/// the first token is taken whether the worker is there or not, and whoever is late harms no one.
+#[test]
+fn loom_a_prefill_worker_leaves_under_first_token_and_completion() {
+    model(|| {
+        let model = Model::new();
+        let prefill = Some(WorkerId::new(PREFILL, FIRST));
+        let ticket = model.open(mine(), prefill).expect("no thread removes the worker");
+        let sweeper = thread::spawn({
+            let model = Arc::clone(&model);
+            move || model.prefill_leaves(ticket)
+        });
+        let reader = thread::spawn({
+            let model = Arc::clone(&model);
+            move || {
+                assert!(model.first_token(ticket), "a worker's leaving takes no first token away");
+                assert!(model.complete(ticket));
+                model.open(mine(), prefill).expect("no thread removes the worker")
+            }
+        });
+        sweeper.join().expect("a sweep does not panic");
+        let next = reader.join().expect("a request does not panic");
+        assert!(!model.prefill_leaves(ticket), "an old number names no one");
+        assert!(model.complete(next));
         model.assert_nothing_is_held();
     });
 }

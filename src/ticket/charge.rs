@@ -1,5 +1,10 @@
 //! What a ticket remembers of its request.
 
+use crate::worker::WorkerId;
+
+/// Where the generation begins, of which the upper bits are cut off.
+const GENERATION: u32 = 49;
+
 /// What was charged, and to which workers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Charge {
@@ -18,16 +23,18 @@ pub(crate) struct Charge {
 }
 
 /// The workers and the policy that a ticket concerns, packed as they are stored:
-/// slot | prefill + 1 | policy | notify, 16 bits each.
+/// slot | prefill + 1 | policy, 16 bits each | notify | the lowest 15 bits of the prefill worker's generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Participants(pub(super) u64);
 
 impl Participants {
     #[inline]
-    pub(crate) fn new(slot: u16, prefill: Option<u16>, policy: u16, notify: bool) -> Self {
-        let prefill = prefill.map_or(0, |slot| u64::from(slot) + 1);
+    pub(crate) fn new(slot: u16, prefill: Option<WorkerId>, policy: u16, notify: bool) -> Self {
+        let prefill = prefill.map_or(0, |worker| {
+            (worker.slot() as u64 + 1) << 16 | worker.generation() << GENERATION
+        });
         let policy = u64::from(policy) << 32;
-        Participants(u64::from(slot) | prefill << 16 | policy | u64::from(notify) << 48)
+        Participants(u64::from(slot) | prefill | policy | u64::from(notify) << 48)
     }
 
     /// The slot that answers: regular or decode.
@@ -40,6 +47,13 @@ impl Participants {
     #[inline]
     pub(crate) fn prefill(self) -> Option<u16> {
         ((self.0 >> 16) as u16).checked_sub(1)
+    }
+
+    /// Whether the prefill worker can be of this generation; another one of the same slot is not, but for
+    /// one in 32,768.
+    #[inline]
+    pub(crate) fn is_of_prefill(self, generation: u64) -> bool {
+        self.0 >> GENERATION == generation << GENERATION >> GENERATION
     }
 
     /// The slot that computes the prompt.

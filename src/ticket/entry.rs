@@ -15,6 +15,8 @@ pub(super) const WAITING: u64 = 1;
 pub(super) const STREAMING: u64 = 2;
 /// Owned by the thread that opens or closes it.
 pub(super) const HELD: u64 = 3;
+/// As [`WAITING`], of a pair whose prefill worker has left and has had its load given back.
+pub(super) const PREFILL_LEFT: u64 = 4;
 #[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct Entry {
@@ -79,7 +81,7 @@ impl Entry {
 /// Whether an entry in this state holds this ticket, open.
 #[inline]
 pub(super) fn is_open_in(ticket: Ticket, state: u64) -> bool {
-    state == ticket.state(WAITING) || state == ticket.state(STREAMING)
+    [WAITING, STREAMING, PREFILL_LEFT].iter().any(|&phase| state == ticket.state(phase))
 }
 
 /// Why a ticket whose entry is in this state cannot be used.

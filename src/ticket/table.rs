@@ -9,9 +9,12 @@
 //!   (g - 1) <---cancel------+                  +-----------close------------+--> held(g) --> free(g + 1)
 //! ```
 //!
+//! Between waiting and streaming a pair's entry may pass through a further phase, in which its prefill
+//! worker has left; it is waiting in all other respects.
+//!
 //! **Once.** First token and close are taken by compare-exchange, so exactly one thread wins each, and
-//! with it the duty that it stands for: giving back the prefill worker's load (first token) or all that
-//! is left (close). A held entry belongs to one thread, which leaves that phase by a store. A ticket
+//! with it the duty that it stands for: giving back the prefill worker's load (first token, or that worker's
+//! leaving) or all that is left (close). A held entry belongs to one thread, which leaves that phase by a store. A ticket
 //! number names index and generation; an old number fails the compare-exchange and changes nothing.
 //!
 //! **Reserving.** Each stripe has its own share of the entries, and only the thread that has entered the
@@ -34,8 +37,8 @@ use crossbeam_utils::CachePadded;
 
 use super::charge::{Charge, Participants};
 use super::entry::{
-    CACHED_KNOWN, Entry, FREE, HELD, STREAMING, WAITING, after, is_open_in, phase_of, refusal,
-    unpack,
+    CACHED_KNOWN, Entry, FREE, HELD, PREFILL_LEFT, STREAMING, WAITING, after, is_open_in, phase_of,
+    refusal, unpack,
 };
 use super::error::TicketError;
 use super::number::{MAX_TICKETS, Ticket};
@@ -84,6 +87,8 @@ pub(crate) struct Closed<'a> {
     ticket: Ticket,
     pub(crate) participants: Participants,
     pub(crate) first_token_seen: bool,
+    /// Whether a prefill worker's load is still to be given back.
+    pub(crate) prefill_charged: bool,
 }
 
 impl Tickets {
@@ -210,34 +215,47 @@ impl Tickets {
         Some(Participants(entry.participants.load(Relaxed)))
     }
 
-    /// Takes the step from waiting to streaming; what the ticket holds, for the thread that took it.
+    /// Takes the step to streaming; for the thread that took it, what the ticket holds, and whether its
+    /// prefill worker's load is still to be given back.
     pub(crate) fn first_token(
         &self,
         ticket: Ticket,
         cached_known: bool,
-    ) -> Result<Charge, TicketError> {
+    ) -> Result<(Charge, bool), TicketError> {
         let entry = self.entries.get(ticket.index()).ok_or(TicketError::Unknown)?;
-        let (waiting, streaming) = (ticket.state(WAITING), ticket.state(STREAMING));
-        let state = entry.state.load(Acquire);
-        // Read before the compare-exchange: its success proves that the entry was this ticket's throughout.
-        let charge = entry.load();
-        let taken = if state == waiting {
-            entry.state.compare_exchange(waiting, streaming, AcqRel, Acquire)
-        } else {
-            Err(state)
-        };
-        match taken {
-            Ok(_) => {
-                // Should the request complete and the entry be opened anew at this very moment, the
-                // next ticket carries the hint: one sample of an estimate is left out.
-                if cached_known {
-                    entry.bytes.fetch_or(CACHED_KNOWN, Relaxed);
-                }
-                Ok(charge)
+        let streaming = ticket.state(STREAMING);
+        let mut state = entry.state.load(Acquire);
+        loop {
+            if state == streaming {
+                return Err(TicketError::FirstTokenTwice);
             }
-            Err(state) if state == streaming => Err(TicketError::FirstTokenTwice),
-            Err(state) => Err(refusal(ticket, state)),
+            if !is_open_in(ticket, state) {
+                return Err(refusal(ticket, state));
+            }
+            // Read before the compare-exchange: its success proves that the entry was this ticket's throughout.
+            let charge = entry.load();
+            match entry.state.compare_exchange(state, streaming, AcqRel, Acquire) {
+                Ok(_) => {
+                    // Should the request complete and the entry be opened anew at this very moment, the
+                    // next ticket carries the hint: one sample of an estimate is left out.
+                    if cached_known {
+                        entry.bytes.fetch_or(CACHED_KNOWN, Relaxed);
+                    }
+                    return Ok((charge, state == ticket.state(WAITING)));
+                }
+                Err(now) => state = now,
+            }
         }
+    }
+
+    /// Notes that the prefill worker of a waiting ticket has left; whether the calling thread did, which
+    /// then gives that worker's load back.
+    pub(crate) fn prefill_left(&self, ticket: Ticket) -> bool {
+        let (waiting, left) = (ticket.state(WAITING), ticket.state(PREFILL_LEFT));
+        let entry = self.entries.get(ticket.index());
+        entry.is_some_and(|entry| {
+            entry.state.compare_exchange(waiting, left, AcqRel, Relaxed).is_ok()
+        })
     }
 
     /// Puts the deadline off.
@@ -267,8 +285,14 @@ impl Tickets {
             }
         }
         let participants = Participants(entry.participants.load(Relaxed));
-        let first_token_seen = phase_of(state) == STREAMING;
-        Ok(Closed { tickets: self, entry, ticket, participants, first_token_seen })
+        Ok(Closed {
+            tickets: self,
+            entry,
+            ticket,
+            participants,
+            first_token_seen: phase_of(state) == STREAMING,
+            prefill_charged: phase_of(state) == WAITING,
+        })
     }
 
     /// Whether any entry that is not free names the policy. O(capacity).

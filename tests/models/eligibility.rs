@@ -251,8 +251,6 @@ fn add(
 fn close_those_of(router: &Router, model: &mut Model, gone: WorkerId) {
     for mut open in std::mem::take(&mut model.open) {
         if open.worker != gone {
-            // The removal of a prefill worker takes the first token's step in the host's place.
-            open.first_token_seen |= open.prefill == Some(gone);
             open.prefill = open.prefill.filter(|&prefill| prefill != gone);
             model.open.push(open);
             continue;

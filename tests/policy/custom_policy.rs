@@ -8,7 +8,7 @@ use std::sync::{
 
 use pointsman::{
     Outcome, PolicyError, Reason, Request, Role, Router, RouterConfig, RoutingError, RoutingPolicy,
-    Usage, WorkerId, WorkerInfo, WorkerSpec,
+    TicketError, Usage, WorkerId, WorkerInfo, WorkerSpec,
     policy::{Candidates, Completion, Decision, Dispatch, FirstToken, PairDecision, RequestView},
 };
 
@@ -91,8 +91,19 @@ enum Event {
     Added(WorkerId),
     Removed(WorkerId),
     Dispatched(WorkerId, Role),
-    FirstToken { worker: WorkerId, role: Role, cached: Option<u32>, work: u32 },
-    Completed { worker: WorkerId, prefill: WorkerId, outcome: Outcome, seen: bool, work: u32 },
+    FirstToken {
+        worker: WorkerId,
+        role: Role,
+        cached: Option<u32>,
+        work: u32,
+    },
+    Completed {
+        worker: WorkerId,
+        prefill: Option<WorkerId>,
+        outcome: Outcome,
+        seen: bool,
+        work: u32,
+    },
 }
 
 /// Takes the first candidate, and writes down what it is told.
@@ -179,8 +190,13 @@ fn every_event_is_told_once_and_in_order() {
     assert!(selection.first_token(None).is_err());
     selection.complete(Outcome::Success, USAGE).unwrap();
     drop(router.select(&Request::none()).unwrap());
-    let end =
-        |outcome, seen| Event::Completed { worker, prefill: worker, outcome, seen, work: 100 };
+    let end = |outcome, seen| Event::Completed {
+        worker,
+        prefill: Some(worker),
+        outcome,
+        seen,
+        work: 100,
+    };
     let dispatched = Event::Dispatched(worker, Role::Regular);
     assert_eq!(
         diary.take(),
@@ -207,13 +223,14 @@ fn of_a_pair_it_is_told_both_dispatches_and_one_end() {
     pair.first_token(None).unwrap();
     pair.complete(Outcome::Timeout, USAGE).unwrap();
     let (seen, work, outcome) = (true, 101, Outcome::Timeout);
+    let told_prefill = Some(prefill);
     assert_eq!(
         diary.take(),
         [
             Event::Dispatched(prefill, Role::Prefill),
             Event::Dispatched(decode, Role::Decode),
             Event::FirstToken { worker: prefill, role: Role::Prefill, cached: None, work: 101 },
-            Event::Completed { worker: decode, prefill, outcome, seen, work },
+            Event::Completed { worker: decode, prefill: told_prefill, outcome, seen, work },
         ]
     );
 }
@@ -230,7 +247,7 @@ fn the_end_of_a_removed_worker_s_requests_is_told_under_its_own_id() {
         let Event::Completed { worker: w, prefill, outcome, seen: false, .. } = told[0] else {
             panic!("{told:?}");
         };
-        assert_eq!((w, prefill, outcome), (worker, worker, Outcome::Expired));
+        assert_eq!((w, prefill, outcome), (worker, Some(worker), Outcome::Expired));
         assert_eq!(told[1..], [Event::Removed(worker)]);
         drop(open);
         assert_eq!(diary.take(), []);
@@ -238,18 +255,30 @@ fn the_end_of_a_removed_worker_s_requests_is_told_under_its_own_id() {
 }
 
 #[test]
-fn the_first_token_of_a_removed_prefill_worker_is_told_under_its_own_id() {
-    let (router, diary) = Diary::router(false);
-    let prefill = add_many(&router, Role::Prefill, 1)[0];
-    let decode = add_many(&router, Role::Decode, 1)[0];
-    let pair = router.select_pair(&Request::none()).unwrap();
-    diary.take();
-    router.remove_worker(prefill).unwrap();
-    let told = diary.take();
-    assert!(matches!(told[0], Event::FirstToken { worker, .. } if worker == prefill), "{told:?}");
-    pair.complete(Outcome::Success, USAGE).unwrap();
-    let told = diary.take();
-    assert!(matches!(told[0], Event::Completed { worker, .. } if worker == decode), "{told:?}");
+fn a_prefill_worker_that_has_left_is_not_told_of_nor_is_its_successor() {
+    // Whether the first token comes before the removal, after it, or never.
+    for (before, after) in [(true, false), (false, true), (false, false)] {
+        let (router, diary) = Diary::router(false);
+        let prefill = add_many(&router, Role::Prefill, 1)[0];
+        let decode = add_many(&router, Role::Decode, 1)[0];
+        let pair = router.select_pair(&Request::none()).unwrap();
+        if before {
+            pair.first_token(None).unwrap();
+        }
+        router.remove_worker(prefill).unwrap();
+        support::take_over(&router, prefill, Role::Prefill);
+        diary.take();
+        if after {
+            pair.first_token(None).unwrap();
+            assert_eq!(pair.first_token(None), Err(TicketError::FirstTokenTwice));
+        }
+        assert_eq!(diary.take(), []);
+        pair.complete(Outcome::Success, USAGE).unwrap();
+        let seen = before || after;
+        let (worker, outcome, work) = (decode, Outcome::Success, 101);
+        let end = Event::Completed { worker, prefill: None, outcome, seen, work };
+        assert_eq!(diary.take(), [end]);
+    }
 }
 
 #[test]

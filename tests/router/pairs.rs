@@ -176,6 +176,31 @@ fn a_removed_prefill_worker_leaves_the_rest_of_the_pair_alone() {
 }
 
 #[test]
+fn what_a_removed_prefill_worker_did_is_laid_at_nobody_s_door() {
+    for name in POLICIES {
+        for first_token in [false, true] {
+            let (router, prefill, decode) = one_pair(name);
+            let pair = router.select_pair(&Request::none()).unwrap();
+            router.remove_worker(prefill).unwrap();
+            let successor = support::take_over(&router, prefill, Role::Prefill);
+            if first_token {
+                pair.first_token(Some(3)).unwrap();
+            }
+            let usage = Usage { cached_tokens: Some(3), ..Usage::default() };
+            // Without a first token a failure is the prefill worker's; after it, the decode worker's.
+            pair.complete(Outcome::Timeout, usage).unwrap();
+            let metrics = router.metrics();
+            let of = |worker| metrics.workers.iter().find(|w| w.info.id == worker).unwrap();
+            assert_eq!(of(successor).outcomes, [0; Outcome::COUNT], "{name}");
+            assert_eq!(of(successor).reported_cached_tokens, 0, "{name}");
+            let failures = of(decode).outcomes[Outcome::Timeout.index()];
+            assert_eq!(failures, u64::from(first_token), "{name}");
+            assert_idle(&router);
+        }
+    }
+}
+
+#[test]
 fn decode_goes_where_the_least_tokens_are_resident() {
     for name in ["threshold", "least_work"] {
         let (router, _, first) = one_pair(name);

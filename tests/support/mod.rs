@@ -123,6 +123,19 @@ pub fn in_flight(router: &Router, worker: WorkerId) -> usize {
     status(router, worker).in_flight
 }
 
+/// A worker of this role in the slot of one that has left.
+pub fn take_over(router: &Router, left: WorkerId, role: Role) -> WorkerId {
+    // Slots are given out in turn.
+    for number in 0..pointsman::MAX_WORKERS {
+        let worker = add(router, WorkerSpec::new(format!("successor-{number}")).role(role));
+        if worker.slot() == left.slot() {
+            return worker;
+        }
+        router.remove_worker(worker).unwrap();
+    }
+    panic!("the slot is still in use");
+}
+
 /// Fails unless no request is open and no worker holds load.
 #[track_caller]
 pub fn assert_idle(router: &Router) {

@@ -240,10 +240,10 @@ impl RoutingPolicy for OwnPolicy {
 
     fn on_request_complete(&self, end: &Completion) {
         if self.wants(POINTSMAN_POLICY_WANTS_REQUEST_EVENTS) {
-            let role = if end.prefill == end.worker { Role::Regular } else { Role::Decode };
+            let role = if end.prefill == Some(end.worker) { Role::Regular } else { Role::Decode };
             let worker = end.worker;
             self.tell(&pointsman_event {
-                prefill_worker: end.prefill.to_raw(),
+                prefill_worker: end.prefill.map_or(0, |worker| worker.to_raw()),
                 now: end.now.as_nanos(),
                 dispatched: end.dispatched.as_nanos(),
                 work_tokens: end.work_tokens,

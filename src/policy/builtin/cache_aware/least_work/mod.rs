@@ -125,8 +125,9 @@ impl RoutingPolicy for LeastWorkPolicy {
 
     fn on_request_complete(&self, event: &Completion) {
         let Scoring { config, estimates, .. } = &self.scoring;
-        let slot = event.prefill.slot();
-        if event.worker == event.prefill {
+        let Some(prefill) = event.prefill else { return };
+        let slot = prefill.slot();
+        if event.worker == prefill {
             estimates.occupy(slot, -i64::from(event.resident_tokens));
             // Without first tokens the backlog lasts until the end of requests, so it covers this wait.
             if event.first_token_seen && event.outcome == Outcome::Success {
@@ -149,7 +150,7 @@ impl RoutingPolicy for LeastWorkPolicy {
         self.prefilled(
             slot,
             &FirstToken {
-                worker: event.prefill,
+                worker: prefill,
                 role: Role::Regular,
                 now: event.now,
                 dispatched: event.dispatched,
