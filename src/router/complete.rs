@@ -124,7 +124,7 @@ impl Inner {
         let _load = Release { row, resident: closed.resident_tokens().into() };
         let prefill = closed.participants.prefill();
         // Once its load was given back, the slot may be another worker's at any time.
-        let uncharged = prefill.filter(|_| !closed.prefill_charged);
+        let uncharged = prefill.filter(|_| !closed.prefill_charged());
         let _pin = uncharged.map(|slot| Pin::new(self.fleet.row(slot)));
         let computes = prefill.map_or(Some(row), |_| self.prefill_of(closed.participants));
         if closed.participants.is_simple() {
@@ -147,16 +147,16 @@ impl Inner {
     ) {
         let participants = closed.participants;
         let prefill = participants.prefill();
-        let _release = self.release_of(prefill.filter(|_| closed.prefill_charged));
+        let _release = self.release_of(prefill.filter(|_| closed.prefill_charged()));
         let at_prefill = match ending.failed_role {
             Some(role) => role == Role::Prefill,
-            None => !closed.first_token_seen && ending.outcome != Outcome::Success,
+            None => !closed.first_token_seen() && ending.outcome != Outcome::Success,
         };
         if let Some(row) = if at_prefill { computes } else { Some(answers) } {
             self.fleet.observe(row, ending.outcome, now);
         }
         // The prompt is what a prefill worker is there for: once that is computed, it has succeeded.
-        let computed = closed.first_token_seen || ending.outcome == Outcome::Success;
+        let computed = closed.first_token_seen() || ending.outcome == Outcome::Success;
         if let Some(row) = computes.filter(|_| prefill.is_some() && computed && !at_prefill) {
             self.fleet.observe(row, Outcome::Success, now);
         }
@@ -190,7 +190,7 @@ impl Inner {
             usage: ending.usage,
             now: now.into(),
             dispatched: charge.dispatched.into(),
-            first_token_seen: closed.first_token_seen,
+            first_token_seen: closed.first_token_seen(),
             cached_known: charge.cached_known,
             work_tokens: charge.work_tokens,
             matched_tokens: charge.matched_tokens,

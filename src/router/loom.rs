@@ -53,7 +53,7 @@ impl Model {
     /// As `complete` completes; whether this call did it.
     fn complete(&self, ticket: Ticket) -> bool {
         let Ok(closed) = self.tickets.close(ticket) else { return false };
-        let held = closed.participants.prefill().filter(|_| closed.prefill_charged);
+        let held = closed.participants.prefill().filter(|_| closed.prefill_charged());
         for slot in held.into_iter().chain([closed.participants.slot()]) {
             self.rows[usize::from(slot)].release(0);
         }

@@ -86,9 +86,8 @@ pub(crate) struct Closed<'a> {
     entry: &'a Entry,
     ticket: Ticket,
     pub(crate) participants: Participants,
-    pub(crate) first_token_seen: bool,
-    /// Whether a prefill worker's load is still to be given back.
-    pub(crate) prefill_charged: bool,
+    /// The one that it was closed in.
+    phase: u64,
 }
 
 impl Tickets {
@@ -285,14 +284,7 @@ impl Tickets {
             }
         }
         let participants = Participants(entry.participants.load(Relaxed));
-        Ok(Closed {
-            tickets: self,
-            entry,
-            ticket,
-            participants,
-            first_token_seen: phase_of(state) == STREAMING,
-            prefill_charged: phase_of(state) == WAITING,
-        })
+        Ok(Closed { tickets: self, entry, ticket, participants, phase: phase_of(state) })
     }
 
     /// Whether any entry that is not free names the policy. O(capacity).
@@ -329,6 +321,15 @@ impl Tickets {
 }
 
 impl Closed<'_> {
+    pub(crate) fn first_token_seen(&self) -> bool {
+        self.phase == STREAMING
+    }
+
+    /// Whether a prefill worker's load is still to be given back.
+    pub(crate) fn prefill_charged(&self) -> bool {
+        self.phase == WAITING
+    }
+
     /// All that the ticket held.
     #[inline]
     pub(crate) fn charge(&self) -> Charge {
