@@ -13,7 +13,7 @@ use crate::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use crate::worker::{
     Role,
     proposal::Worker,
-    spec::{MAX_WEIGHT, WorkerInfo},
+    spec::{MAX_WEIGHT, MIN_WEIGHT, WorkerInfo},
     state::WorkerState,
 };
 
@@ -150,7 +150,7 @@ pub(super) fn member(
     Member {
         info,
         residency,
-        weight: if seen.has_weight() { seen.weight.min(MAX_WEIGHT) } else { 1.0 },
+        weight: if seen.has_weight() { seen.weight.clamp(MIN_WEIGHT, MAX_WEIGHT) } else { 1.0 },
         healthy: seen.healthy,
         draining: !seen.has_weight(),
         limited: false,

@@ -35,7 +35,8 @@ pub use self::request_view::RequestView;
 pub use self::routing_policy::RoutingPolicy;
 pub use crate::pool::{
     best::Best,
-    candidates::{Candidate, Candidates, CandidatesIter},
+    candidate::Candidate,
+    candidates::{Candidates, CandidatesIter},
     set::{SlotSet, Slots},
 };
 pub use crate::prefix::tree::{Holder, MAX_HOLDERS};

@@ -14,12 +14,14 @@ pub struct Best<'r, T> {
     ties: usize,
     /// The number of the tie that comes first next; drawn once there is a tie after the last such.
     due: usize,
+    /// Of all offers with the smallest score, where they are weighted.
+    weight: f64,
 }
 
 impl<'r, T: Copy> Best<'r, T> {
     /// Nothing offered yet.
     pub fn new(random: &'r Random) -> Self {
-        Best { random, scores: [f64::NAN; 2], values: [None; 2], ties: 1, due: 1 }
+        Best { random, scores: [f64::NAN; 2], values: [None; 2], ties: 1, due: 1, weight: 0.0 }
     }
 
     /// Offers a value. A score that is not a number loses to any number.
@@ -30,6 +32,22 @@ impl<'r, T: Copy> Best<'r, T> {
         if !(score > first && score >= second) {
             self.place(score, value);
         }
+    }
+
+    /// The same, where among equals each has a chance in proportion to its weight. All offers to one `Best`
+    /// are made in the same way.
+    pub(crate) fn offer_weighted(&mut self, score: f64, weight: f64, value: T) {
+        let [first, _] = self.scores;
+        if score != first {
+            if !(score > first) {
+                self.weight = weight;
+            }
+            return self.offer(score, value);
+        }
+        self.weight += weight;
+        let wins = random::unit(self.random.next()) * self.weight < weight;
+        let second = if wins { self.values[0].replace(value) } else { Some(value) };
+        (self.scores[1], self.values[1]) = (score, second);
     }
 
     #[inline(never)]

@@ -6,18 +6,17 @@
 //! exact pass over the eligible bits decides, so a request that only one of a thousand workers may
 //! serve still finds it.
 
-use std::time::Duration;
-
 use super::{
     best::Best,
+    candidate::Candidate,
+    chances::Chances,
     filter::Filter,
-    loads::{Load, Loads},
+    loads::Loads,
     set::{SlotSet, Slots},
-    snapshot::{PoolSnapshot, RoleView, Seat},
+    snapshot::{PoolSnapshot, RoleView},
 };
 use crate::random::{self, Random};
-use crate::time::Time;
-use crate::worker::{Role, WorkerId, report::LoadReport, spec::WorkerInfo, state::WorkerState};
+use crate::worker::{Role, WorkerId, state::WorkerState};
 
 /// Probes before the exact pass. With half of the workers ruled out, one request in 65,536 gets there.
 const PROBES: usize = 16;
@@ -139,7 +138,9 @@ impl<'a> Candidates<'a> {
         self.cycle().len()
     }
 
-    /// Two distinct candidates, uniformly among all pairs, or the only one. O(1).
+    /// Two different candidates in random order, each as often as its weight says. One alone where there is
+    /// no other, or where it was drawn twice: that happens if weights differ and either one of them is more
+    /// than half of all, or not every eligible worker is a candidate. O(1).
     #[inline]
     pub fn draw_two(&self, random: &Random) -> Option<(Candidate<'a>, Option<Candidate<'a>>)> {
         match self.probe_two(random) {
@@ -148,11 +149,34 @@ impl<'a> Candidates<'a> {
         }
     }
 
-    /// The candidate with the least (in-flight + 1) / weight; ties at random. O(candidates).
+    /// The candidate with the least load for its weight (see [`Candidate::relative_load`]); among equals
+    /// each as often as its weight says. O(candidates).
     pub fn least_loaded(&self, random: &Random) -> Option<Candidate<'a>> {
+        self.extremes(random).map(|extremes| extremes.least)
+    }
+
+    /// The same, with the fewest and the most requests in flight of any candidate.
+    pub(crate) fn extremes(&self, random: &Random) -> Option<Extremes<'a>> {
+        let (mut min, mut max, mut requests, mut weights) = (usize::MAX, 0, 0, 0.0);
         let mut best = Best::new(random);
-        self.iter().for_each(|candidate| best.offer(candidate.load_per_weight(), candidate));
-        best.first().map(|(_, candidate)| candidate)
+        let is_weighted = self.are_weighted();
+        for candidate in self {
+            let in_flight = candidate.in_flight();
+            (min, max) = (min.min(in_flight), max.max(in_flight));
+            if is_weighted {
+                requests += in_flight;
+                weights += candidate.weight();
+            } else {
+                best.offer(in_flight as f64, candidate);
+            }
+        }
+        let weighted = self.iter().take_while(|_| is_weighted);
+        weighted.for_each(|candidate| {
+            let per_weight = requests as f64 / weights;
+            let load = candidate.relative_load(candidate.in_flight(), per_weight);
+            best.offer_weighted(load, candidate.weight(), candidate);
+        });
+        best.first().map(|(_, least)| Extremes { min, max, least })
     }
 
     /// Whether this worker is a candidate, or would be if it had not come to its in-flight limit since the
@@ -163,6 +187,12 @@ impl<'a> Candidates<'a> {
         self.pool.seat(slot).is_some_and(|seat| seat.seats(worker, self.role))
             && self.filter.is_none_or(|filter| filter.admits(slot))
             && self.full.is_none_or(|full| !full.contains(slot))
+    }
+
+    /// Whether weights differ.
+    #[inline]
+    pub(crate) fn are_weighted(&self) -> bool {
+        self.view.chances.is_some()
     }
 
     pub(crate) fn pool(&self) -> &'a PoolSnapshot {
@@ -204,23 +234,27 @@ impl<'a> Candidates<'a> {
     fn candidate(&self, slot: usize) -> Option<Candidate<'a>> {
         let seat = self.pool.seat(slot)?;
         let load = self.loads.of(slot)?;
-        Some(Candidate { id: seat.id?, seat, load, pool: self.pool })
+        Some(Candidate::new(seat.id?, seat, load, self.pool))
     }
 
     /// One weighted draw; `None` if it hits a worker that is not a candidate.
     #[inline]
     fn probe(&self, random: &Random) -> Option<Candidate<'a>> {
         let (uniform, eligible) = (random.next(), &self.view.eligible);
-        let slot = match &self.view.alias {
-            Some(alias) => alias.draw(uniform)?,
+        let slot = match &self.view.chances {
+            Some(chances) => chances.one(uniform)?,
             None => *eligible.get(random::scale(uniform, eligible.len()))?,
         };
         if self.admits(slot.into()) { self.candidate(slot.into()) } else { None }
     }
 
-    /// The first draw of [`Candidates::draw_two`]; `None` if there are not two, or if it hits a worker that is not a candidate.
+    /// The first draw of [`Candidates::draw_two`] where all weights are equal; `None` if they are not, if
+    /// there are not two, or if it hits a worker that is not a candidate.
     #[inline(always)]
     pub(crate) fn probe_two(&self, random: &Random) -> Option<(Candidate<'a>, Candidate<'a>)> {
+        if self.are_weighted() {
+            return None;
+        }
         let eligible = &self.view.eligible;
         let n = eligible.len() as u64;
         let uniform = random.next();
@@ -245,10 +279,28 @@ impl<'a> Candidates<'a> {
     }
 
     /// The probes after a missed one, then the exact pass.
-    #[cold]
+    #[inline(never)]
     fn draw_two_again(&self, random: &Random) -> Option<(Candidate<'a>, Option<Candidate<'a>>)> {
+        if let Some(chances) = &self.view.chances {
+            return self.draw_two_weighted(chances, random);
+        }
         let probed = (1..PROBES).find_map(|_| self.probe_two(random));
         probed.map(|(a, b)| (a, Some(b))).or_else(|| self.draw_two_exactly(random))
+    }
+
+    fn draw_two_weighted(
+        &self,
+        chances: &Chances,
+        random: &Random,
+    ) -> Option<(Candidate<'a>, Option<Candidate<'a>>)> {
+        if self.unrestricted && self.len() > 1 {
+            let (a, b) = chances.two(random.next(), random.next())?;
+            let second = if a == b { None } else { self.candidate(b.into()) };
+            return Some((self.candidate(a.into())?, second));
+        }
+        // Of two that belong together, one that is no candidate would take its partner with it.
+        let (first, second) = (self.draw(random)?, self.draw(random)?);
+        Some((first, Some(second).filter(|second| second.slot() != first.slot())))
     }
 
     fn draw_exactly(&self, random: &Random) -> Option<Candidate<'a>> {
@@ -291,6 +343,13 @@ impl<'a> IntoIterator for &Candidates<'a> {
     }
 }
 
+/// What [`Candidates::extremes`] finds.
+pub(crate) struct Extremes<'a> {
+    pub(crate) min: usize,
+    pub(crate) max: usize,
+    pub(crate) least: Candidate<'a>,
+}
+
 /// Every candidate, by slot: see [`Candidates::iter`].
 #[derive(Clone, Debug)]
 pub struct CandidatesIter<'a> {
@@ -308,93 +367,4 @@ impl<'a> Iterator for CandidatesIter<'a> {
             if has_room { self.candidates.candidate(slot) } else { None }
         })
     }
-}
-
-/// One worker that may be chosen.
-#[derive(Clone, Copy, Debug)]
-pub struct Candidate<'a> {
-    id: WorkerId,
-    seat: &'a Seat,
-    load: Load<'a>,
-    pool: &'a PoolSnapshot,
-}
-
-impl<'a> Candidate<'a> {
-    /// The worker's slot: a small index to keep per-worker knowledge under.
-    #[inline]
-    pub fn slot(&self) -> usize {
-        self.id.slot()
-    }
-
-    /// The worker's identity.
-    #[inline]
-    pub fn id(&self) -> WorkerId {
-        self.id
-    }
-
-    /// What the worker was registered as.
-    pub fn info(&self) -> Option<&'a WorkerInfo> {
-        self.pool.info(self.slot()).map(|info| &**info)
-    }
-
-    /// The weight in force: as configured, ramped up by slow start, lowered while overloaded.
-    #[inline]
-    pub fn weight(&self) -> f64 {
-        self.seat.weight
-    }
-
-    /// Keyed digest of the worker's URL, for rendezvous hashing: equal in routers that share the key.
-    #[inline]
-    pub fn url_digest(&self) -> u64 {
-        self.seat.url_digest
-    }
-
-    /// Requests in flight, as this router counts them.
-    #[inline]
-    pub fn in_flight(&self) -> usize {
-        self.load.in_flight(self.slot())
-    }
-
-    /// (in-flight + 1) / weight.
-    #[inline]
-    pub fn load_per_weight(&self) -> f64 {
-        self.per_weight(self.in_flight() as u64)
-    }
-
-    /// (requests + 1) / weight.
-    #[inline]
-    pub(crate) fn per_weight(&self, requests: u64) -> f64 {
-        // Signed, as that converts in one instruction; no worker has 2^63 requests.
-        let load = (requests as i64 + 1) as f64;
-        if self.seat.weight == 1.0 { load } else { divided(load, self.seat.weight) }
-    }
-
-    /// KV tokens that the requests in flight are expected to hold at their end.
-    pub fn resident_tokens(&self) -> u64 {
-        self.load.resident_tokens(self.slot())
-    }
-
-    /// The last load report if it is at most this old. Missing is missing, not 0.
-    pub fn fresh_report(&self, now: Time, max_age: Duration) -> Option<LoadReport> {
-        self.state()?.report().filter(|report| now.abs_diff(report.at) <= max_age)
-    }
-
-    /// Whether [`Candidate::fresh_report`] is likely to have one: a look at what choosing reads anyway.
-    #[inline]
-    pub(crate) fn is_reported(&self, now: Time, max_age: u64) -> bool {
-        self.state().is_some_and(|state| state.is_reported(now.as_nanos(), max_age))
-    }
-
-    #[inline]
-    fn state(&self) -> Option<&'a WorkerState> {
-        self.load.state(self.slot())
-    }
-}
-
-// Out of line: in most pools all weights are equal, and the division, which the processor would begin
-// in advance, takes as long as all the rest.
-#[cold]
-#[inline(never)]
-fn divided(load: f64, weight: f64) -> f64 {
-    load / weight
 }

@@ -6,7 +6,7 @@ use super::MAX_WORKERS;
 use crate::range::Brief;
 use crate::worker::{
     WorkerId,
-    spec::{MAX_WEIGHT, WorkerSpec},
+    spec::{MAX_WEIGHT, MIN_WEIGHT, WorkerSpec},
 };
 
 /// Why a change of the pool was refused; nothing has changed.
@@ -28,7 +28,7 @@ pub enum PoolError {
     #[error("weight 0 is not allowed; drain the worker instead")]
     ZeroWeight,
     /// A weight that is no share.
-    #[error("weight {} is not allowed: it must be above 0 and at most {MAX_WEIGHT}", Brief(*weight))]
+    #[error("weight {} is not allowed: it must be between {MIN_WEIGHT} and {MAX_WEIGHT}", Brief(*weight))]
     BadWeight {
         /// What was given.
         weight: f64,
@@ -62,11 +62,11 @@ pub(super) fn check(spec: &WorkerSpec) -> Result<(), PoolError> {
     Ok(())
 }
 
-/// A weight must be a finite number above 0 and at most 1,000,000.
+/// A weight must be between one millionth and a million.
 pub(super) fn check_weight(weight: f64) -> Result<(), PoolError> {
     if weight == 0.0 {
         Err(PoolError::ZeroWeight)
-    } else if weight > 0.0 && weight <= MAX_WEIGHT {
+    } else if (MIN_WEIGHT..=MAX_WEIGHT).contains(&weight) {
         Ok(())
     } else {
         Err(PoolError::BadWeight { weight })

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{alias::Alias, schedule, set::SlotSet};
+use super::{chances::Chances, schedule, set::SlotSet};
 use crate::prefix::Registration;
 use crate::worker::{Role, WorkerId, spec::WorkerInfo};
 
@@ -75,7 +75,7 @@ pub(crate) struct RoleView {
     /// The same as bits.
     pub(crate) bits: SlotSet,
     /// For weighted draws; `None` while all weights are equal.
-    pub(crate) alias: Option<Alias>,
+    pub(crate) chances: Option<Chances>,
     /// For weighted rotation; `None` while all weights are equal.
     pub(crate) cycle: Option<Vec<u16>>,
     /// Whether any eligible worker has a limit of in-flight requests.
@@ -194,7 +194,7 @@ impl RoleView {
         RoleView {
             eligible: weighted.iter().map(|&(slot, _)| slot).collect(),
             bits: weighted.iter().map(|&(slot, _)| usize::from(slot)).collect(),
-            alias: cycle.is_some().then(|| Alias::new(&weighted)),
+            chances: cycle.is_some().then(|| Chances::new(&weighted)),
             cycle,
             limited: eligible().any(|member| member.limited),
             workers: mine().count() as u32,

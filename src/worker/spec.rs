@@ -4,6 +4,8 @@ use serde::Serialize;
 
 use super::{Role, WorkerId};
 
+/// The smallest weight.
+pub const MIN_WEIGHT: f64 = 1e-6;
 /// The largest weight; larger ones would make every other worker's share vanish in rounding.
 pub const MAX_WEIGHT: f64 = 1e6;
 

@@ -125,7 +125,7 @@ fn kind(error: &PoolError) -> &'static str {
 fn weight_error(weight: f64) -> Option<&'static str> {
     match weight {
         0.0 => Some("zero weight"),
-        w if w > 0.0 && w <= 1e6 => None,
+        w if (1e-6..=1e6).contains(&w) => None,
         _ => Some("bad weight"),
     }
 }

@@ -16,3 +16,4 @@ mod power_of_two;
 mod random;
 mod round_robin;
 mod threshold;
+mod weights;

@@ -1,4 +1,4 @@
-//! Power of two: two distinct uniform candidates, the smaller (load + 1) / weight.
+//! Power of two: two candidates, drawn by weight; the less loaded one.
 
 use pointsman::{LoadReport, Reason, Request, Role, Router, Selection, WorkerId};
 
@@ -14,16 +14,45 @@ fn hold(router: &Router, workers: &[WorkerId], loads: &[usize]) -> Vec<Selection
     held
 }
 
-/// The chances that the law gives: over all pairs, the smaller score wins, and equals share.
+/// The chances that the law gives. Where weights are equal, over all pairs the fewer requests win, and equals
+/// share. Where they differ, pairs are two places of a circle that the workers share by weight, at least as far
+/// apart as the widest part of it; requests count relative to three and to what the weight gives the worker of
+/// those of both.
 fn law(loads: &[usize], weights: &[f64]) -> Vec<f64> {
-    let score = |i: usize| (loads[i] + 1) as f64 / weights[i];
-    let beats = |i, j| match score(i).total_cmp(&score(j)) {
-        std::cmp::Ordering::Less => 1.0,
-        std::cmp::Ordering::Equal => 0.5,
-        std::cmp::Ordering::Greater => 0.0,
+    let all: f64 = weights.iter().sum();
+    let widest = weights.iter().copied().fold(0.0, f64::max) / all;
+    let least = if loads.len() == 2 { 0.5 } else { widest.min(0.5) };
+    let at = |place: f64| {
+        let mut rest = place.fract() * all;
+        let found = weights.iter().position(|weight| {
+            rest -= weight;
+            rest < 0.0
+        });
+        found.unwrap_or(loads.len() - 1)
     };
-    let others = |i| (0..loads.len()).filter(move |&j| j != i);
-    (0..loads.len()).map(|i| others(i).map(|j| beats(i, j)).sum()).collect()
+    let beats = |i: usize, j: usize| {
+        let per_weight = (loads[i] + loads[j]) as f64 / (weights[i] + weights[j]);
+        let load = |k: usize| loads[k] as f64 / (3.0 + weights[k] * per_weight);
+        match load(i).total_cmp(&load(j)) {
+            _ if i == j => 0.5,
+            std::cmp::Ordering::Less => 1.0,
+            std::cmp::Ordering::Equal => 0.5,
+            std::cmp::Ordering::Greater => 0.0,
+        }
+    };
+    if weights.iter().all(|&weight| weight == weights[0]) {
+        let others = |i| (0..loads.len()).filter(move |&j| j != i);
+        return (0..loads.len()).map(|i| others(i).map(|j| beats(i, j)).sum()).collect();
+    }
+    const STEPS: u32 = 400;
+    let part = |step: u32| (f64::from(step) + 0.5) / f64::from(STEPS);
+    let mut chances = vec![0.0; loads.len()];
+    for (place, distance) in (0..STEPS).flat_map(|a| (0..STEPS).map(move |b| (part(a), part(b)))) {
+        let (i, j) = (at(place), at(place + least + distance * (1.0 - 2.0 * least)));
+        chances[i] += beats(i, j);
+        chances[j] += beats(j, i);
+    }
+    chances
 }
 
 #[test]
@@ -90,7 +119,7 @@ fn both_pools_of_a_pair_follow_the_law() {
         picks.1.push(pair.decode().worker());
     }
     assert_shares(&support::tally(&prefill, picks.0.into_iter()), &[1.0; 3]);
-    assert_shares(&support::tally(&decode, picks.1.into_iter()), &[0.0, 1.0]);
+    assert_shares(&support::tally(&decode, picks.1.into_iter()), &[1.0, 2.0]);
 }
 
 fn report(router: &Router, worker: WorkerId, running: u32, waiting: u32, at: u64) {

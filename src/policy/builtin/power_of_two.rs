@@ -1,9 +1,13 @@
 //! Power of two choices: two distinct random candidates, the one with the smaller load.
 //!
 //! M. Mitzenmacher, "The power of two choices in randomized load balancing", 2001: the longest queue
-//! grows with log log n instead of log n, at the cost of one more look. Load is (requests + 1) /
-//! weight. Requests are taken from the workers' own reports when both have a fresh one, else from
-//! the router's in-flight counters for both, so that unlike things are never compared. O(1).
+//! grows with log log n instead of log n, at the cost of one more look. Requests are taken from the
+//! workers' own reports when both have a fresh one, else from the router's in-flight counters for both,
+//! so that unlike things are never compared. O(1).
+//!
+//! Weights decide how often a worker is drawn. So where all are idle, shares are the weights'; and as
+//! loads are compared relative to weights as far as they grow with them
+//! ([`Candidate::relative_load`]), shares stay near the weights' under load.
 
 use std::time::Duration;
 
@@ -14,7 +18,8 @@ use crate::policy::error::{ConfigError, RoutingError};
 use crate::policy::reason::Reason;
 use crate::policy::request_view::RequestView;
 use crate::policy::routing_policy::RoutingPolicy;
-use crate::pool::candidates::{Candidate, Candidates};
+use crate::pool::candidate::Candidate;
+use crate::pool::candidates::Candidates;
 use crate::random::Random;
 use crate::range;
 use crate::time::Time;
@@ -67,7 +72,13 @@ impl PowerOfTwoPolicy {
     ) -> Result<Decision, RoutingError> {
         match candidates.draw_two(&self.random) {
             Some((a, Some(b))) => Ok(self.lesser(&a, &b, now)),
-            Some((only, None)) => Ok(Decision::new(only.id(), Reason::OnlyCandidate)),
+            Some((only, None)) if candidates.iter().nth(1).is_none() => {
+                Ok(Decision::new(only.id(), Reason::OnlyCandidate))
+            }
+            Some((twice, None)) => Ok(Decision {
+                score: twice.in_flight() as f64 + 1.0,
+                ..Decision::new(twice.id(), Reason::PowerOfTwo)
+            }),
             None => Err(candidates.none()),
         }
     }
@@ -93,7 +104,7 @@ impl PowerOfTwoPolicy {
                 return loads;
             }
         }
-        (a.load_per_weight(), b.load_per_weight())
+        compared(a, b, (a.in_flight(), b.in_flight()))
     }
 
     #[inline(never)]
@@ -105,10 +116,23 @@ impl PowerOfTwoPolicy {
     ) -> Option<(f64, f64)> {
         let load = |candidate: &Candidate<'_>| {
             let report = candidate.fresh_report(now, Duration::from_nanos(self.max_report_age))?;
-            Some(candidate.per_weight(report.requests()))
+            usize::try_from(report.requests()).ok()
         };
-        load(a).zip(load(b))
+        load(a).zip(load(b)).map(|requests| compared(a, b, requests))
     }
+}
+
+/// What two candidates with so many requests compare by: requests + 1, made comparable where weights differ.
+#[inline(always)]
+fn compared(a: &Candidate<'_>, b: &Candidate<'_>, requests: (usize, usize)) -> (f64, f64) {
+    // Signed, as that converts in one instruction; no worker has 2^63 requests.
+    let plain = |requests: usize| requests as i64 as f64;
+    let loads = if a.weight() == b.weight() {
+        (plain(requests.0), plain(requests.1))
+    } else {
+        a.relative_loads(b, requests)
+    };
+    (loads.0 + 1.0, loads.1 + 1.0)
 }
 
 impl RoutingPolicy for PowerOfTwoPolicy {

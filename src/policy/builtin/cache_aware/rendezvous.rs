@@ -4,7 +4,8 @@
 //! worker ranks by a hash of the key and itself, and the highest wins. When a worker leaves, only its
 //! own keys move.
 
-use crate::pool::candidates::{Candidate, Candidates};
+use crate::pool::candidate::Candidate;
+use crate::pool::candidates::Candidates;
 use crate::random::mix;
 
 /// A key's worker is passed over while its load per weight exceeds this multiple of the mean.

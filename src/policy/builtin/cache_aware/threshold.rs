@@ -14,7 +14,8 @@ use crate::policy::reason::Reason;
 use crate::policy::request_view::RequestView;
 use crate::policy::routing_policy::RoutingPolicy;
 use crate::pool::best::Best;
-use crate::pool::candidates::{Candidate, Candidates};
+use crate::pool::candidate::Candidate;
+use crate::pool::candidates::{Candidates, Extremes};
 use crate::random::Random;
 use crate::range;
 use crate::worker::Role;
@@ -83,33 +84,13 @@ pub struct ThresholdPolicy {
     random: Random,
 }
 
-/// What one pass over the candidates finds.
-struct Loads<'a> {
-    min: usize,
-    max: usize,
-    least: Candidate<'a>,
-}
-
 impl ThresholdPolicy {
     /// A policy with these settings.
     pub fn new(config: ThresholdConfig, seed: Option<u64>) -> Self {
         ThresholdPolicy { config, random: Random::new(seed) }
     }
 
-    /// Extremes and the least loaded of the candidates; O(candidates).
-    fn loads<'a>(&self, candidates: &Candidates<'a>) -> Option<Loads<'a>> {
-        let (mut min, mut max) = (usize::MAX, 0);
-        let mut least = Best::new(&self.random);
-        for candidate in candidates {
-            let load = candidate.in_flight();
-            min = min.min(load);
-            max = max.max(load);
-            least.offer(candidate.load_per_weight(), candidate);
-        }
-        Some(Loads { min, max, least: least.first()?.1 })
-    }
-
-    fn is_imbalanced(&self, loads: &Loads<'_>) -> bool {
+    fn is_imbalanced(&self, loads: &Extremes<'_>) -> bool {
         loads.max - loads.min > self.config.balance_abs_threshold
             && loads.max as f32 > self.config.balance_rel_threshold * loads.min as f32
     }
@@ -146,7 +127,9 @@ impl RoutingPolicy for ThresholdPolicy {
         if candidates.role() == Role::Decode {
             return decode::least_resident(candidates, SEQUENCE_TOKENS, &self.random);
         }
-        let Some(loads) = self.loads(candidates) else { return Err(candidates.none()) };
+        let Some(loads) = candidates.extremes(&self.random) else {
+            return Err(candidates.none());
+        };
         let by_load = |reason| Decision {
             score: loads.least.load_per_weight(),
             ..Decision::new(loads.least.id(), reason)

@@ -2,7 +2,8 @@
 //!
 //! What a new request waits for is prefill work not yet done, so the rule keeps, per worker, the work
 //! dispatched and not past its first token. What it causes is the part of its prompt that the worker
-//! does not hold. The score joins them (see [`formula`]); the smallest wins, ties at random.
+//! does not hold. The score joins them (see [`formula`]); the smallest wins, ties at random. Where the
+//! smallest is that of an idle worker which holds nothing, all such workers share the request by weight.
 //!
 //! A worker that is full of KV starts nothing, however little prefill it has to do. So where its KV
 //! capacity is known, the score adds the time until the requests in flight leave room for this one.
@@ -77,10 +78,11 @@ impl RoutingPolicy for LeastWorkPolicy {
             let Scoring { config, random, .. } = &self.scoring;
             return decode::least_resident(candidates, config.sequence_tokens, random);
         }
-        let best = self.scoring.score_all(candidates, request);
-        let Some((score, first)) = best.first() else { return Err(candidates.none()) };
-        let runner_up =
-            best.second().map(|(score, second)| RunnerUp { worker: second.worker, score });
+        let ranking = self.scoring.score_all(candidates, request);
+        let Some((score, first)) = ranking.first() else { return Err(candidates.none()) };
+        let runner_up = ranking
+            .second(first.worker)
+            .map(|(score, second)| RunnerUp { worker: second.worker, score });
         if first.matched == 0 {
             if let Some((score, scored)) = self.scoring.by_key(candidates, request) {
                 return Ok(Decision {

@@ -8,11 +8,7 @@ use super::estimates::Estimates;
 use super::formula;
 use crate::policy::builtin::cache_aware::rendezvous;
 use crate::policy::request_view::RequestView;
-use crate::pool::{
-    best::Best,
-    candidates::{Candidate, Candidates},
-    set::SlotSet,
-};
+use crate::pool::{best::Best, candidate::Candidate, candidates::Candidates, set::SlotSet};
 use crate::random::Random;
 use crate::time::Time;
 use crate::worker::WorkerId;
@@ -35,6 +31,30 @@ pub(super) struct Scored {
     pub(super) matched: u32,
 }
 
+/// Scored candidates: the best two, and where weights differ and the best one is idle and holds nothing of
+/// the prompt, one of all that are, each as often as its weight says.
+pub(super) struct Ranking<'r> {
+    best: Best<'r, Scored>,
+    idle: Best<'r, (f64, Scored)>,
+    least_idle: f64,
+}
+
+impl Ranking<'_> {
+    /// The worker to choose, with its score.
+    #[inline]
+    pub(super) fn first(&self) -> Option<(f64, Scored)> {
+        let first = self.best.first()?;
+        let idle = self.idle.first().filter(|_| first.0 == self.least_idle && first.1.matched == 0);
+        Some(idle.map_or(first, |(_, idle)| idle))
+    }
+
+    /// The best of the others.
+    #[inline]
+    pub(super) fn second(&self, first: WorkerId) -> Option<(f64, Scored)> {
+        self.best.first().filter(|(_, best)| best.worker != first).or(self.best.second())
+    }
+}
+
 /// What is the same for all candidates of one request.
 struct Terms {
     pressure: f64,
@@ -47,6 +67,8 @@ struct Terms {
     whole: u32,
     /// Score of such a worker if it has weight 1 and is idle, where weights alone tell workers apart.
     idle: Option<f64>,
+    /// Whether which of the idle workers serves goes by their weights, which differ.
+    idle_by_weight: bool,
     /// The slot that other routers would choose, with its discount of work in tokens.
     agreed: Option<(usize, f64)>,
 }
@@ -65,9 +87,13 @@ impl Scoring {
         &'r self,
         candidates: &Candidates<'_>,
         request: &RequestView<'_>,
-    ) -> Best<'r, Scored> {
+    ) -> Ranking<'r> {
         let terms = self.terms(candidates, request);
-        let mut best = Best::new(&self.random);
+        let mut ranking = Ranking {
+            best: Best::new(&self.random),
+            idle: Best::new(&self.random),
+            least_idle: f64::INFINITY,
+        };
         let mut seen = SlotSet::EMPTY;
         let mut complete = true;
         let limit = self.config.scored_workers;
@@ -81,7 +107,7 @@ impl Scoring {
                         seen.insert(holder.slot.into());
                         let held = prefix.tokens(holder.blocks);
                         let (score, scored) = self.score(&candidate, held, request, &terms);
-                        best.offer(score, scored);
+                        ranking.best.offer(score, scored);
                     }
                 }
             });
@@ -90,9 +116,26 @@ impl Scoring {
         self.others(candidates, &seen, |candidate| {
             let held = unlisted.map_or(0, |prefix| prefix.tokens_of(candidate.slot()));
             let (score, scored) = self.score(&candidate, held, request, &terms);
-            best.offer(score, scored);
+            ranking.best.offer(score, scored);
+            if terms.idle_by_weight && held == 0 {
+                self.offer_idle(&mut ranking, &candidate, (score, scored), &terms);
+            }
         });
-        best
+        ranking
+    }
+
+    #[inline(never)]
+    fn offer_idle(
+        &self,
+        ranking: &mut Ranking<'_>,
+        candidate: &Candidate<'_>,
+        scored: (f64, Scored),
+        terms: &Terms,
+    ) {
+        if self.estimates.is_idle(candidate.slot(), terms.resident) {
+            ranking.least_idle = ranking.least_idle.min(scored.0);
+            ranking.idle.offer_weighted(0.0, candidate.weight(), scored);
+        }
     }
 
     /// Visits candidates that have not been seen: all of them while there are few, else a random
@@ -138,7 +181,9 @@ impl Scoring {
         let rho = formula::busy_of_all(rho, self.config.replicas);
         let kappa = formula::kappa(rho, self.config.max_kappa);
         let pressure = formula::pressure(kappa, self.estimates.mean_work());
-        Terms { agreed: self.agreed(candidates, request), ..self.terms_under(pressure, request) }
+        let terms = self.terms_under(pressure, request);
+        let idle_by_weight = terms.idle.is_some() && candidates.are_weighted();
+        Terms { agreed: self.agreed(candidates, request), idle_by_weight, ..terms }
     }
 
     /// Terms that weigh caused work with this pressure, without an agreed worker.
@@ -153,6 +198,7 @@ impl Scoring {
             whole,
             idle: (self.config.replicas < 2 && self.config.speed == Speed::Weight)
                 .then(|| formula::score(0.0, whole.into(), pressure)),
+            idle_by_weight: false,
             agreed: None,
         }
     }
