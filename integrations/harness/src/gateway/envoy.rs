@@ -94,6 +94,15 @@ impl Gateway for Envoy {
         format!("http://127.0.0.1:{}/stats/prometheus?filter=pointsman", site.status)
     }
 
+    /// It is Envoy's.
+    fn open_metrics(&self) -> bool {
+        false
+    }
+
+    fn reported_cached(&self, status: &str) -> Option<u64> {
+        Some(counter(status, "reported_cached_tokens"))
+    }
+
     fn in_flight(&self, status: &str) -> Option<u64> {
         sum_of(status, "envoy_dynamicmodulescustom_pointsman_in_flight")
     }

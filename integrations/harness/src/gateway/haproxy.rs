@@ -7,11 +7,14 @@ use std::process::Command;
 
 use rustix::process::Signal;
 
-use super::{Balance, Gateway, Mistake, Site};
+use super::{Balance, Gateway, Mistake, Site, program};
 use crate::http::AnyError;
 use crate::process::{self, Process};
 
 pub(super) struct Haproxy;
+
+/// Names another HAProxy than the installed one; `integrations/run` sets it.
+const PROGRAM: &str = "HAPROXY";
 
 const EXAMPLE: &str = include_str!("../../../haproxy/example/haproxy.cfg");
 const SCRIPT: &str = include_str!("../../../haproxy/example/llm.lua");
@@ -22,6 +25,12 @@ const ANSWERED_BY: &str = "    http-response set-header x-pointsman-worker %si:%
 impl Gateway for Haproxy {
     fn name(&self) -> &'static str {
         "haproxy"
+    }
+
+    fn version(&self) -> Option<Command> {
+        let mut command = Command::new(program("haproxy", PROGRAM));
+        command.arg("-v");
+        Some(command)
     }
 
     fn build(&self, root: &Path) -> Result<(), AnyError> {
@@ -61,7 +70,7 @@ impl Gateway for Haproxy {
     }
 
     fn command(&self, site: &Site) -> Command {
-        let mut command = Command::new("haproxy");
+        let mut command = Command::new(program("haproxy", PROGRAM));
         command.arg("-W").arg("-db").arg("-f").arg(site.dir.join("haproxy.cfg"));
         command
     }
