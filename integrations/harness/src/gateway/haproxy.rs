@@ -14,7 +14,7 @@ use crate::process::{self, Process};
 pub(super) struct Haproxy;
 
 /// Names another HAProxy than the installed one; `integrations/run` sets it.
-const PROGRAM: &str = "HAPROXY";
+const PROGRAM: &str = "HAPROXY_PROGRAM";
 
 const EXAMPLE: &str = include_str!("../../../haproxy/example/haproxy.cfg");
 const SCRIPT: &str = include_str!("../../../haproxy/example/llm.lua");

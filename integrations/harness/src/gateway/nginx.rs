@@ -31,7 +31,7 @@ pub(crate) const FILE: &str = "nginx.conf";
 const HOSTS: &str = "hosts";
 const MODULE: &str = "ngx_http_pointsman_module.so";
 /// Where the module is built for an nginx that is not the installed one; `integrations/run` sets these.
-const PROGRAM: &str = "NGINX";
+const PROGRAM: &str = "NGINX_PROGRAM";
 const FOLDER: &str = "POINTSMAN_OUT";
 
 impl Gateway for Nginx {
