@@ -118,6 +118,11 @@ impl Bench {
         self.process.printed()
     }
 
+    /// All that the gateway printed.
+    pub(crate) fn log(&self) -> Result<String, AnyError> {
+        Ok(std::fs::read_to_string(self.site.dir.join("log"))?)
+    }
+
     /// Stops the gateway; its directory goes unless it is to be kept.
     pub(crate) async fn stop(self) {
         self.process.stop(Duration::from_secs(3)).await;

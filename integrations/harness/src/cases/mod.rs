@@ -13,6 +13,7 @@ mod bodies;
 mod conversations;
 pub(crate) mod envoy;
 mod faults;
+pub(crate) mod haproxy;
 mod mistakes;
 pub(crate) mod nginx;
 mod streams;

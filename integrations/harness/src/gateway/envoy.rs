@@ -33,6 +33,12 @@ impl Gateway for Envoy {
         "envoy"
     }
 
+    fn version(&self) -> Option<Command> {
+        let mut command = Command::new(std::env::var_os("ENVOY").unwrap_or_else(|| "envoy".into()));
+        command.arg("--version");
+        Some(command)
+    }
+
     fn build(&self, root: &Path) -> Result<(), AnyError> {
         process::run(&mut Command::new(root.join("integrations/envoy/build"))).map(drop)
     }

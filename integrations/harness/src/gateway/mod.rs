@@ -3,7 +3,7 @@
 
 pub(crate) mod envoy;
 mod example;
-mod haproxy;
+pub(crate) mod haproxy;
 pub(crate) mod nginx;
 
 use std::ffi::OsString;
