@@ -10,6 +10,7 @@ use serde_json::json;
 
 use super::{Verdict, demand};
 use crate::bench::{Bench, until_ok};
+use crate::gateway::sum_of;
 use crate::http::call;
 
 /// The engines' counts are read from the answers of every API, streamed or not. What they had cached is what the
@@ -58,6 +59,12 @@ pub(super) async fn status(bench: &mut Bench) -> Verdict {
     for number in 0..5 {
         super::conversations::ask_anew(bench, number).await?;
     }
+    // What other processes of the gateway know may be told a moment later.
+    until_ok("five requests are told", async || {
+        let status = bench.status().await.unwrap_or_default();
+        sum_of(&status, "pointsman_worker_selections_total") >= Some(5)
+    })
+    .await?;
     let url = bench.gateway.status_url(&bench.site);
     let response = bench.client.request(Request::get(&url).body(Full::<Bytes>::default())?).await?;
     let kind = response.headers().get(header::CONTENT_TYPE).cloned().ok_or("no content type")?;
