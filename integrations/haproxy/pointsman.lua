@@ -250,12 +250,19 @@ function Stream:http_end(_, message)
   end
 end
 
+-- Whether an answer that broke off was broken off by the client; HAProxy then closes the server's side, too. The state in
+-- which it would be logged says so, where HAProxy shows it; before that (2.6), a request's channel that is closed.
+local function client_left(txn)
+  local state = txn.f.txn_sess_term_state
+  if state then return state(txn.f):match("^[Cc]") ~= nil end
+  return not txn.req:may_recv()
+end
+
 -- The answer is over, whole or not.
 function Stream:end_analyze(txn, channel)
   if not self.ticket or not channel:is_resp() then return end
   if self.code then
-    -- Broken off: by the client, if it has closed; HAProxy then closes the server's side, too.
-    self:finish(txn.req:may_recv() and "worker_error" or "client_cancelled")
+    self:finish(client_left(txn) and "client_cancelled" or "worker_error")
   elseif txn.f:srv_name() and channel:output() > 0 then
     -- HAProxy answers in the server's place.
     self:finish("worker_error")

@@ -119,8 +119,8 @@ impl Bench {
     }
 
     /// All that the gateway printed.
-    pub(crate) fn log(&self) -> Result<String, AnyError> {
-        Ok(std::fs::read_to_string(self.site.dir.join("log"))?)
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
     }
 
     /// Stops the gateway; its directory goes unless it is to be kept.
