@@ -140,6 +140,49 @@ CMAKE
   rm -r "$root"
 }
 
+# The Debian packages, installed into an empty root by dpkg itself; then programs are linked with what lies there.
+deb() { # seconds
+  has dpkg-deb || { missing dpkg-deb; return; }
+  has pkg-config || { missing pkg-config; return; }
+  local root lib work
+  root=$(mktemp -d) work=$(mktemp -d)
+  sh ffi/package/deb.sh --output="$work"
+  mkdir -p "$root/var/lib/dpkg/updates" "$root/var/lib/dpkg/info"
+  touch "$root/var/lib/dpkg/status"
+  # The root has no C library of its own, and no ldconfig to run.
+  dpkg --root="$root" --force-depends --force-not-root --no-triggers --force-script-chrootless \
+    --install "$work"/*.deb >/dev/null 2>"$work/log" || { cat "$work/log"; return 1; }
+  [ "$(dpkg --root="$root" --get-selections | grep -c '[[:space:]]install$')" = 3 ]
+  lib=$(dirname "$(find "$root/usr/lib" -name libpointsman.so.0)")
+  # Stripped, and what was stripped is where debuggers look for it.
+  if readelf -S "$lib/libpointsman.so.0" | grep -q '\.debug_'; then echo "not stripped"; return 1; fi
+  readelf -S "$lib/.debug/"libpointsman.so.*.debug | grep -q '\.debug_line'
+  readelf --string-dump=.gnu_debuglink "$lib/libpointsman.so.0" | grep -q 'libpointsman.so.*.debug'
+  if readelf -S "$lib/libpointsman.a" 2>/dev/null | grep -q '\.debug_'; then echo "archive not stripped"; return 1; fi
+  local name
+  for name in pointsman pointsman-static; do
+    # shellcheck disable=SC2046
+    PKG_CONFIG_LIBDIR="$lib/pkgconfig" PKG_CONFIG_SYSROOT_DIR="$root" \
+      sh -c "cc ffi/examples/first.c \$(pkg-config --cflags --libs $name) -o '$work/$name'"
+    LD_LIBRARY_PATH="$lib" "$work/$name"
+  done
+  if has cmake; then
+    mkdir "$work/cmake"
+    cp ffi/examples/first.c "$work/cmake/"
+    printf '%s\n' 'cmake_minimum_required(VERSION 3.13)' 'project(consumer C)' \
+      'find_package(pointsman 0.1 REQUIRED)' 'add_executable(first first.c)' \
+      'target_link_libraries(first PRIVATE pointsman::pointsman)' > "$work/cmake/CMakeLists.txt"
+    cmake -S "$work/cmake" -B "$work/cmake/build" -Dpointsman_DIR="$lib/cmake/pointsman" >/dev/null
+    cmake --build "$work/cmake/build" >/dev/null
+    "$work/cmake/build/first"
+  fi
+  # Removed without a trace.
+  dpkg --root="$root" --force-not-root --no-triggers --purge libpointsman-dev libpointsman0-dbgsym libpointsman0 \
+    >/dev/null 2>&1
+  [ -z "$(find "$root/usr" -name '*pointsman*' 2>/dev/null)" ]
+  rm -r "$root" "$work"
+}
+
 # The programs whose cost is compared lie in $work as c and rust afterwards.
 priced() {
   cargo build --release --package pointsman-ffi
@@ -248,7 +291,7 @@ aarch64() {
     cargo test -p pointsman-ffi --test programs -- --skip little_stack --skip loaded_and_unloaded
 }
 
-names="memcheck with_clang asan tsan with_cmake cost platforms"
+names="memcheck with_clang asan tsan with_cmake deb cost platforms"
 case "${1:-list}" in
   list) echo "checks: $names timing" ;;
   all) for name in $names; do echo "== $name"; "$name"; done ;;

@@ -1,16 +1,19 @@
 #!/bin/sh
 # Installs the library for C and C++: archive, shared library with its links, headers, pkg-config files,
-# CMake package. DESTDIR, if set, goes before every path.
+# CMake package; both libraries stripped, their debug information beside them in .debug, where debuggers look.
+# DESTDIR, if set, goes before every path.
 set -eu
 
 prefix=/usr/local
 libdir=
 includedir=
 build=yes
+debug=yes
 from=
 usage() {
-  echo "usage: [DESTDIR=...] $0 [--prefix=DIR] [--libdir=DIR] [--includedir=DIR] [--no-build] [--from=DIR]"
+  echo "usage: [DESTDIR=...] $0 [--prefix=DIR] [--libdir=DIR] [--includedir=DIR] [--no-build] [--no-debug] [--from=DIR]"
   echo "  --no-build   install what cargo built before"
+  echo "  --no-debug   leave the debug information out"
   echo "  --from=DIR   install libpointsman.a and libpointsman.so from here instead of target/release"
 }
 for argument in "$@"; do
@@ -19,6 +22,7 @@ for argument in "$@"; do
     --libdir=*) libdir=${argument#*=} ;;
     --includedir=*) includedir=${argument#*=} ;;
     --no-build) build=no ;;
+    --no-debug) debug=no ;;
     --from=*) from=${argument#*=} build=no ;;
     --help) usage; exit 0 ;;
     *) usage >&2; exit 2 ;;
@@ -61,10 +65,31 @@ esac
 root=${DESTDIR:-}
 mkdir -p "$root$libdir/pkgconfig" "$root$libdir/cmake/pointsman" "$root$includedir"
 cp include/pointsman.h include/pointsman.hpp "$root$includedir/"
-cp "$from/libpointsman.a" "$root$libdir/libpointsman.a"
-# By a new file and a rename: programs that have the old one mapped keep it.
+# By new files and renames: programs that have the old one mapped keep it.
 cp "$from/libpointsman.so" "$root$libdir/.libpointsman.so.new"
+cp "$from/libpointsman.a" "$root$libdir/.libpointsman.a.new"
+# OBJCOPY is for other machines' libraries: aarch64-linux-gnu-objcopy.
+objcopy=${OBJCOPY:-objcopy}
+if command -v "$objcopy" >/dev/null 2>&1; then
+  rm -f "$root$libdir/.debug/libpointsman.a" "$root$libdir/.debug/libpointsman.so.$version.debug"
+  if [ $debug = yes ]; then
+    mkdir -p "$root$libdir/.debug"
+    cp "$from/libpointsman.a" "$root$libdir/.debug/libpointsman.a"
+    "$objcopy" --only-keep-debug "$from/libpointsman.so" "$root$libdir/.debug/libpointsman.so.$version.debug"
+    chmod 644 "$root$libdir/.debug/"*
+  fi
+  "$objcopy" --strip-debug "$root$libdir/.libpointsman.a.new"
+  "$objcopy" --strip-unneeded "$root$libdir/.libpointsman.so.new"
+  if [ $debug = yes ]; then
+    "$objcopy" --add-gnu-debuglink="$root$libdir/.debug/libpointsman.so.$version.debug" \
+      "$root$libdir/.libpointsman.so.new"
+  fi
+else
+  echo "$0: no $objcopy (binutils): the libraries keep their debug information" >&2
+fi
+chmod 644 "$root$libdir/.libpointsman.a.new"
 chmod 755 "$root$libdir/.libpointsman.so.new"
+mv -f "$root$libdir/.libpointsman.a.new" "$root$libdir/libpointsman.a"
 mv -f "$root$libdir/.libpointsman.so.new" "$root$libdir/libpointsman.so.$version"
 ln -sf "libpointsman.so.$version" "$root$libdir/libpointsman.so.$soversion"
 ln -sf "libpointsman.so.$soversion" "$root$libdir/libpointsman.so"
@@ -86,3 +111,13 @@ if [ -z "$lib_to_include" ]; then
   rm -f "$root$libdir/cmake/pointsman/pointsman-config.cmake.bak"
 fi
 echo "installed pointsman $version to $root$prefix"
+
+# Programs find the shared library by the loader's cache, where the loader looks into this folder at all; elsewhere by
+# an rpath.
+if [ -z "$root" ]; then
+  PATH=$PATH:/usr/sbin:/sbin
+  if [ "$(id -u)" = 0 ] && command -v ldconfig >/dev/null 2>&1; then ldconfig; fi
+  if ! ldconfig -p 2>/dev/null | grep -qF "$libdir/libpointsman.so.$soversion"; then
+    echo "the loader does not look into $libdir: link with -Wl,-rpath,$libdir, or run ldconfig as root if it should"
+  fi
+fi

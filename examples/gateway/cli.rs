@@ -18,7 +18,7 @@ use crate::proxy::{GatewayConfig, PromptSource};
 /// and prints a table.
 ///
 /// With --worker (or --prefill and --decode): a real gateway in front of real engines that speak
-/// OpenAI's chat and completions API. GET /workers lists the workers, POST adds one, PATCH /workers/{id}
+/// OpenAI's APIs or Anthropic's Messages. GET /workers lists the workers, POST adds one, PATCH /workers/{id}
 /// drains or weights one, DELETE removes one; GET /metrics is Prometheus text.
 #[derive(Parser)]
 #[command(name = "gateway", version, args_conflicts_with_subcommands = true)]
@@ -70,6 +70,9 @@ pub(crate) struct GatewayArgs {
     /// Time in which a worker must begin its answer, in seconds
     #[arg(long, value_name = "S", requires = "members", default_value_t = GatewayConfig::default().first_byte_timeout.as_secs())]
     pub(crate) first_byte_timeout: u64,
+    /// Longest request body, in MiB; a longer one is answered 413
+    #[arg(long, value_name = "MIB", requires = "members", default_value_t = GatewayConfig::default().max_body_bytes >> 20)]
+    pub(crate) max_body: usize,
     /// How long requests in flight may take to end after SIGINT or SIGTERM, in seconds
     #[arg(long, value_name = "S", requires = "members", default_value_t = 30)]
     pub(crate) grace: u64,
@@ -88,6 +91,7 @@ impl GatewayArgs {
             probe_interval: Some(Duration::from_millis(self.probe_interval))
                 .filter(|i| !i.is_zero()),
             first_byte_timeout: Duration::from_secs(self.first_byte_timeout),
+            max_body_bytes: self.max_body.saturating_mul(1 << 20),
             ..GatewayConfig::default()
         };
         config.router.policy = policy(&self.policy)?;

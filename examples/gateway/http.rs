@@ -35,6 +35,9 @@ pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
 /// Header in which the gateway names the worker that served a request.
 pub(crate) const WORKER_HEADER: &str = "x-pointsman-worker";
 
+/// How long an unused connection is kept: less than the 5 s after which vLLM and SGLang close theirs.
+const IDLE: Duration = Duration::from_secs(4);
+
 /// A client that keeps connections to every worker open between requests.
 pub(crate) type Client = hyper_util::client::legacy::Client<HttpConnector, Full<Bytes>>;
 
@@ -50,7 +53,7 @@ pub(crate) fn client_keeping(idle: usize, connect_timeout: Duration) -> Client {
     connector.set_connect_timeout(Some(connect_timeout));
     hyper_util::client::legacy::Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
-        .pool_idle_timeout(Duration::from_secs(30))
+        .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(idle)
         .build(connector)
 }

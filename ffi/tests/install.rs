@@ -34,6 +34,31 @@ fn install(destination: &Path, arguments: &[&str]) {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
+#[test]
+fn what_is_installed_is_stripped_and_its_debug_information_is_kept() {
+    if !cc::works("objcopy") || !cc::works("readelf") {
+        return cc::not_checked("binutils missing");
+    }
+    let root = fresh("stripped");
+    install(&root, &["--prefix=/usr"]);
+    let lib = root.join("usr/lib");
+    let sections = |file: &str| {
+        let output = Command::new("readelf").args(["-SW", file]).current_dir(&lib).output();
+        String::from_utf8(output.unwrap().stdout).unwrap()
+    };
+    for file in ["libpointsman.so.0.1.0", "libpointsman.a"] {
+        assert!(!sections(file).contains(".debug_line"), "{file}");
+    }
+    assert!(sections("libpointsman.so").contains(".gnu_debuglink"));
+    for file in [".debug/libpointsman.so.0.1.0.debug", ".debug/libpointsman.a"] {
+        assert!(sections(file).contains(".debug_line"), "{file}");
+    }
+    // Again, and without.
+    install(&root, &["--prefix=/usr", "--no-debug"]);
+    assert!(!lib.join(".debug/libpointsman.a").exists());
+    assert!(!sections("libpointsman.so").contains(".gnu_debuglink"));
+}
+
 fn fresh(name: &str) -> PathBuf {
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(name);
     let _ = std::fs::remove_dir_all(&directory);
@@ -106,13 +131,16 @@ fn a_program_outside_the_tree_builds_through_pkg_config() {
     // The lines of ffi/README.md.
     let readme = std::fs::read_to_string(cc::tests().join("../README.md")).unwrap();
     let lines: Vec<&str> = readme.lines().filter(|line| line.contains("$(pkg-config")).collect();
-    assert_eq!(lines.len(), 2);
+    assert_eq!(lines.len(), 3);
     for line in lines {
+        // The first line is for folders that the loader looks into by itself.
+        let searched = line.contains("pointsman-static") || line.contains("-rpath");
+        let path = if searched { PathBuf::new() } else { prefix.join("lib") };
         let status = Command::new("sh")
             .args(["-c", &format!("{line} && ./first")])
             .current_dir(&root)
             .env("PKG_CONFIG_PATH", prefix.join("lib/pkgconfig"))
-            .env("LD_LIBRARY_PATH", prefix.join("lib"))
+            .env("LD_LIBRARY_PATH", path)
             .status();
         assert!(status.unwrap().success(), "{line}");
         std::fs::remove_file(root.join("first")).unwrap();

@@ -12,7 +12,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../usage.h"
+
 #define ROUTER "pointsman.router"
+#define USAGE "pointsman.usage"
 #define NAME_MAX_BYTES 256
 
 typedef struct entry {
@@ -193,7 +196,23 @@ static int progress(lua_State *L) {
     return 0;
 }
 
-/* router:complete(ticket, outcome, retry_after_seconds) */
+/* usage() -> usage: the token counts of one answer. */
+static int new_usage(lua_State *L) {
+    memset(lua_newuserdata(L, sizeof(usage_reader)), 0, sizeof(usage_reader));
+    luaL_setmetatable(L, USAGE);
+    return 1;
+}
+
+/* usage:push(bytes) */
+static int push_usage(lua_State *L) {
+    size_t length = 0;
+    usage_reader *usage = luaL_checkudata(L, 1, USAGE);
+    const char *bytes = luaL_checklstring(L, 2, &length);
+    usage_push(usage, bytes, length);
+    return 0;
+}
+
+/* router:complete(ticket, outcome, retry_after_seconds, usage); the last two may be nil */
 static int complete(lua_State *L) {
     static const char *const names[] = {"success", "client_cancelled", "client_error", "worker_error",
                                         "timeout", "overloaded",       NULL};
@@ -201,6 +220,7 @@ static int complete(lua_State *L) {
     completion.outcome = (uint32_t)luaL_checkoption(L, 3, NULL, names);
     double seconds = luaL_optnumber(L, 4, 0);
     if (seconds > 0 && seconds < 1e6) completion.retry_after = (uint64_t)(seconds * 1e9);
+    if (!lua_isnoneornil(L, 5)) usage_report(luaL_checkudata(L, 5, USAGE), &completion);
     pointsman_complete(router_at_1(L), ticket_at_2(L), &completion);
     return 0;
 }
@@ -240,8 +260,15 @@ int luaopen_pointsman_core(lua_State *L) {
     luaL_setfuncs(L, methods, 0);
     lua_pushvalue(L, -1);
     lua_setfield(L, -2, "__index");
+    luaL_newmetatable(L, USAGE);
+    lua_newtable(L);
+    lua_pushcfunction(L, push_usage);
+    lua_setfield(L, -2, "push");
+    lua_setfield(L, -2, "__index");
     lua_newtable(L);
     lua_pushcfunction(L, open_router);
     lua_setfield(L, -2, "open");
+    lua_pushcfunction(L, new_usage);
+    lua_setfield(L, -2, "usage");
     return 1;
 }

@@ -1,7 +1,7 @@
 -- pointsman inside HAProxy: chooses the server for each request of the backends that are named to it.
 -- README.md says how to configure it. Everything of routing is decided in pointsman_core, in C.
 
-local routers = require("pointsman_core")
+local core_in_c = require("pointsman_core")
 
 local M = {}
 
@@ -77,7 +77,7 @@ function M.backend(name, options)
   if type(name) ~= "string" then error("pointsman.backend: the backend's name is missing", 0) end
   if backends[name] then refuse(name, "configured twice") end
   check(name, options)
-  local made, router = pcall(routers.open, name, document(options))
+  local made, router = pcall(core_in_c.open, name, document(options))
   if not made then
     local blamed = options.config and "config" or options.policy and "policy" or "budget"
     if router:find("budget_bytes", 1, true) then blamed = "budget" end
@@ -139,6 +139,13 @@ local function follow(backend)
     states[name] = state
     active = active or (state.takes and not state.backup)
   end
+  -- Deleted at run time.
+  for name, worker in pairs(backend.workers) do
+    if not states[name] then
+      backend.router:remove(worker.id)
+      backend.workers[name] = nil
+    end
+  end
   for name, state in pairs(states) do
     follow_one(backend, name, state, state.takes and not (state.backup and active))
   end
@@ -161,9 +168,9 @@ function Stream:new()
 end
 
 function Stream:finish(outcome, retry_after)
-  local ticket = self.ticket
-  self.ticket = nil
-  if ticket then self.backend.router:complete(ticket, outcome, retry_after) end
+  local ticket, usage = self.ticket, self.usage
+  self.ticket, self.usage = nil, nil
+  if ticket then self.backend.router:complete(ticket, outcome, retry_after, usage) end
 end
 
 -- The stream is gone, and no callback said so: the client's doing, or HAProxy's own.
@@ -191,7 +198,17 @@ local function moved(self, txn, server)
   txn:set_var("txn.pointsman_reason", "redispatched")
 end
 
+-- HAProxy 2.6 shows Lua the servers of its configuration only; later ones show those that came at run time, too, which
+-- are followed.
+local function warn_of_strangers(self, server)
+  if server and not self.backend.workers[server] then
+    warn_once("server '" .. self.backend.name .. "/" .. server .. "' was added at run time, which this HAProxy does not " ..
+      "show to Lua: it gets what HAProxy balances by itself only; put it into the configuration and reload")
+  end
+end
+
 function Stream:http_headers(txn, message)
+  if message.channel:is_resp() and self.backend then warn_of_strangers(self, txn.f:srv_name()) end
   if message.channel:is_resp() and self.ticket then
     self.code = math.tointeger(message:get_stline().code)
     if self.code == 429 or self.code == 503 then
@@ -208,6 +225,10 @@ function Stream:http_payload(_, message)
   if not self.ticket or not message.channel:is_resp() then return end
   local chunks = (self.chunks or 0) + 1
   self.chunks = chunks
+  if self.code < 400 then
+    self.usage = self.usage or core_in_c.usage()
+    self.usage:push(message:body() or "")
+  end
   if chunks == 1 and self.code < 400 then
     self.backend.router:first_token(self.ticket)
   elseif chunks % PROGRESS_CHUNKS == 0 then
@@ -229,12 +250,19 @@ function Stream:http_end(_, message)
   end
 end
 
+-- Whether an answer that broke off was broken off by the client; HAProxy then closes the server's side, too. The state in
+-- which it would be logged says so, where HAProxy shows it; before that (2.6), a request's channel that is closed.
+local function client_left(txn)
+  local state = txn.f.txn_sess_term_state
+  if state then return state(txn.f):match("^[Cc]") ~= nil end
+  return not txn.req:may_recv()
+end
+
 -- The answer is over, whole or not.
 function Stream:end_analyze(txn, channel)
   if not self.ticket or not channel:is_resp() then return end
   if self.code then
-    -- Broken off: by the client, if it has closed; HAProxy then closes the server's side, too.
-    self:finish(txn.req:may_recv() and "worker_error" or "client_cancelled")
+    self:finish(client_left(txn) and "client_cancelled" or "worker_error")
   elseif txn.f:srv_name() and channel:output() > 0 then
     -- HAProxy answers in the server's place.
     self:finish("worker_error")
@@ -259,14 +287,16 @@ local function choose(txn)
   local key = backend.session_header and txn.f:req_hdr(backend.session_header)
   local worker, ticket, reason, matched, total = backend.router:select(txn.f:req_body(), key)
   -- Taken out of service since the last look: nothing may go there.
-  if worker and is_draining(core.backends[name].servers[worker]) then
+  local server = worker and core.backends[name].servers[worker]
+  if worker and (not server or is_draining(server)) then
     backend.router:complete(ticket, "client_cancelled")
     worker = nil
   end
   -- Without a worker, HAProxy balances by itself, or says 503.
-  if not worker then return txn:set_var("txn.pointsman_reason", "none") end
   stream:finish("client_cancelled")
-  stream.backend, stream.worker, stream.ticket = backend, worker, ticket
+  stream.backend = backend
+  if not worker then return txn:set_var("txn.pointsman_reason", "none") end
+  stream.worker, stream.ticket = worker, ticket
   txn:set_var("txn.pointsman_worker", worker)
   txn:set_var("txn.pointsman_reason", reason)
   txn:set_var("txn.pointsman_matched", matched)

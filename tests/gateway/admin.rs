@@ -36,7 +36,8 @@ async fn workers_are_listed_added_and_removed() {
     let path = format!("/workers/{}", added["id"]);
     let change = json!({ "weight": 0.5, "max_in_flight": 4 });
     assert_eq!(rig.call(Method::PATCH, &path, change).await.0, 204);
-    assert_eq!(workers(&rig).await[1]["weight"], 0.5);
+    let changed = &workers(&rig).await[1];
+    assert_eq!((&changed["weight"], &changed["max_in_flight"]), (&json!(0.5), &json!(4)));
     assert_eq!(rig.call(Method::PATCH, &path, json!({ "weight": -1.0 })).await.0, 400);
     assert_eq!(rig.call(Method::DELETE, &path, json!(null)).await.0, 204);
     assert_eq!(rig.call(Method::DELETE, &path, json!(null)).await.0, 404);
@@ -110,6 +111,28 @@ async fn health_is_that_of_the_workers() {
     let id = rig.gateway.router().workers()[0].info.id;
     rig.gateway.router().set_health(id, pointsman::HostHealth::Unhealthy).unwrap();
     assert_eq!(rig.call(Method::GET, "/health", json!(null)).await.0, 503);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn flushed_caches_are_forgotten() {
+    let rig = Rig::new(&[(Regular, fast()), (Regular, fast())]).await;
+    let ids = || rig.gateway.router().workers().iter().map(|it| it.info.id).collect::<Vec<_>>();
+    let before = ids();
+    let question = "How many trains pass the junction on a Sunday? ".repeat(20);
+    rig.chat(&question, 3).await.unwrap();
+    rig.idle().await;
+    let (status, answer) = rig.call(Method::POST, "/flush_cache", json!(null)).await;
+    assert_eq!((status, &answer["workers"][rig.engines[0].url()]), (200, &json!(200)));
+    assert!(ids().iter().all(|id| !before.contains(id)));
+    for _ in 0..2 {
+        rig.chat(&question, 3).await.unwrap();
+    }
+    rig.idle().await;
+    assert!(rig.engines.iter().all(|engine| engine.stats().cached_tokens == 0));
+    // An engine that is at work keeps its cache, and the caller hears of it.
+    let mut body = rig.begin("a long answer", 3_000_000).await;
+    next_piece(&mut body).await.unwrap().unwrap();
+    assert_eq!(rig.call(Method::POST, "/flush_cache", json!(null)).await.0, 502);
 }
 
 async fn workers(rig: &Rig) -> Vec<Value> {

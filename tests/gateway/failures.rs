@@ -8,8 +8,9 @@ use http_body_util::BodyExt;
 use pointsman::Role::Regular;
 use serde_json::json;
 
+use crate::engine::Engine;
 use crate::proxy::GatewayConfig;
-use crate::rig::{Rig, eventually, fast, next_piece, stuck};
+use crate::rig::{LOOPBACK, Rig, eventually, fast, next_piece, stuck};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_worker_killed_mid_run_loses_no_request() {
@@ -79,7 +80,7 @@ async fn a_worker_that_dies_mid_answer_breaks_it_off_visibly() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_refused_request_is_the_clients_and_not_repeated() {
     let rig = Rig::new(&[(Regular, fast()), (Regular, fast())]).await;
-    for _ in 0..10 {
+    for _ in 0..6 {
         let (status, _) = rig.call(Method::POST, "/v1/chat/completions", json!({})).await;
         assert_eq!(status, 400);
     }
@@ -119,6 +120,7 @@ async fn probes_see_a_worker_die_and_come_back_empty() {
     };
     let before = worker().unwrap().info.id;
     assert_eq!(worker().unwrap().info.kv_capacity_tokens, Some(4_000_000));
+    router.set_max_in_flight(before, Some(7)).unwrap();
 
     rig.engines[0].kill().await;
     eventually("it is marked down", || worker().is_some_and(|worker| !worker.healthy)).await;
@@ -128,4 +130,31 @@ async fn probes_see_a_worker_die_and_come_back_empty() {
     let back = || worker().is_some_and(|worker| worker.info.id != before);
     eventually("it is registered anew", back).await;
     assert_eq!(worker().unwrap().info.kv_capacity_tokens, Some(4_000_000));
+    assert_eq!(worker().unwrap().max_in_flight, Some(7));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_is_not_up_yet_gets_nothing() {
+    let config = GatewayConfig {
+        probe_interval: Some(Duration::from_millis(10)),
+        ..GatewayConfig::default()
+    };
+    let mut rig = Rig::with("round_robin", config, &[(Regular, fast())]).await;
+    let mut late = Engine::start(fast(), LOOPBACK).await.unwrap();
+    late.kill().await;
+    rig.gateway.add_worker(&late.url(), Regular).await.unwrap();
+    for _ in 0..10 {
+        assert_eq!(rig.chat("who is up?", 2).await.unwrap().worker, Some(rig.engines[0].url()));
+    }
+    assert_eq!(rig.metric("gateway_retries_total").await, 0.0);
+    late.restart().await.unwrap();
+    let router = rig.gateway.router().clone();
+    let up = || router.workers().iter().filter(|worker| worker.healthy).count() == 2;
+    eventually("it is up", up).await;
+    rig.engines.push(late);
+    for _ in 0..4 {
+        rig.chat("who is up?", 2).await.unwrap();
+    }
+    rig.idle().await;
+    assert_eq!(rig.engines[1].stats().succeeded, 2);
 }

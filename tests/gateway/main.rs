@@ -21,9 +21,13 @@ mod load;
 mod proxy;
 
 mod admin;
+mod bodies;
 mod command_line;
 mod failures;
 mod pairs;
+mod refusals;
 mod rig;
 mod scraping;
+mod stale;
 mod streaming;
+mod usage;

@@ -1,6 +1,8 @@
 //! Prefill on one worker, decode on another.
 
+use axum::http::Method;
 use pointsman::Role::{Decode, Prefill};
+use serde_json::json;
 
 use crate::engine::EngineStats;
 use crate::rig::{Rig, eventually, fast, next_piece, stuck};
@@ -85,4 +87,30 @@ async fn a_client_that_leaves_during_prefill_frees_both_workers() {
     asking.abort();
     rig.idle().await;
     eventually("the engine stops", || rig.engines[0].stats().running == 0).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn prefill_is_asked_for_one_token_whatever_the_client_wants() {
+    let rig = Rig::new(&[(Prefill, fast()), (Decode, fast())]).await;
+    let messages = json!([{ "role": "user", "content": "Begin." }]);
+    let limits = json!({ "min_tokens": 5, "n": 2, "best_of": 2, "use_beam_search": true });
+    let bodies = [
+        ("/v1/chat/completions", json!({ "messages": messages, "max_completion_tokens": 5 })),
+        ("/v1/chat/completions", json!({ "messages": messages, "max_tokens": 5 })),
+        ("/v1/completions", json!({ "prompt": "Begin.", "max_tokens": 5 })),
+        ("/v1/messages", json!({ "messages": messages, "max_tokens": 5 })),
+        ("/v1/responses", json!({ "input": "Begin.", "max_output_tokens": 5, "store": true })),
+    ];
+    for (number, (path, mut body)) in bodies.into_iter().enumerate() {
+        for (field, value) in limits.as_object().unwrap() {
+            body[field] = value.clone();
+        }
+        let (status, answer) = rig.call(Method::POST, path, body).await;
+        assert_eq!(status, 200, "{path}: {answer}");
+        rig.idle().await;
+        // A prefill engine that was asked for more, or for less than its least, would have refused.
+        let stats = [rig.engines[0].stats(), rig.engines[1].stats()];
+        let succeeded = stats.map(|stats| stats.succeeded);
+        assert_eq!(succeeded, [number as u64 + 1; 2], "{path}");
+    }
 }

@@ -59,19 +59,25 @@ impl Rig {
 
     pub(crate) async fn with(
         policy: &str,
-        mut config: GatewayConfig,
+        config: GatewayConfig,
         engines: &[(Role, EngineConfig)],
     ) -> Rig {
-        config.router.policy = PolicyConfig::named(policy);
-        config.pairs = engines.iter().any(|(role, _)| *role != Role::Regular);
-        let gateway = Gateway::start(config, LOOPBACK).await.unwrap();
-        let mut running = Vec::new();
+        let pairs = engines.iter().any(|(role, _)| *role != Role::Regular);
+        let mut rig = Rig::with_pairs(policy, config, pairs).await;
         for (role, config) in engines {
             let engine = Engine::start(config.clone(), LOOPBACK).await.unwrap();
-            gateway.add_worker(&engine.url(), *role).await.unwrap();
-            running.push(engine);
+            rig.gateway.add_worker(&engine.url(), *role).await.unwrap();
+            rig.engines.push(engine);
         }
-        Rig { gateway, engines: running, client: client(Duration::from_secs(5)) }
+        rig
+    }
+
+    /// A gateway without workers, for single workers or for pairs.
+    pub(crate) async fn with_pairs(policy: &str, mut config: GatewayConfig, pairs: bool) -> Rig {
+        config.router.policy = PolicyConfig::named(policy);
+        config.pairs = pairs;
+        let gateway = Gateway::start(config, LOOPBACK).await.unwrap();
+        Rig { gateway, engines: Vec::new(), client: client(Duration::from_secs(5)) }
     }
 
     /// Asks by chat and reads the whole stream.

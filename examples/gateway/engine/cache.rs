@@ -101,6 +101,16 @@ impl Cache {
         }
     }
 
+    /// Forgets all blocks, unless a sequence runs.
+    pub(crate) fn flush(&mut self) -> bool {
+        let idle = self.reserved == 0 && self.idle.len() == self.blocks.len();
+        if idle {
+            self.idle.clear();
+            self.blocks.clear();
+        }
+        idle
+    }
+
     fn is_idle(&self, hash: &u64) -> bool {
         self.blocks.get(hash).is_some_and(|block| block.pins == 0)
     }

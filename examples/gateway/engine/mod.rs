@@ -1,10 +1,12 @@
 //! A simulated inference engine: a real HTTP/1.1 server with the OpenAI API in front of a queue, a
 //! prefix cache and a decode loop that only pass time.
 //!
-//! Routes: `POST /v1/chat/completions`, `POST /v1/completions`, `GET /v1/models`, `/health`, `/metrics`,
-//! and `POST /kv_transfer/{id}`, by which a decode engine fetches what a prefill engine computed.
+//! Routes: `POST /v1/chat/completions`, `/v1/completions`, `/v1/messages`, `/v1/responses`, `/flush_cache`,
+//! `GET /v1/models`, `/health`, `/metrics`, and `POST /kv_transfer/{id}`, by which a decode engine fetches what a
+//! prefill engine computed.
 
 mod cache;
+mod dialect;
 mod metrics;
 mod routes;
 mod scheduler;

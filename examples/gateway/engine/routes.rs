@@ -54,8 +54,11 @@ pub(crate) fn router(app: Arc<App>) -> axum::Router {
     axum::Router::new()
         .route("/v1/chat/completions", post(chat))
         .route("/v1/completions", post(completions))
+        .route("/v1/messages", post(messages))
+        .route("/v1/responses", post(responses))
         .route("/v1/models", get(models))
         .route("/health", get(|| async {}))
+        .route("/flush_cache", post(flush_cache))
         .route("/metrics", get(metrics_text))
         .route("/kv_transfer/{id}", post(kv_transfer))
         .layer(DefaultBodyLimit::max(MAX_BODY))
@@ -68,6 +71,19 @@ async fn chat(State(app): State<Arc<App>>, body: Bytes) -> Response {
 
 async fn completions(State(app): State<Arc<App>>, body: Bytes) -> Response {
     generate(app, Api::Completions, &body).await.unwrap_or_else(|refusal| refusal)
+}
+
+async fn messages(State(app): State<Arc<App>>, body: Bytes) -> Response {
+    generate(app, Api::Messages, &body).await.unwrap_or_else(|refusal| refusal)
+}
+
+async fn responses(State(app): State<Arc<App>>, body: Bytes) -> Response {
+    generate(app, Api::Responses, &body).await.unwrap_or_else(|refusal| refusal)
+}
+
+/// As SGLang does: only an idle engine lets its cache go.
+async fn flush_cache(State(app): State<Arc<App>>) -> StatusCode {
+    if app.scheduler.flush() { StatusCode::OK } else { StatusCode::BAD_REQUEST }
 }
 
 async fn models(State(app): State<Arc<App>>) -> Json<Value> {
@@ -143,20 +159,20 @@ async fn whole(envelope: &Envelope, mut sequence: Sequence, output: usize) -> Re
 
 /// One event per token. A client that goes away drops the stream, and with it the sequence.
 fn stream_tokens(envelope: Envelope, sequence: Sequence, output: usize, usage: bool) -> Response {
-    let events = stream::unfold(Some((envelope, sequence)), move |state| async move {
-        let (envelope, mut sequence) = state?;
+    let state = Some((envelope, sequence, String::new()));
+    let events = stream::unfold(state, move |state| async move {
+        let (envelope, mut sequence, mut text) = state?;
         let first = sequence.produced == 0;
         let token = sequence.next_token().await;
         let last = sequence.produced == output;
-        let mut event = format!("data: {}\n\n", envelope.chunk(&token, first, last));
+        let mut event = if first { envelope.opening(counts(&sequence)) } else { String::new() };
+        event.push_str(&envelope.token(&token, first, last));
+        text.push_str(&token);
         if !last {
-            return Some((Ok::<_, Infallible>(event), Some((envelope, sequence))));
+            return Some((Ok::<_, Infallible>(event), Some((envelope, sequence, text))));
         }
         sequence.finish();
-        if usage {
-            event.push_str(&format!("data: {}\n\n", envelope.usage_chunk(counts(&sequence))));
-        }
-        event.push_str("data: [DONE]\n\n");
+        event.push_str(&envelope.closing(&text, counts(&sequence), usage));
         Some((Ok(event), None))
     });
     ([(header::CONTENT_TYPE, "text/event-stream")], Body::from_stream(events)).into_response()

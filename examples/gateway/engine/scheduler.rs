@@ -61,6 +61,11 @@ impl Scheduler {
         self.cache().usage()
     }
 
+    /// Forgets what is cached, unless a sequence runs.
+    pub(crate) fn flush(&self) -> bool {
+        self.cache().flush()
+    }
+
     /// Waits for its turn, prefills `text` and returns the running sequence. Dropping the future
     /// takes the request out of the queue.
     pub(crate) async fn prefill(

@@ -12,6 +12,8 @@ pub(crate) struct ApiRequest {
     pub(crate) model: String,
     messages: Option<Vec<Message>>,
     prompt: Option<Value>,
+    input: Option<Value>,
+    system: Option<Value>,
     tools: Option<Value>,
     cache_salt: Option<String>,
     #[serde(default)]
@@ -20,6 +22,8 @@ pub(crate) struct ApiRequest {
     stream_options: StreamOptions,
     max_tokens: Option<usize>,
     max_completion_tokens: Option<usize>,
+    max_output_tokens: Option<usize>,
+    min_tokens: Option<usize>,
     pub(crate) kv_transfer_params: Option<KvTransfer>,
 }
 
@@ -52,6 +56,9 @@ pub(crate) struct KvTransfer {
 pub(crate) enum Api {
     Chat,
     Completions,
+    /// Anthropic's.
+    Messages,
+    Responses,
 }
 
 impl ApiRequest {
@@ -61,8 +68,12 @@ impl ApiRequest {
         if let Some(tools) = &self.tools {
             text.push_str(&tools.to_string());
         }
+        if self.min_tokens > Some(self.output_tokens(usize::MAX)) {
+            return Err("`min_tokens` is above `max_tokens`");
+        }
         match api {
-            Api::Chat => {
+            Api::Chat | Api::Messages => {
+                push_text(&mut text, self.system.as_ref());
                 for message in self.messages.as_ref().ok_or("`messages` is required")? {
                     text.push_str(&format!("<|{}|>", message.role));
                     push_text(&mut text, message.content.as_ref());
@@ -72,6 +83,9 @@ impl ApiRequest {
             }
             Api::Completions => {
                 push_text(&mut text, Some(self.prompt.as_ref().ok_or("`prompt` is required")?));
+            }
+            Api::Responses => {
+                push_text(&mut text, Some(self.input.as_ref().ok_or("`input` is required")?));
             }
         }
         Ok(text)
@@ -86,7 +100,11 @@ impl ApiRequest {
 
     /// Output tokens asked for; the simulated model never stops earlier.
     pub(crate) fn output_tokens(&self, default: usize) -> usize {
-        self.max_completion_tokens.or(self.max_tokens).unwrap_or(default).max(1)
+        self.max_completion_tokens
+            .or(self.max_output_tokens)
+            .or(self.max_tokens)
+            .unwrap_or(default)
+            .max(1)
     }
 
     pub(crate) fn wants_usage(&self) -> bool {
@@ -137,20 +155,19 @@ pub(crate) struct Envelope {
 impl Envelope {
     /// The answer to a request without `stream`.
     pub(crate) fn whole(&self, text: &str, counts: Counts, kv: Option<Value>) -> Value {
-        let choice = match self.api {
-            Api::Chat => json!({
-                "index": 0,
-                "message": { "role": "assistant", "content": text },
-                "finish_reason": "length",
-            }),
-            Api::Completions => json!({ "index": 0, "text": text, "finish_reason": "length" }),
+        let mut body = match self.api {
+            Api::Chat => {
+                let message = json!({ "role": "assistant", "content": text });
+                let choice = json!({ "index": 0, "message": message, "finish_reason": "length" });
+                self.base("chat.completion", json!([choice]), counts.json())
+            }
+            Api::Completions => {
+                let choice = json!({ "index": 0, "text": text, "finish_reason": "length" });
+                self.base("text_completion", json!([choice]), counts.json())
+            }
+            Api::Messages => self.message(text, counts, "max_tokens".into()),
+            Api::Responses => self.response(text, counts),
         };
-        let object = match self.api {
-            Api::Chat => "chat.completion",
-            Api::Completions => "text_completion",
-        };
-        let mut body = self.base(object, json!([choice]));
-        body["usage"] = counts.json();
         if let Some(kv) = kv {
             body["kv_transfer_params"] = kv;
         }
@@ -169,26 +186,29 @@ impl Envelope {
             Api::Chat => {
                 json!({ "index": 0, "delta": { "content": token }, "finish_reason": finish })
             }
-            Api::Completions => json!({ "index": 0, "text": token, "finish_reason": finish }),
+            _ => json!({ "index": 0, "text": token, "finish_reason": finish }),
         };
-        self.base(self.chunk_object(), json!([choice]))
+        self.base(self.chunk_object(), json!([choice]), Value::Null)
     }
 
     /// The last chunk of a stream whose client asked for usage.
     pub(crate) fn usage_chunk(&self, counts: Counts) -> Value {
-        let mut body = self.base(self.chunk_object(), json!([]));
-        body["usage"] = counts.json();
-        body
+        self.base(self.chunk_object(), json!([]), counts.json())
     }
 
     fn chunk_object(&self) -> &'static str {
         match self.api {
             Api::Chat => "chat.completion.chunk",
-            Api::Completions => "text_completion",
+            _ => "text_completion",
         }
     }
 
-    fn base(&self, object: &str, choices: Value) -> Value {
-        json!({ "id": self.id, "object": object, "model": self.model, "choices": choices })
+    fn base(&self, object: &str, choices: Value, usage: Value) -> Value {
+        let mut body =
+            json!({ "id": self.id, "object": object, "model": self.model, "choices": choices });
+        if !usage.is_null() {
+            body["usage"] = usage;
+        }
+        body
     }
 }

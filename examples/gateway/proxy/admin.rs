@@ -5,17 +5,19 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::future::join_all;
 use pointsman::{
     MetricsSnapshot, PolicyConfig, PoolError, Role, WorkerId, WorkerSpec, WorkerStatus,
 };
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::Shared;
 use super::exchange::problem;
-use crate::http::{AnyError, worker_url};
+use super::probe::register_anew;
+use crate::http::{AnyError, call, worker_url};
 
 type Answer = Result<Response, Response>;
 
@@ -104,6 +106,27 @@ pub(crate) async fn set_policy(
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
+/// `/flush_cache`: every worker that answers 200 holds nothing any more, in the router's eyes, too.
+pub(crate) async fn flush_cache(State(shared): State<Arc<Shared>>) -> Response {
+    let workers = shared.router.workers();
+    let flushed = join_all(workers.iter().map(async |worker| {
+        let url = format!("{}/flush_cache", worker.info.url);
+        let answer = call(shared.workers.keeping(), Method::POST, &url, "").await;
+        let status = answer.map_or(0, |(status, _)| status);
+        if status == 200 {
+            // Fails where the worker was removed meanwhile: nothing is left to do.
+            let _ = register_anew(&shared, worker, None);
+        }
+        (worker.info.url.clone(), status)
+    }))
+    .await;
+    let all = flushed.iter().all(|(_, status)| *status == 200);
+    let status = if all { StatusCode::OK } else { StatusCode::BAD_GATEWAY };
+    let answers: Map<String, Value> =
+        flushed.into_iter().map(|(url, status)| (url, status.into())).collect();
+    (status, Json(json!({ "workers": answers }))).into_response()
+}
+
 /// `GET /health`: good while any worker is.
 pub(crate) async fn health(State(shared): State<Arc<Shared>>) -> Response {
     if shared.router.workers().iter().any(|worker| worker.healthy && !worker.draining) {
@@ -135,6 +158,7 @@ fn describe(worker: &WorkerStatus) -> Value {
         "healthy": worker.healthy,
         "on_probation": worker.on_probation,
         "draining": worker.draining,
+        "max_in_flight": worker.max_in_flight,
         "in_flight": worker.in_flight,
         "selections": worker.selections,
         "kv_capacity_tokens": info.kv_capacity_tokens,

@@ -15,6 +15,7 @@ pub(crate) struct Metrics {
     requests: AtomicU64,
     in_flight: AtomicU64,
     retries: AtomicU64,
+    unread: AtomicU64,
     refused: AtomicU64,
     cut: AtomicU64,
     disconnects: AtomicU64,
@@ -40,16 +41,26 @@ impl Metrics {
         self.retries.fetch_add(1, Relaxed);
     }
 
+    pub(crate) fn unread(&self) {
+        self.unread.fetch_add(1, Relaxed);
+    }
+
     pub(crate) fn retries(&self) -> u64 {
         self.retries.load(Relaxed)
     }
 
     /// Writes all families in the OpenMetrics text format, without its final line.
     pub(crate) fn write_families(&self, out: &mut String) {
-        let single: [(&str, &str, &str, &AtomicU64); 6] = [
+        let single: [(&str, &str, &str, &AtomicU64); 7] = [
             ("requests", "counter", "Requests from clients.", &self.requests),
             ("in_flight", "gauge", "Requests under way.", &self.in_flight),
             ("retries", "counter", "Requests sent to a second worker.", &self.retries),
+            (
+                "unread",
+                "counter",
+                "Requests routed by load: their bodies are no JSON.",
+                &self.unread,
+            ),
             ("refused", "counter", "Requests that no worker answered.", &self.refused),
             ("cut", "counter", "Answers that a worker broke off.", &self.cut),
             ("disconnects", "counter", "Requests that the client gave up.", &self.disconnects),

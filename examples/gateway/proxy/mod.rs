@@ -4,13 +4,14 @@
 //! |---|---|
 //! | `forward` | regular requests: choose, send, retry once |
 //! | `pair` | the same for a prefill and a decode worker |
+//! | `refusals` | workers that refuse what others take |
 //! | `exchange` | one request to one worker, up to its first byte |
 //! | `relay` | the answer passing through; load given back at its end |
 //! | `usage` | token counts read from the answer |
 //! | `prompt` | what the router is shown of a request |
 //! | `probe` | health and load reports |
 //! | `scrape` | an engine's `/metrics` read |
-//! | `admin` | `/workers`, `/policy`, `/metrics` |
+//! | `admin` | `/workers`, `/policy`, `/metrics`, `/health`, `/flush_cache` |
 //! | `metrics` | the gateway's own figures |
 
 mod admin;
@@ -20,21 +21,24 @@ mod metrics;
 mod pair;
 mod probe;
 mod prompt;
+mod refusals;
 mod relay;
 pub(crate) mod scrape;
-mod usage;
+pub(crate) mod usage;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use axum::routing::{any, get, patch, put};
-use pointsman::{Role, Router, RouterConfig, WorkerId, WorkerSpec};
+use axum::routing::{any, get, patch, post, put};
+use pointsman::{HostHealth, Role, Router, RouterConfig, WorkerId, WorkerSpec};
 use tokio::task::JoinHandle;
 
+use self::exchange::Workers;
 use self::metrics::Metrics;
 pub(crate) use self::prompt::PromptSource;
-use crate::http::{AnyError, Client, Server, client};
+use self::refusals::Refusals;
+use crate::http::{AnyError, Server};
 
 /// The settings of a gateway.
 #[derive(Clone, Debug)]
@@ -67,7 +71,8 @@ impl Default for GatewayConfig {
 pub(crate) struct Shared {
     pub(crate) router: Router,
     pub(crate) metrics: Arc<Metrics>,
-    client: Client,
+    workers: Workers,
+    refusals: Refusals,
     config: GatewayConfig,
     /// When the router was made: its clock counts from there.
     started: Instant,
@@ -90,7 +95,8 @@ impl Gateway {
         let shared = Arc::new(Shared {
             router: Router::new(config.router.clone())?,
             metrics: Arc::default(),
-            client: client(Duration::from_secs(2)),
+            workers: Workers::default(),
+            refusals: Refusals::default(),
             started: Instant::now(),
             config,
         });
@@ -137,29 +143,53 @@ impl Drop for Gateway {
 }
 
 impl Shared {
-    /// Registers a worker whose KV capacity is `known`, or what its metrics say.
+    /// Registers a worker whose KV capacity is `known`, or what its metrics say. One that does not answer yet gets
+    /// nothing until a probe finds it up; without probes it is left to the outcomes of requests.
     async fn add_worker(
         &self,
         mut spec: WorkerSpec,
         url: &str,
         known: Option<u64>,
     ) -> Result<WorkerId, AnyError> {
-        let capacity = match known {
-            Some(tokens) => Some(tokens),
-            None => probe::kv_capacity(self, url).await,
-        };
+        let found = probe::ask_once(self, url).await;
+        let capacity = known.or(found.as_ref().and_then(|scrape| scrape.kv_total_tokens));
         if let Some(tokens) = capacity {
             spec = spec.kv_capacity_tokens(tokens);
         }
-        Ok(self.router.add_worker(spec)?)
+        let id = self.router.add_worker(spec)?;
+        if found.is_none() && self.config.probe_interval.is_some() {
+            self.router.set_health(id, HostHealth::Unhealthy)?;
+        }
+        Ok(id)
     }
 }
 
+/// What the engines serve beside `/v1`: vLLM's and SGLang's.
+const ENGINES: [&str; 12] = [
+    "/generate",
+    "/score",
+    "/pooling",
+    "/classify",
+    "/rerank",
+    "/embeddings",
+    "/encode",
+    "/tokenize",
+    "/detokenize",
+    "/version",
+    "/get_model_info",
+    "/server_info",
+];
+
 fn routes(shared: Arc<Shared>) -> axum::Router {
-    axum::Router::new()
-        .route("/v1/{*path}", any(forward::forward))
-        .route("/generate", any(forward::forward))
+    let mut routes = axum::Router::new().route("/v1/{*path}", any(forward::forward));
+    for path in ENGINES {
+        routes = routes.route(path, any(forward::forward));
+    }
+    routes
+        .route("/flush_cache", post(admin::flush_cache).get(admin::flush_cache))
         .route("/health", get(admin::health))
+        .route("/readiness", get(admin::health))
+        .route("/liveness", get(|| async {}))
         .route("/metrics", get(admin::metrics))
         .route("/policy", put(admin::set_policy))
         .route("/workers", get(admin::list).post(admin::add))

@@ -35,10 +35,14 @@ pub(crate) async fn run(shared: Arc<Shared>, interval: Duration) {
         ticks.tick().await;
         let workers = shared.router.workers();
         let probes = workers.iter().map(|worker| {
-            let before = seen.get(&worker.info.url).copied().unwrap_or_default();
+            // One that did not answer when it was registered is down.
+            let unseen = Seen { down: !worker.healthy, started: None };
+            let before = seen.get(&worker.info.url).copied().unwrap_or(unseen);
             probe(&shared, worker, before, interval)
         });
         let now = join_all(probes).await;
+        let router = &shared.router;
+        shared.refusals.keep(|id| router.worker(id).is_some());
         seen = workers.iter().map(|worker| worker.info.url.clone()).zip(now).collect();
     }
 }
@@ -69,11 +73,12 @@ async fn probe(shared: &Shared, worker: &WorkerStatus, before: Seen, limit: Dura
 
 /// `/metrics` of a worker whose `/health` is good. Engines without metrics are fine too.
 async fn ask(shared: &Shared, url: &str) -> Result<Scrape, AnyError> {
-    let (status, _) = call(&shared.client, Method::GET, &format!("{url}/health"), "").await?;
+    let client = shared.workers.keeping();
+    let (status, _) = call(client, Method::GET, &format!("{url}/health"), "").await?;
     if status != 200 {
         return Err(format!("/health answered {status}").into());
     }
-    let (status, text) = call(&shared.client, Method::GET, &format!("{url}/metrics"), "").await?;
+    let (status, text) = call(client, Method::GET, &format!("{url}/metrics"), "").await?;
     Ok(if status == 200 {
         Scrape::parse(&String::from_utf8_lossy(&text))
     } else {
@@ -81,7 +86,8 @@ async fn ask(shared: &Shared, url: &str) -> Result<Scrape, AnyError> {
     })
 }
 
-fn register_anew(
+/// The worker has lost what it held, so the router forgets it, too.
+pub(crate) fn register_anew(
     shared: &Shared,
     worker: &WorkerStatus,
     capacity: Option<u64>,
@@ -90,6 +96,9 @@ fn register_anew(
     let mut spec = WorkerSpec::new(&info.url).role(info.role).weight(worker.weight);
     if let Some(group) = &info.group {
         spec = spec.group(group);
+    }
+    if let Some(limit) = worker.max_in_flight {
+        spec = spec.max_in_flight(limit);
     }
     if let Some(tokens) = capacity.or(info.kv_capacity_tokens) {
         spec = spec.kv_capacity_tokens(tokens);
@@ -118,8 +127,7 @@ fn report_load(shared: &Shared, id: WorkerId, scrape: &Scrape) {
     let _ = shared.router.report_load(id, report);
 }
 
-/// The worker's KV cache in tokens, if it answers and says so.
-pub(crate) async fn kv_capacity(shared: &Shared, url: &str) -> Option<u64> {
-    let answer = tokio::time::timeout(Duration::from_secs(1), ask(shared, url)).await;
-    answer.ok()?.ok()?.kv_total_tokens
+/// What a worker says of itself, if it answers soon.
+pub(crate) async fn ask_once(shared: &Shared, url: &str) -> Option<Scrape> {
+    tokio::time::timeout(Duration::from_secs(1), ask(shared, url)).await.ok()?.ok()
 }

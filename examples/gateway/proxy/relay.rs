@@ -11,7 +11,7 @@ use axum::body::Bytes;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use pointsman::{Outcome, PairSelection, Reason, Selection, Usage};
+use pointsman::{Outcome, PairSelection, Reason, Role, Selection, Usage};
 
 use super::exchange::Begun;
 use super::metrics::InFlight;
@@ -50,6 +50,14 @@ impl Duty {
         let _ = match self {
             Duty::Single(selection) => selection.progress(),
             Duty::Pair(pair, _) => pair.progress(),
+        };
+    }
+
+    /// The worker in this role has failed.
+    pub(crate) fn fail(self, role: Role) {
+        let _ = match self {
+            Duty::Single(selection) => selection.complete(Outcome::WorkerError, Usage::default()),
+            Duty::Pair(pair, _) => pair.complete_by(role, Outcome::WorkerError, Usage::default()),
         };
     }
 
@@ -93,7 +101,7 @@ pub(crate) fn response(begun: Begun, worker: &str, duty: Duty, in_flight: InFlig
     let relay = Relay {
         first: begun.first,
         rest: begun.rest,
-        usage: UsageReader::new(events),
+        usage: UsageReader::default(),
         outcome,
         duty: Some(duty),
         frames: 0,

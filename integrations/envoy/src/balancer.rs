@@ -20,7 +20,7 @@ use crate::config::BalancerConfig;
 use crate::envoy::{self, Context, Stream};
 use crate::exchange::{Attempt, Chosen, Exchange, State};
 use crate::filter::Filter;
-use crate::hosts::{Hosts, Position};
+use crate::hosts::{Hosts, Position, Turn};
 use crate::metrics::Unseen;
 use crate::pool::{Handle, Pool};
 
@@ -184,8 +184,10 @@ impl Balancer {
         };
         exchange.with(|state| {
             let (stream, filter) = state.owner?;
-            if let Some(failed) = state.close(Outcome::WorkerError, Usage::default()) {
+            if let Some(failed) = state.picked.take() {
                 // Envoy asks again for a request whose last host has failed it.
+                state.close(Outcome::WorkerError, Usage::default());
+                state.chosen = None;
                 state.tried.push(failed);
                 filter.metrics.retried(stream);
             }
@@ -203,8 +205,15 @@ impl Balancer {
                     None
                 }
                 Err(NoHost::Left) => {
+                    let retry = !state.tried.is_empty();
+                    let host = self.hosts.any(|host| {
+                        let Turn { address, priority, index, .. } = host;
+                        state.tried.contains(address)
+                            || retry && envoy.ruled_out(context, *priority, *index)
+                    })?;
                     filter.metrics.untracked(stream);
-                    self.hosts.any()
+                    state.picked = Some(Rc::clone(&host.address));
+                    Some((host.priority, host.healthy))
                 }
             }
         })
@@ -221,7 +230,8 @@ impl Balancer {
         // Dropped at once, which gives the load back.
         let named = self.pool.router.select(&Request::none()).ok();
         let position = named.and_then(|selection| self.hosts.position(selection.worker()));
-        position.map(|position| (position.priority, position.healthy)).or_else(|| self.hosts.any())
+        let position = position.map(|position| (position.priority, position.healthy));
+        position.or_else(|| self.hosts.any(|_| false).map(|host| (host.priority, host.healthy)))
     }
 
     /// Asks the router until it names a host that this thread has and Envoy does not rule out. The workers that
@@ -233,7 +243,8 @@ impl Balancer {
         state: &State,
     ) -> Result<(&Position, Named), NoHost> {
         let retry = !state.tried.is_empty();
-        let mut excluded = state.tried.clone();
+        let tried = state.tried.iter().filter_map(|address| self.hosts.worker(address));
+        let mut excluded: Vec<WorkerId> = tried.collect();
         for choice in 0..MAX_CHOICES {
             let named = match self.name(state, &excluded) {
                 Err(NoHost::Left) if !excluded.is_empty() => {
@@ -317,8 +328,9 @@ impl Balancer {
         named: &Named,
     ) {
         let (pool, since) = (Rc::clone(&self.pool), self.pool.router.now().as_nanos());
-        let Named { worker, ticket, reason, matched, total, .. } = *named;
-        state.attempt = Some(Attempt { pool, ticket, worker, since });
+        let Named { ticket, reason, matched, total, .. } = *named;
+        state.attempt = Some(Attempt { pool, ticket, since });
+        state.picked = Some(Rc::clone(&position.address));
         state.chosen = Some(Chosen { address: Rc::clone(&position.address), reason, matched });
         filter.metrics.selected(stream, reason, matched, total);
         let prefill = named.prefill.and_then(|prefill| self.hosts.position(prefill));

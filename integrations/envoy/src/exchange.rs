@@ -11,20 +11,20 @@ use std::rc::Rc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use pointsman::prefix::FingerprintHeader;
-use pointsman::{Fingerprint, Outcome, Prompt, Reason, Ticket, Usage, WorkerId};
+use pointsman::{Fingerprint, Outcome, Prompt, Reason, Ticket, Usage};
 use xxhash_rust::xxh64::xxh64;
 
 use crate::abi::Buffer;
 use crate::envoy::Stream;
 use crate::filter::Filter;
 use crate::pool::Handle;
-use crate::usage::Tail;
+use crate::usage::UsageReader;
 
 /// The factory whose objects Envoy can hash, and so the key of the id in the filter state.
 pub const FILTER_STATE: &str = "envoy.hashable_string";
 
 /// Blocks of a prompt that are matched at most; see `Router::select`.
-const MAX_BLOCKS: usize = 4096;
+const MAX_BLOCKS: usize = 32_768;
 /// Exchanges kept for reuse per thread, and the longest fingerprint kept with one.
 const MAX_FREE: usize = 256;
 const MAX_KEPT_BLOCKS: usize = 1024;
@@ -52,8 +52,10 @@ pub struct State {
     pub routing_key: Vec<u8>,
     /// The open ticket.
     pub attempt: Option<Attempt>,
-    /// Workers that failed this request.
-    pub tried: Vec<WorkerId>,
+    /// The host that has the request now, whether the router follows it there or not.
+    pub picked: Option<Rc<str>>,
+    /// Hosts that failed this request, by their addresses: a worker may be registered anew meanwhile.
+    pub tried: Vec<Rc<str>>,
     /// The worker that was chosen last, for the response's headers.
     pub chosen: Option<Chosen>,
     /// The response's status.
@@ -66,8 +68,8 @@ pub struct State {
     pub finished: bool,
     /// Pieces of the response's body so far.
     pub pieces: u32,
-    /// The response's last bytes.
-    pub tail: Tail,
+    /// The engine's token counts in the response.
+    pub usage: UsageReader,
 }
 
 /// An open ticket.
@@ -76,8 +78,6 @@ pub struct Attempt {
     pub pool: Rc<Handle>,
     /// The ticket.
     pub ticket: Ticket,
-    /// The worker that was chosen.
-    pub worker: WorkerId,
     /// When, in the router's time.
     pub since: u64,
 }
@@ -109,27 +109,25 @@ impl State {
         self.blocks.extend_from_slice(fingerprint.blocks());
     }
 
-    /// Closes the open ticket, if there is one, and says with whom it was.
-    pub fn close(&mut self, outcome: Outcome, usage: Usage) -> Option<WorkerId> {
-        let attempt = self.attempt.take()?;
+    /// Closes the open ticket, if there is one.
+    pub fn close(&mut self, outcome: Outcome, usage: Usage) {
+        let Some(attempt) = self.attempt.take() else { return };
         // Fails where it was closed before: it expired, or its worker is gone.
         let _ = attempt.pool.router.complete(attempt.ticket, outcome, usage);
         if let Some((stream, filter)) = self.owner {
-            filter.metrics.completed(stream, outcome);
+            filter.metrics.completed(stream, outcome, usage);
         }
-        Some(attempt.worker)
     }
 
     fn clear(&mut self) {
-        let State { blocks, routing_key, tried, tail, .. } = std::mem::take(self);
-        let mut kept = State { blocks, routing_key, tried, tail, ..State::default() };
+        let State { blocks, routing_key, tried, .. } = std::mem::take(self);
+        let mut kept = State { blocks, routing_key, tried, ..State::default() };
         kept.blocks.clear();
         if kept.blocks.capacity() > MAX_KEPT_BLOCKS {
             kept.blocks = Vec::new();
         }
         kept.routing_key.clear();
         kept.tried.clear();
-        kept.tail.clear();
         *self = kept;
     }
 }

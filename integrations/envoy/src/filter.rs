@@ -145,9 +145,14 @@ pub unsafe extern "C" fn envoy_dynamic_module_on_http_filter_request_headers(
 fn wanted(stream: Stream, config: &FilterConfig) -> Result<(), Body> {
     let header = |key| stream.header(headers::REQUEST, key);
     let plain = header(":method") == Some(b"POST") && header("upgrade").is_none();
-    let json = header("content-type").is_none_or(is_json);
-    if !plain || !json || reader().is_none() {
+    if !plain || reader().is_none() {
         return Err(Body::None);
+    }
+    if !header("content-type").is_none_or(is_json) {
+        return Err(Body::OtherType);
+    }
+    if header("content-encoding").is_some_and(|coding| !coding.eq_ignore_ascii_case(b"identity")) {
+        return Err(Body::Compressed);
     }
     let length = stream.header(headers::REQUEST, "content-length").and_then(number);
     if length.is_some_and(|length| length > config.max_body_bytes) {
@@ -287,7 +292,7 @@ pub unsafe extern "C" fn envoy_dynamic_module_on_http_filter_response_body(
         state.pieces = state.pieces.wrapping_add(1).max(1);
         if filter.config.read_usage {
             with_room(|_, pieces| {
-                stream.each_chunk(body::RECEIVED_RESPONSE, pieces, |piece| state.tail.push(piece));
+                stream.each_chunk(body::RECEIVED_RESPONSE, pieces, |piece| state.usage.push(piece));
             });
         }
         status::CONTINUE
@@ -330,7 +335,7 @@ pub unsafe extern "C" fn envoy_dynamic_module_on_http_filter_stream_complete(
     on("stream_complete", exchange, (), |state, stream, _| {
         let State { status, retry_after, local, finished, .. } = *state;
         let end = End { status, retry_after, local, finished, details: stream.details() };
-        let usage = state.tail.usage();
+        let usage = state.usage.usage();
         state.close(end.outcome(), usage);
     });
 }

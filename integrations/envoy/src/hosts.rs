@@ -38,14 +38,27 @@ struct Seen {
     healthy: Option<u32>,
 }
 
+/// A host that may be taken in turn.
+#[derive(Clone, Debug)]
+pub struct Turn {
+    /// Its address.
+    pub address: Rc<str>,
+    /// Its priority.
+    pub priority: u32,
+    /// Its index among the healthy hosts of the priority.
+    pub healthy: u32,
+    /// Its index among all hosts of the priority.
+    pub index: usize,
+}
+
 /// One thread's hosts.
 #[derive(Default)]
 pub struct Hosts {
     known: HashMap<Rc<str>, Known>,
     /// The eligible ones by their worker's slot.
     positions: Vec<Option<Position>>,
-    /// The healthy hosts of the priority in force, for when the router names none.
-    count: u32,
+    /// The healthy hosts of the priority in force, as Envoy lists them, for when the router names none.
+    healthy: Vec<Turn>,
     priority: u32,
     next: Cell<u32>,
 }
@@ -61,11 +74,19 @@ impl Hosts {
         self.positions.iter().flatten()
     }
 
-    /// Any healthy host, in turn.
-    pub fn any(&self) -> Option<(u32, u32)> {
+    /// The worker at an address; `None` where this thread does not have it.
+    pub fn worker(&self, address: &str) -> Option<WorkerId> {
+        self.known.get(address)?.id
+    }
+
+    /// The next healthy host in turn that is not `passed` over; where all are, the next one. O(hosts).
+    pub fn any(&self, passed: impl Fn(&Turn) -> bool) -> Option<&Turn> {
         let turn = self.next.get();
         self.next.set(turn.wrapping_add(1));
-        (self.count > 0).then(|| (self.priority, turn % self.count))
+        let count = self.healthy.len();
+        let first = turn as usize % count.max(1);
+        let mut hosts = self.healthy.iter().cycle().skip(first).take(count);
+        hosts.find(|host| !passed(host)).or_else(|| self.healthy.get(first))
     }
 
     /// Reads Envoy's lists anew and tells the pool what has changed. O(hosts).
@@ -88,7 +109,7 @@ impl Hosts {
         let priorities = 0..balancer.priorities();
         let in_force = priorities.clone().find(|&p| balancer.healthy_hosts(p) > 0);
         self.priority = in_force.unwrap_or(0);
-        self.count = balancer.healthy_hosts(self.priority) as u32;
+        self.healthy.clear();
         let mut seen = HashMap::new();
         for priority in priorities {
             for index in 0..balancer.hosts(priority) {
@@ -98,15 +119,14 @@ impl Hosts {
                 seen.entry(Rc::from(address)).or_insert(host);
             }
         }
-        for healthy in 0..self.count {
-            let Some(address) = text(balancer.healthy_address(self.priority, healthy as usize))
-            else {
-                continue;
-            };
-            if let Some(host) = seen.get_mut(address)
-                && host.priority == self.priority
-            {
+        let priority = self.priority;
+        for healthy in 0..balancer.healthy_hosts(priority) {
+            let Some(address) = text(balancer.healthy_address(priority, healthy)) else { continue };
+            let (address, healthy) = (Rc::<str>::from(address), healthy as u32);
+            let Some(host) = seen.get_mut(&address) else { continue };
+            if host.priority == priority {
                 host.healthy = Some(healthy);
+                self.healthy.push(Turn { address, priority, healthy, index: host.index });
             }
         }
         seen

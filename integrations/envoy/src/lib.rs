@@ -23,6 +23,8 @@ pub mod metrics;
 pub mod outcome;
 pub mod pool;
 pub mod unused;
+/// The reader of the example gateway: one for both.
+#[path = "../../../examples/gateway/proxy/usage.rs"]
 pub mod usage;
 
 use std::ffi::c_char;

@@ -3,7 +3,7 @@
 //! They belong to the filter, which is there for a request from its beginning to its end, whatever
 //! happens to the cluster meanwhile. Only picks without a filter are counted by the policy.
 
-use pointsman::{Outcome, Reason};
+use pointsman::{Outcome, Reason, Usage};
 
 use crate::abi::{self, Buffer, EnvoyPtr, metric};
 use crate::envoy::Stream;
@@ -13,7 +13,7 @@ use crate::envoy::Stream;
 pub enum Body {
     /// It gave a fingerprint.
     Read = 0,
-    /// There is none, or it is not JSON.
+    /// There is none that a prompt is expected in: no POST, no body, or an upgrade to another protocol.
     None = 1,
     /// It is JSON without a prompt.
     NoPrompt = 2,
@@ -21,9 +21,14 @@ pub enum Body {
     Malformed = 3,
     /// It is longer than `max_body_bytes`.
     TooLong = 4,
+    /// Its content type is not JSON.
+    OtherType = 5,
+    /// It has a content encoding.
+    Compressed = 6,
 }
 
-const BODIES: [&str; 5] = ["read", "none", "no_prompt", "malformed", "too_long"];
+const BODIES: [&str; 7] =
+    ["read", "none", "no_prompt", "malformed", "too_long", "other_type", "compressed"];
 
 /// The ids of the filter's metrics.
 pub struct Metrics {
@@ -32,6 +37,8 @@ pub struct Metrics {
     outcomes: [usize; Outcome::NAMES.len()],
     prompt_tokens: usize,
     matched_tokens: usize,
+    reported_prompt_tokens: usize,
+    reported_cached_tokens: usize,
     retries: usize,
     refused: usize,
     untracked: usize,
@@ -61,6 +68,8 @@ impl Metrics {
             outcomes: [0; _],
             prompt_tokens: define(counter, "prompt_tokens")?,
             matched_tokens: define(counter, "matched_tokens")?,
+            reported_prompt_tokens: define(counter, "reported_prompt_tokens")?,
+            reported_cached_tokens: define(counter, "reported_cached_tokens")?,
             retries: define(counter, "retries")?,
             refused: define(counter, "refused")?,
             untracked: define(counter, "untracked")?,
@@ -94,8 +103,15 @@ impl Metrics {
         stream.step(self.in_flight, true);
     }
 
-    /// A ticket was closed.
-    pub fn completed(&self, stream: Stream, outcome: Outcome) {
+    /// A ticket was closed, and the engine had reported this.
+    pub fn completed(&self, stream: Stream, outcome: Outcome, usage: Usage) {
+        let reported = [
+            (self.reported_prompt_tokens, usage.prompt_tokens),
+            (self.reported_cached_tokens, usage.cached_tokens),
+        ];
+        for (id, tokens) in reported {
+            stream.count(id, tokens.unwrap_or(0).into());
+        }
         stream.count(self.outcomes[outcome.index()], 1);
         stream.step(self.in_flight, false);
     }
@@ -110,7 +126,7 @@ impl Metrics {
         stream.count(self.refused, 1);
     }
 
-    /// A host was taken in turn, as the router named none.
+    /// A host was taken in turn, as the router named none: nobody follows the request there.
     pub fn untracked(&self, stream: Stream) {
         stream.count(self.untracked, 1);
     }

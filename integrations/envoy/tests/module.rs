@@ -11,7 +11,6 @@ use pointsman_envoy::boundary::guard;
 use pointsman_envoy::config::BalancerConfig;
 use pointsman_envoy::exchange::Exchange;
 use pointsman_envoy::outcome::End;
-use pointsman_envoy::usage::Tail;
 
 fn chat(text: &str) -> String {
     let text = text.repeat(60);
@@ -81,7 +80,9 @@ fn what_is_not_read_passes_at_once() {
     assert!(!ask(("upgrade", "websocket"), &[b"{}"]));
     assert!(!ask(("content-length", "5001"), &[&[b' '; 5001]]));
     assert!(!ask(("x-a", "b"), &[]));
-    assert_eq!((metric("body.none"), metric("body.too_long")), (6, 1));
+    assert!(!ask(("content-encoding", "gzip"), &[&[0x1f, 0x8b, 8]]));
+    assert_eq!((metric("body.none"), metric("body.too_long")), (3, 1));
+    assert_eq!((metric("body.other_type"), metric("body.compressed")), (3, 1));
     // Too long without saying so before: released, and never beyond Envoy's limit.
     let piece = [b' '; 1500];
     ask(("x-a", "b"), &[&piece, &piece, &piece, &piece, &piece]);
@@ -394,20 +395,72 @@ fn endings_are_told_apart() {
 }
 
 #[test]
-fn usage_is_found_at_the_end_of_a_response() {
-    let usage = r#""usage":{"prompt_tokens":9,"completion_tokens":2,"prompt_tokens_details":{"cached_tokens":5}}"#;
-    let stream =
-        format!("data: {{{}}}\n\ndata: {{\"choices\":[],{usage}}}\n\ndata: [DONE]\n\n", "");
-    for text in [stream.clone(), format!("{}{stream}", "data: {}\n\n".repeat(5000))] {
-        for step in [1, 7, 1000, text.len()] {
-            let mut tail = Tail::default();
-            text.as_bytes().chunks(step).for_each(|piece| tail.push(piece));
-            let found = tail.usage();
-            assert_eq!(found.prompt_tokens, Some(9), "{step}");
-            assert_eq!((found.cached_tokens, found.completion_tokens), (Some(5), Some(2)));
-        }
+fn what_engines_report_is_counted_whatever_the_api() {
+    #[derive(serde::Deserialize)]
+    struct Vector {
+        name: String,
+        answer: String,
+        usage: [Option<u32>; 3],
     }
-    let mut tail = Tail::default();
-    tail.push(br#"{"usage": null}"#);
-    assert_eq!(tail.usage(), Default::default());
+    let answers = include_str!("../../../tests/data/usage.json");
+    let cluster = Cluster::new(policy("{}"), "usage", vec![host(1), host(2)]);
+    let filter = filter("{}");
+    for Vector { name, answer, usage: [prompt, cached, _] } in
+        serde_json::from_str::<Vec<Vector>>(answers).unwrap()
+    {
+        let before = [metric("reported_prompt_tokens"), metric("reported_cached_tokens")];
+        let mut stream = Stream::new(filter);
+        stream.ask(&[chat("usage ").as_bytes()]);
+        assert!(cluster.choose(&stream.context()).is_some());
+        stream.answer(200, false);
+        answer.as_bytes().chunks(11).for_each(|piece| stream.piece(piece, false));
+        stream.piece(b"\n", true);
+        stream.complete("via_upstream");
+        let after = [metric("reported_prompt_tokens"), metric("reported_cached_tokens")];
+        let told = [0, 1].map(|which| (after[which] - before[which]) as u32);
+        assert_eq!(told, [prompt.unwrap_or(0), cached.unwrap_or(0)], "{name}");
+    }
+    assert_idle();
+}
+
+#[test]
+fn a_host_taken_in_turn_is_not_one_that_was_tried() {
+    // Without decode workers the router names nobody.
+    let settings = r#"{"prefill_header": "x-prefiller-host-port"}"#;
+    let cluster = Cluster::new(policy(settings), "turns", (1..=3).map(host).collect());
+    let mut stream = Stream::new(filter("{}"));
+    stream.ask(&[chat("in turn ").as_bytes()]);
+    let mut tried: Vec<_> = (0..3).map(|_| cluster.choose(&stream.context()).unwrap()).collect();
+    tried.sort();
+    tried.dedup();
+    assert_eq!(tried.len(), 3, "each was taken once");
+    assert_eq!((metric("untracked"), metric("retries")), (3, 2));
+    drop(stream);
+    // Without any host nothing is taken, and nothing counted.
+    let empty = Cluster::new(policy(settings), "nobody", Vec::new());
+    let mut stream = Stream::new(self::filter("{}"));
+    stream.ask(&[chat("nobody ").as_bytes()]);
+    assert_eq!(empty.choose(&stream.context()), None);
+    drop(stream);
+    assert_eq!(metric("untracked"), 3);
+    assert_idle();
+}
+
+#[test]
+fn a_host_that_is_registered_anew_was_tried_all_the_same() {
+    let settings = r#"{"router": {"health": {"failures": 0}}}"#;
+    let mut cluster = Cluster::new(policy(settings), "anew", vec![host(1), host(2)]);
+    let mut stream = Stream::new(filter("{}"));
+    stream.ask(&[chat("anew ").as_bytes()]);
+    let first = cluster.choose(&stream.context()).unwrap();
+    // The failed host leaves and comes back before the retry: its worker is another one.
+    let (failed, other): (Vec<_>, Vec<_>) =
+        [host(1), host(2)].into_iter().partition(|host| host.address == first);
+    cluster.priorities = vec![other.clone()];
+    cluster.update();
+    cluster.priorities = vec![other.into_iter().chain(failed).collect()];
+    cluster.update();
+    assert_ne!(cluster.choose(&stream.context()).unwrap(), first);
+    drop(stream);
+    assert_idle();
 }

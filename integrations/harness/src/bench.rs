@@ -94,20 +94,6 @@ impl Bench {
         Ok(self.gateway.blamed(&self.status().await?))
     }
 
-    /// Waits until the gateway says that a worker has failed; how often, where it counts that. One process of
-    /// a gateway may answer before it has heard of what another one has counted.
-    pub(crate) async fn until_blamed(&self) -> Result<Option<u64>, AnyError> {
-        let begun = Instant::now();
-        while begun.elapsed() < *PATIENCE {
-            let blamed = self.blamed().await?;
-            if blamed != Some(0) {
-                return Ok(blamed);
-            }
-            tokio::time::sleep(PAUSE).await;
-        }
-        Err("no worker is blamed".into())
-    }
-
     /// Waits until the gateway says that this many requests are in flight.
     pub(crate) async fn until_in_flight(&self, expected: u64) -> Result<(), AnyError> {
         let mut last = 0;
@@ -130,6 +116,11 @@ impl Bench {
     /// What the gateway printed.
     pub(crate) fn printed(&self) -> String {
         self.process.printed()
+    }
+
+    /// All that the gateway printed.
+    pub(crate) fn log(&self) -> String {
+        self.process.log()
     }
 
     /// Stops the gateway; its directory goes unless it is to be kept.

@@ -40,7 +40,7 @@ struct Cli {
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,
     /// Seconds of load for each row of the comparison; 0 leaves it out, as --only does [default: 15]
-    #[arg(long, value_name = "S")]
+    #[arg(long, value_name = "S", overrides_with = "compare")]
     compare: Option<f64>,
     /// Keep the directory with configurations and logs
     #[arg(long)]
@@ -77,7 +77,7 @@ async fn main() -> ExitCode {
 async fn run(cli: &Cli) -> Result<usize, AnyError> {
     let mut outcomes = Vec::new();
     for &gateway in &cli.gateways {
-        eprintln!("== {}: building", gateway.name());
+        eprintln!("== {}: building for {}", gateway.name(), version(gateway));
         gateway.build(&bench::root()?)?;
         let common = cases::ALL.iter().map(|case| (gateway, case));
         let cases = common.chain(gateway.cases());
@@ -94,12 +94,24 @@ async fn run(cli: &Cli) -> Result<usize, AnyError> {
         tables.push(compare::run(gateway, seconds, cli.keep).await?);
     }
     let failed = outcomes.iter().filter(|outcome| outcome.result.is_err()).count();
+    for &gateway in &cli.gateways {
+        println!("{}: {}", gateway.name(), version(gateway));
+    }
     println!("{}", table::outcomes(&outcomes));
     for text in tables {
         println!("{text}");
     }
     println!("{} passed, {failed} failed", outcomes.len() - failed);
     Ok(failed)
+}
+
+/// The first line that the gateway prints about its version.
+fn version(gateway: &dyn Gateway) -> String {
+    let Some(mut command) = gateway.version() else { return "this version".to_owned() };
+    let output = command.output().ok();
+    let text = output.map(|output| [output.stdout, output.stderr].concat()).unwrap_or_default();
+    let text = String::from_utf8_lossy(&text);
+    text.lines().find(|line| !line.trim().is_empty()).unwrap_or("an unknown version").to_owned()
 }
 
 fn chosen(case: &Case, only: Option<&str>) -> bool {

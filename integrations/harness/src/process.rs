@@ -48,9 +48,14 @@ impl Process {
         self.child.try_wait().ok().flatten()
     }
 
+    /// All that it has printed so far.
+    pub(crate) fn log(&self) -> String {
+        read_to_string(&self.log).unwrap_or_default()
+    }
+
     /// What it has printed so far: the last lines.
     pub(crate) fn printed(&self) -> String {
-        let text = read_to_string(&self.log).unwrap_or_default();
+        let text = self.log();
         let lines: Vec<_> = text.lines().collect();
         lines[lines.len().saturating_sub(LINES)..].join("\n")
     }

@@ -25,7 +25,8 @@ void ngx_pointsman_init_loads(ngx_cycle_t *cycle, ngx_pointsman_main_t *main)
     ngx_uint_t processes = ngx_pointsman_processes(cycle);
     for (ngx_uint_t i = 0; i < main->upstreams.nelts; i++) {
         upstreams[i]->processes = 0;
-        if (processes > 1 && upstreams[i]->counts_replicas
+        /* Where servers change, a seat is not the same server in every process. */
+        if (processes > 1 && upstreams[i]->counts_replicas && !upstreams[i]->resolves
             && share_counters(cycle, upstreams[i]) == NGX_OK) {
             upstreams[i]->processes = processes;
         }

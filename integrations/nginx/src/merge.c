@@ -8,6 +8,9 @@
 #define HELP "# HELP "
 #define HELP_LENGTH (sizeof(HELP) - 1)
 
+/* The last line of the format. */
+#define END "# EOF\n"
+
 /* A family: its two comment lines and its samples. */
 typedef struct {
     ngx_str_t  name;
@@ -46,13 +49,14 @@ ngx_buf_t *ngx_pointsman_merge(ngx_pool_t *pool, const ngx_pointsman_page_t *pag
             }
         }
     }
+    buffer->last = ngx_cpymem(buffer->last, END, sizeof(END) - 1);
     return buffer;
 }
 
 /* Every line may get the labels. */
 static size_t room_for(const ngx_pointsman_page_t *pages, ngx_uint_t count)
 {
-    size_t room = 1;
+    size_t room = sizeof(END);
     for (ngx_uint_t i = 0; i < count; i++) {
         size_t lines = 1;
         for (size_t at = 0; at < pages[i].text.len; at++) {

@@ -45,6 +45,9 @@ ngx_int_t ngx_pointsman_init_peer(ngx_http_request_t *r, ngx_http_upstream_srv_c
     if (ngx_http_upstream_init_round_robin_peer(r, us) != NGX_OK) {
         return NGX_ERROR;
     }
+#if (NGX_POINTSMAN_RESOLVES)
+    ngx_pointsman_follow(upstream, peer->round_robin.peers);
+#endif
     r->upstream->peer.get = get_peer;
     r->upstream->peer.free = free_peer;
 
@@ -70,6 +73,16 @@ static ngx_int_t get_peer(ngx_peer_connection_t *pc, void *data)
     peer->worker.len = 0;
 
     ngx_http_upstream_rr_peers_wlock(list);
+#if (NGX_POINTSMAN_RESOLVES)
+    /* The list has changed since: as in nginx's own balancing, the request's tries are over. */
+    ngx_uint_t changed = peer->upstream->resolves && list->config != NULL
+                         && (peer->round_robin.config != *list->config || peer->upstream->list_config != *list->config);
+    if (changed) {
+        ngx_http_upstream_rr_peers_unlock(list);
+        pc->name = list->name;
+        return NGX_BUSY;
+    }
+#endif
     ngx_int_t index = choose(peer);
     if (index >= 0) {
         take(peer, pc, (ngx_uint_t) index);
@@ -98,7 +111,7 @@ static ngx_int_t choose(ngx_pointsman_peer_t *peer)
         return -1;
     }
     if (ask_router(peer, narrowed) == POINTSMAN_OK) {
-        return (ngx_int_t) (peer->chosen.user_data - first_of(peer));
+        return (ngx_int_t) (upstream->at_seat[peer->chosen.user_data] - first_of(peer));
     }
     ngx_log_error(NGX_LOG_WARN, peer->request->connection->log, 0,
                   "pointsman: upstream \"%V\": no choice, any server is taken: %s", &upstream->name,
@@ -124,10 +137,10 @@ static ngx_uint_t list_allowed(ngx_pointsman_peer_t *peer, ngx_uint_t *narrowed)
     ngx_http_upstream_rr_peer_t *server = list->peer;
 
     *narrowed = upstream->backups != 0;
-    ngx_memzero(upstream->allowed, upstream->allowed_words * sizeof(uint64_t));
+    ngx_memzero(upstream->allowed, sizeof(upstream->allowed));
     for (ngx_uint_t i = 0; i < count_of(peer); i++) {
         ngx_pointsman_member_t *member = &upstream->members[first + i];
-        ngx_uint_t available = server != NULL && is_available(list, server);
+        ngx_uint_t available = server != NULL && member->worker != 0 && is_available(list, server);
         tell_health(upstream, member, available);
         if (available && !was_tried(peer, i) && has_room(server)) {
             upstream->peers[first + i] = server;
@@ -165,7 +178,7 @@ static ngx_uint_t has_room(const ngx_http_upstream_rr_peer_t *server)
 static void tell_health(ngx_pointsman_upstream_t *upstream, ngx_pointsman_member_t *member,
                         ngx_uint_t healthy)
 {
-    if (member->healthy != healthy) {
+    if (member->worker != 0 && member->healthy != healthy) {
         member->healthy = healthy & 1;
         (void) pointsman_worker_set_health(upstream->router, member->worker,
                                            healthy ? POINTSMAN_HEALTH_HEALTHY : POINTSMAN_HEALTH_UNHEALTHY);
@@ -187,7 +200,7 @@ static pointsman_status ask_router(ngx_pointsman_peer_t *peer, ngx_uint_t narrow
     }
     if (narrowed) {
         request.allowed_words = upstream->allowed;
-        request.allowed_words_count = upstream->allowed_words;
+        request.allowed_words_count = NGX_POINTSMAN_WORDS;
     }
     request.expected_output_tokens = peer->expected_output_tokens;
     peer->dispatched = pointsman_router_now(upstream->router);
@@ -199,7 +212,7 @@ static pointsman_status ask_router(ngx_pointsman_peer_t *peer, ngx_uint_t narrow
         peer->selected = 1;
         peer->open = 1;
         peer->waiting = 1;
-        peer->tail_length = 0;
+        ngx_memzero(&peer->usage, sizeof(peer->usage));
         ngx_pointsman_count_waiting(upstream, (ngx_uint_t) chosen.user_data, 1);
         upstream->changed = 1;
     }
@@ -217,7 +230,14 @@ static void take(ngx_pointsman_peer_t *peer, ngx_peer_connection_t *pc, ngx_uint
         peer->round_robin.tried[index / TRIED_BITS] |= (uintptr_t) 1 << (index % TRIED_BITS);
     }
     peer->round_robin.current = server;
+#if (NGX_POINTSMAN_RESOLVES)
+    /* It stays until it is given back; the access log, which is written later, needs a copy of its name. */
+    ngx_http_upstream_rr_peer_ref(peer->round_robin.peers, server);
+    peer->worker.data = ngx_pstrdup(peer->request->pool, &server->name);
+    peer->worker.len = peer->worker.data != NULL ? server->name.len : 0;
+#else
     peer->worker = server->name;
+#endif
     server->conns++;
     if (ngx_time() - server->checked > server->fail_timeout) {
         server->checked = ngx_time();

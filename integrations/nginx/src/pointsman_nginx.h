@@ -4,10 +4,11 @@
  *   module.c     the module: its directives and hooks
  *   settings.c   the "pointsman" directive: from words to settings, or a refusal
  *   router.c     one router for each upstream, from the configuration's reading to a process's end
+ *   members.c    an upstream's servers, as the router's workers
  *   peer.c       one request: choose a worker, take its answer's end as the ticket's
  *   loads.c      what the processes tell each other
  *   body.c       the request's body, wherever nginx has put it, as a fingerprint
- *   response.c   the answer's first byte and the usage at its end
+ *   response.c   the answer's first byte and the usage in it
  *   outcome.c    how a request ended
  *   status.c     the "pointsman_status" location
  *   merge.c      its text, from those of every process
@@ -22,13 +23,24 @@
 
 #include <pointsman.h>
 
-/* The end of an answer that is kept to find the usage in. */
-#define NGX_POINTSMAN_TAIL 1024
+#include "../../usage.h"
+
+/* Since 1.27.3 the addresses of servers with "resolve" change at run time. */
+#if (NGX_HTTP_UPSTREAM_ZONE && nginx_version >= 1027003)
+#define NGX_POINTSMAN_RESOLVES 1
+#else
+#define NGX_POINTSMAN_RESOLVES 0
+#endif
+
+/* A router's workers at most, and as bits. */
+#define NGX_POINTSMAN_MEMBERS 1024
+#define NGX_POINTSMAN_WORDS (NGX_POINTSMAN_MEMBERS / 64)
 
 /* One address of the upstream's servers: the router's worker for it. */
 typedef struct {
     uint64_t    worker;
     uint32_t    slot;
+    uint32_t    seat;       /* its worker's user_data: the same for as long as it is a member */
     unsigned    healthy:1;  /* as the router was told last */
 } ngx_pointsman_member_t;
 
@@ -54,8 +66,10 @@ typedef struct {
     ngx_http_upstream_rr_peer_t  **peers;         /* scratch of one selection, as members */
     ngx_uint_t                     primaries;
     ngx_uint_t                     backups;
-    uint64_t                      *allowed;       /* scratch of one selection: bits of slots */
-    size_t                         allowed_words;
+    uint32_t                      *at_seat;       /* by seat: the member's place among the members */
+    ngx_uint_t                     list_config;   /* of nginx's list that the members were read from */
+    uint64_t                       allowed[NGX_POINTSMAN_WORDS];  /* scratch of one selection: bits of slots */
+    unsigned                       resolves:1;    /* the servers' addresses may change */
 
     ngx_uint_t                     processes;     /* that share counters; 0: none do */
     u_char                        *counters;      /* requests that wait, by process and member */
@@ -89,8 +103,7 @@ typedef struct {
     unsigned                          waiting:1;    /* for the answer's first byte */
     unsigned                          on_backups:1;
 
-    size_t                            tail_length;
-    u_char                            tail[NGX_POINTSMAN_TAIL];
+    usage_reader                      usage;
 } ngx_pointsman_peer_t;
 
 /* What a process published about an upstream. */
@@ -112,6 +125,11 @@ ngx_int_t ngx_pointsman_check_routers(ngx_conf_t *cf);
 void ngx_pointsman_init_routers(ngx_cycle_t *cycle, ngx_pointsman_main_t *main);
 ngx_int_t ngx_pointsman_start_routers(ngx_cycle_t *cycle, ngx_pointsman_main_t *main);
 ngx_uint_t ngx_pointsman_processes(ngx_cycle_t *cycle);
+
+/* members.c */
+ngx_int_t ngx_pointsman_add_members(ngx_conf_t *cf, ngx_pointsman_upstream_t *upstream,
+                                    ngx_http_upstream_srv_conf_t *us);
+void ngx_pointsman_follow(ngx_pointsman_upstream_t *upstream, ngx_http_upstream_rr_peers_t *list);
 
 /* peer.c */
 ngx_int_t ngx_pointsman_init_peer(ngx_http_request_t *r, ngx_http_upstream_srv_conf_t *us);

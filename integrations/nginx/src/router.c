@@ -20,8 +20,6 @@ static pointsman_status set_policy(pointsman_builder *builder, ngx_pointsman_ups
 static pointsman_status configure(pointsman_builder *builder, ngx_pointsman_upstream_t *upstream,
                                   u_char *hash_key);
 static void free_router(void *data);
-static pointsman_status add_worker(ngx_pointsman_upstream_t *upstream, ngx_http_upstream_rr_peer_t *peer,
-                                   ngx_pointsman_member_t *member);
 static size_t policy_with_replicas(u_char *buffer, size_t capacity, ngx_uint_t replicas);
 
 /* Reads the settings into a router; pointsman_last_error tells why it is none. */
@@ -106,61 +104,7 @@ ngx_int_t ngx_pointsman_init_upstream(ngx_conf_t *cf, ngx_http_upstream_srv_conf
         return NGX_ERROR;
     }
     us->peer.init = ngx_pointsman_init_peer;
-
-    ngx_http_upstream_rr_peers_t *peers = us->peer.data;
-    upstream->primaries = peers->number;
-    upstream->backups = peers->next != NULL ? peers->next->number : 0;
-    ngx_uint_t count = upstream->primaries + upstream->backups;
-    upstream->members = ngx_pcalloc(cf->pool, count * sizeof(ngx_pointsman_member_t));
-    upstream->peers = ngx_pcalloc(cf->pool, count * sizeof(ngx_http_upstream_rr_peer_t *));
-    if (upstream->members == NULL || upstream->peers == NULL) {
-        return NGX_ERROR;
-    }
-    ngx_pointsman_member_t *member = upstream->members;
-    for (; peers != NULL; peers = peers->next) {
-        for (ngx_http_upstream_rr_peer_t *peer = peers->peer; peer != NULL; peer = peer->next) {
-            pointsman_status status = add_worker(upstream, peer, member);
-            if (status != POINTSMAN_OK) {
-                ngx_log_error(NGX_LOG_EMERG, cf->log, 0,
-                              "\"pointsman\" directive: server %V of upstream \"%V\" in %s:%ui: %s", &peer->name,
-                              &us->host, us->file_name, us->line,
-                              status == POINTSMAN_ALREADY_EXISTS ? "listed twice" : pointsman_last_error());
-                return NGX_ERROR;
-            }
-            size_t words = member->slot / 64 + 1;
-            upstream->allowed_words = ngx_max(upstream->allowed_words, words);
-            member++;
-        }
-    }
-    upstream->allowed = ngx_pcalloc(cf->pool, upstream->allowed_words * sizeof(uint64_t));
-    return upstream->allowed != NULL ? NGX_OK : NGX_ERROR;
-}
-
-/* nginx judges the servers' health by max_fails and down; the router is told, and judges nothing. */
-static pointsman_status add_worker(ngx_pointsman_upstream_t *upstream, ngx_http_upstream_rr_peer_t *peer,
-                                   ngx_pointsman_member_t *member)
-{
-    pointsman_worker_spec spec = POINTSMAN_WORKER_SPEC_INIT;
-    spec.url = (char *) peer->name.data;
-    spec.url_length = peer->name.len;
-    spec.weight = (double) peer->weight;
-    if (upstream->kv_capacity != 0) {
-        spec.kv_capacity_tokens = upstream->kv_capacity;
-    }
-    spec.user_data = (uint64_t) (member - upstream->members);
-    member->healthy = !peer->down;
-
-    pointsman_status status =
-        pointsman_worker_add(upstream->router, &spec, POINTSMAN_NOW, &member->worker);
-    if (status == POINTSMAN_OK) {
-        status = pointsman_worker_set_health(upstream->router, member->worker,
-                                             peer->down ? POINTSMAN_HEALTH_UNHEALTHY
-                                                        : POINTSMAN_HEALTH_HEALTHY);
-    }
-    if (status == POINTSMAN_OK) {
-        status = pointsman_worker_slot(upstream->router, member->worker, &member->slot);
-    }
-    return status;
+    return ngx_pointsman_add_members(cf, upstream, us);
 }
 
 /* Refuses upstreams whose balancing method was redefined after the directive. */

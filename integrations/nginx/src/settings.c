@@ -104,6 +104,9 @@ char *ngx_pointsman_directive(ngx_conf_t *cf, ngx_command_t *cmd, void *conf)
     us->flags = NGX_HTTP_UPSTREAM_CREATE | NGX_HTTP_UPSTREAM_WEIGHT | NGX_HTTP_UPSTREAM_MAX_CONNS
                 | NGX_HTTP_UPSTREAM_MAX_FAILS | NGX_HTTP_UPSTREAM_FAIL_TIMEOUT | NGX_HTTP_UPSTREAM_DOWN
                 | NGX_HTTP_UPSTREAM_BACKUP;
+#if (NGX_POINTSMAN_RESOLVES)
+    us->flags |= NGX_HTTP_UPSTREAM_MODIFY;
+#endif
     return NGX_CONF_OK;
 }
 

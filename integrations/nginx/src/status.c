@@ -1,5 +1,5 @@
 /*
- * The "pointsman_status" location: every process's metrics as one Prometheus page.
+ * The "pointsman_status" location: every process's metrics as one page in the OpenMetrics format.
  *
  * Each process publishes the text of each of its routers on a page of shared memory: once a second if
  * there was traffic, and when it is asked itself. The process that is asked joins the pages, see
@@ -10,6 +10,9 @@
 
 /* Between two publications, in milliseconds. */
 #define PERIOD 1000
+
+/* Room for workers that are not there yet, in bytes: each takes about 3 KiB. */
+#define RESOLVED (256 * 1024)
 
 /* Attempts at a page that is being written. */
 #define ATTEMPTS 1000
@@ -82,7 +85,7 @@ static size_t largest_page(ngx_pointsman_main_t *main)
         u_char nothing[1];
         size_t length = 0;
         (void) pointsman_router_prometheus(upstreams[i]->router, POINTSMAN_NOW, (char *) nothing, 1, &length);
-        largest = ngx_max(largest, length);
+        largest = ngx_max(largest, length + (upstreams[i]->resolves ? RESOLVED : 0));
     }
     return sizeof(page_t) + 2 * largest + 4096;
 }
@@ -209,7 +212,7 @@ static ngx_int_t status_handler(ngx_http_request_t *r)
     ngx_chain_t out = {body, NULL};
     body->last_buf = r == r->main;
     body->last_in_chain = 1;
-    ngx_str_set(&r->headers_out.content_type, "text/plain; version=0.0.4");
+    ngx_str_set(&r->headers_out.content_type, "application/openmetrics-text; version=1.0.0; charset=utf-8");
     r->headers_out.content_type_len = r->headers_out.content_type.len;
     r->headers_out.status = NGX_HTTP_OK;
     r->headers_out.content_length_n = body->last - body->pos;

@@ -3,7 +3,7 @@
 use axum::body::Bytes;
 use axum::http::{Method, Request, Response};
 use futures_util::stream;
-use http_body_util::{BodyExt, StreamBody};
+use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
@@ -74,6 +74,37 @@ pub(super) async fn none(bench: &mut Bench) -> Verdict {
         }
     }
     Ok("8 kinds, as the engine answers them".to_owned())
+}
+
+/// Bodies that the router cannot read come to an engine as they are, and its answer comes back.
+pub(super) async fn unread(bench: &mut Bench) -> Verdict {
+    let chat = br#"{"messages": [{"role": "user", "content": "What is in there?"}]}"#;
+    let marked = [b"\xef\xbb\xbf", &chat[..]].concat();
+    let multipart = b"--b\r\ncontent-disposition: form-data; name=model\r\n\r\nw\r\n--b--\r\n";
+    let kinds: [(&[u8], &str, &str); 5] = [
+        (&[0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3, 0xab, 0xae, 5, 0], "application/json", "gzip"),
+        (&[0x28, 0xb5, 0x2f, 0xfd, 0x20, 2, 0x11, 0, 0, b'{', b'}'], "application/json", "zstd"),
+        (multipart, "multipart/form-data; boundary=b", "identity"),
+        (&marked, "application/json", "identity"),
+        (b"{\"messages\": [", "application/json; charset=utf-8", "identity"),
+    ];
+    for (body, kind, encoding) in kinds {
+        for _ in 0..4 {
+            let request = Request::post(format!("{}/v1/chat/completions", bench.url()))
+                .header("content-type", kind)
+                .header("content-encoding", encoding)
+                .body(Full::new(Bytes::copy_from_slice(body)))?;
+            let response = bench.client.request(request).await?;
+            // The engine understands none of them either: 400 is its word, with its name on it.
+            let named = response.headers().contains_key(WORKER_HEADER);
+            let status = response.status();
+            demand(status == 400 && named, || format!("{kind}, {encoding}: {status}"))?;
+            response.into_body().collect().await?;
+        }
+    }
+    let blamed = bench.blamed().await?.unwrap_or(0);
+    demand(blamed == 0, || format!("{blamed} requests counted against their workers"))?;
+    Ok("5 kinds, as the engine answers them".to_owned())
 }
 
 /// Sends a prompt in chunks of this many bytes.

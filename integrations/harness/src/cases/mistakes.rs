@@ -21,9 +21,10 @@ pub(super) async fn named(bench: &mut Bench) -> Verdict {
         let ended = bench::until("it ends", || attempt.ended().is_some()).await;
         let refused = ended.is_ok() && attempt.ended().is_some_and(|status| !status.success());
         demand(refused, || format!("`{mistaken}` is accepted"))?;
-        let printed = attempt.printed();
-        let named = printed.lines().any(|line| line.contains(mistake.named));
-        demand(named, || format!("`{mistaken}`: no line names {}: {printed}", mistake.named))?;
+        let named = attempt.log().lines().any(|line| line.contains(mistake.named));
+        demand(named, || {
+            format!("`{mistaken}`: no line names {}: {}", mistake.named, attempt.printed())
+        })?;
     }
     Ok(format!("{} mistakes refused", mistakes.len()))
 }

@@ -8,10 +8,12 @@ macro_rules! case {
     };
 }
 
+mod answers;
 mod bodies;
 mod conversations;
 pub(crate) mod envoy;
 mod faults;
+pub(crate) mod haproxy;
 mod mistakes;
 pub(crate) mod nginx;
 mod streams;
@@ -47,6 +49,9 @@ pub(crate) static ALL: &[Case] = &[
     case!("bodies of 1 MB", 2, vast, bodies::large),
     case!("chunked bodies", 4, EngineConfig::default, bodies::chunked),
     case!("requests without a body", 4, EngineConfig::default, bodies::none),
+    case!("bodies that are no JSON", 4, EngineConfig::default, bodies::unread),
+    case!("usage of every API", 2, quick, answers::usage),
+    case!("the status page is OpenMetrics", 2, quick, answers::status),
     case!("a worker killed and brought back", 4, EngineConfig::default, faults::killed),
     case!("a worker taken out and put back", 3, EngineConfig::default, faults::taken_out),
     case!("reload under load", 4, EngineConfig::default, faults::reload),

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 use super::{Verdict, demand};
-use crate::bench::{Bench, until};
+use crate::bench::{Bench, until, until_ok};
 use crate::engine::Engine;
 use crate::http::AnyError;
 
@@ -70,7 +70,13 @@ pub(super) async fn broken(bench: &mut Bench) -> Verdict {
     bench.engines[worker].kill().await;
     demand(body.collect().await.is_err(), || "the answer seems whole".to_owned())?;
     bench.until_in_flight(0).await?;
-    let blamed = bench.until_blamed().await?;
+    // What other processes of the gateway know may be told a moment later.
+    let mut blamed = None;
+    until_ok("a worker is blamed", async || {
+        blamed = bench.blamed().await.unwrap_or(Some(0));
+        blamed != Some(0)
+    })
+    .await?;
     Ok(format!("seen by the client, {} blamed", blamed.map_or("?".to_owned(), |n| n.to_string())))
 }
 

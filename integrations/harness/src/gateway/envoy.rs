@@ -33,6 +33,12 @@ impl Gateway for Envoy {
         "envoy"
     }
 
+    fn version(&self) -> Option<Command> {
+        let mut command = Command::new(std::env::var_os("ENVOY").unwrap_or_else(|| "envoy".into()));
+        command.arg("--version");
+        Some(command)
+    }
+
     fn build(&self, root: &Path) -> Result<(), AnyError> {
         process::run(&mut Command::new(root.join("integrations/envoy/build"))).map(drop)
     }
@@ -92,6 +98,15 @@ impl Gateway for Envoy {
 
     fn status_url(&self, site: &Site) -> String {
         format!("http://127.0.0.1:{}/stats/prometheus?filter=pointsman", site.status)
+    }
+
+    /// It is Envoy's.
+    fn open_metrics(&self) -> bool {
+        false
+    }
+
+    fn reported_cached(&self, status: &str) -> Option<u64> {
+        Some(counter(status, "reported_cached_tokens"))
     }
 
     fn in_flight(&self, status: &str) -> Option<u64> {

@@ -4,14 +4,19 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::Command;
+use std::time::Duration;
 
 use rustix::process::Signal;
 
-use super::{Balance, Gateway, Mistake, Site};
+use super::{Balance, Gateway, Mistake, Site, program};
+use crate::cases::{self, Case};
 use crate::http::AnyError;
 use crate::process::{self, Process};
 
 pub(super) struct Haproxy;
+
+/// Names another HAProxy than the installed one; `integrations/run` sets it.
+const PROGRAM: &str = "HAPROXY_PROGRAM";
 
 const EXAMPLE: &str = include_str!("../../../haproxy/example/haproxy.cfg");
 const SCRIPT: &str = include_str!("../../../haproxy/example/llm.lua");
@@ -22,6 +27,12 @@ const ANSWERED_BY: &str = "    http-response set-header x-pointsman-worker %si:%
 impl Gateway for Haproxy {
     fn name(&self) -> &'static str {
         "haproxy"
+    }
+
+    fn version(&self) -> Option<Command> {
+        let mut command = Command::new(program("haproxy", PROGRAM));
+        command.arg("-v");
+        Some(command)
     }
 
     fn build(&self, root: &Path) -> Result<(), AnyError> {
@@ -61,7 +72,7 @@ impl Gateway for Haproxy {
     }
 
     fn command(&self, site: &Site) -> Command {
-        let mut command = Command::new("haproxy");
+        let mut command = Command::new(program("haproxy", PROGRAM));
         command.arg("-W").arg("-db").arg("-f").arg(site.dir.join("haproxy.cfg"));
         command
     }
@@ -72,7 +83,11 @@ impl Gateway for Haproxy {
 
     fn take_out(&self, site: &Site, worker: usize, out: bool) -> Option<Result<(), AnyError>> {
         let state = if out { "drain" } else { "ready" };
-        Some(tell(site, &format!("set server llm/gpu{worker} state {state}\n")))
+        Some(tell(site, &format!("set server llm/gpu{worker} state {state}")))
+    }
+
+    fn cases(&self) -> Vec<(&'static dyn Gateway, &'static Case)> {
+        cases::haproxy::ALL.iter().map(|case| (&Haproxy as &dyn Gateway, case)).collect()
     }
 
     fn mistakes(&self) -> Vec<Mistake> {
@@ -95,13 +110,35 @@ impl Gateway for Haproxy {
     }
 }
 
+/// Checks the configuration by `-c`, which does not look for the backends that the script names.
+pub(crate) fn validate(site: &Site) -> Result<(), AnyError> {
+    let mut command = Command::new(program("haproxy", PROGRAM));
+    process::run(command.arg("-c").arg("-f").arg(site.dir.join("haproxy.cfg"))).map(drop)
+}
+
 /// One command to the running HAProxy.
-fn tell(site: &Site, command: &str) -> Result<(), AnyError> {
+pub(crate) fn tell(site: &Site, command: &str) -> Result<(), AnyError> {
     let mut socket = UnixStream::connect(site.dir.join("socket"))?;
-    socket.write_all(command.as_bytes())?;
+    socket.set_read_timeout(Some(Duration::from_secs(10)))?;
+    socket.write_all(format!("{command}\n").as_bytes())?;
     let mut answer = String::new();
     socket.read_to_string(&mut answer)?;
-    if answer.trim().is_empty() { Ok(()) } else { Err(answer.into()) }
+    // What it says of a success.
+    let fine = |line: &str| {
+        line.is_empty()
+            || ["New server", "Server deleted"].iter().any(|said| line.starts_with(said))
+    };
+    if answer.lines().all(|line| fine(line.trim())) { Ok(()) } else { Err(answer.into()) }
+}
+
+/// Whether this HAProxy shows Lua the servers that are added at run time: since 2.8.
+pub(crate) fn shows_added() -> bool {
+    let printed = Haproxy.version().and_then(|mut command| command.output().ok());
+    let printed = printed.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    let version = printed.as_deref().and_then(|text| text.split("version ").nth(1));
+    let mut numbers = version.unwrap_or_default().split('.').filter_map(|part| part.parse().ok());
+    let version: (u32, u32) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
+    version >= (2, 8)
 }
 
 /// Module and script from where they were built, not from where they would be installed.

@@ -3,9 +3,10 @@
 
 pub(crate) mod envoy;
 mod example;
-mod haproxy;
+pub(crate) mod haproxy;
 pub(crate) mod nginx;
 
+use std::ffi::OsString;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
@@ -25,6 +26,11 @@ static ALL: &[&dyn Gateway] = &[&nginx::PLAIN, &envoy::Envoy, &haproxy::Haproxy,
 pub(crate) trait Gateway: Sync {
     /// Its name on the command line and in tables.
     fn name(&self) -> &'static str;
+
+    /// What tells its version, in the first line that it prints.
+    fn version(&self) -> Option<Command> {
+        None
+    }
 
     /// Builds its module: the one command of its README.
     fn build(&self, root: &Path) -> Result<(), AnyError>;
@@ -51,6 +57,16 @@ pub(crate) trait Gateway: Sync {
     /// Requests in flight as its status says: by default the sum of pointsman's own gauge.
     fn in_flight(&self, status: &str) -> Option<u64> {
         sum_of(status, "pointsman_worker_in_flight")
+    }
+
+    /// Whether that page is pointsman's own, in the OpenMetrics format.
+    fn open_metrics(&self) -> bool {
+        true
+    }
+
+    /// Cached tokens that the engines reported, as its status says.
+    fn reported_cached(&self, status: &str) -> Option<u64> {
+        sum_of(status, "pointsman_worker_reported_cached_tokens_total")
     }
 
     /// Requests that counted against a worker's health, as its status says; nothing if it does not.
@@ -146,6 +162,11 @@ impl Site {
     pub(crate) fn write(&self, name: &str, text: &str) -> Result<(), AnyError> {
         Ok(std::fs::write(self.dir.join(name), text)?)
     }
+}
+
+/// The program of a gateway: the installed one, or the newer one whose place is in this variable.
+pub(crate) fn program(name: &str, variable: &str) -> OsString {
+    std::env::var_os(variable).unwrap_or_else(|| name.into())
 }
 
 /// A gateway by its name.

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Balance, Gateway, Mistake, Row, Site, fill, get};
+use super::{Balance, Gateway, Mistake, Row, Site, fill, get, program};
 use crate::cases::{self, Case};
 use crate::http::AnyError;
 use crate::process::{self, Process};
@@ -29,11 +29,20 @@ static FOUR: Nginx = Nginx { processes: 4, edits: &[], hosts: None };
 
 pub(crate) const FILE: &str = "nginx.conf";
 const HOSTS: &str = "hosts";
-const MODULE: &str = "target/integrations/nginx/ngx_http_pointsman_module.so";
+const MODULE: &str = "ngx_http_pointsman_module.so";
+/// Where the module is built for an nginx that is not the installed one; `integrations/run` sets these.
+const PROGRAM: &str = "NGINX_PROGRAM";
+const FOLDER: &str = "POINTSMAN_OUT";
 
 impl Gateway for Nginx {
     fn name(&self) -> &'static str {
         "nginx"
+    }
+
+    fn version(&self) -> Option<Command> {
+        let mut command = Command::new(program("nginx", PROGRAM));
+        command.arg("-v");
+        Some(command)
     }
 
     fn build(&self, root: &Path) -> Result<(), AnyError> {
@@ -48,7 +57,8 @@ impl Gateway for Nginx {
         };
         site.write(HOSTS, self.hosts.unwrap_or_default())?;
         let servers = site.each_engine(|_, engine| format!("        server {engine};"));
-        let module = site.root.join(MODULE);
+        let folder = std::env::var_os(FOLDER).unwrap_or_else(|| "target/integrations/nginx".into());
+        let module = site.root.join(folder).join(MODULE);
         let text = include_str!("../../../nginx/tests/nginx.conf").to_owned();
         let text = self.edits.iter().fold(text, |text, (from, to)| text.replace(from, to));
         // Edits may name single engines.
@@ -74,12 +84,13 @@ impl Gateway for Nginx {
 
     fn command(&self, site: &Site) -> Command {
         let mut command = match self.hosts {
-            None => Command::new("nginx"),
+            None => Command::new(program("nginx", PROGRAM)),
             // A mount that only it sees.
             Some(_) => {
                 let mut command = Command::new("unshare");
                 let mount = "mount --bind \"$0\" /etc/hosts && exec \"$@\"";
-                command.args(["-m", "sh", "-c", mount]).arg(site.dir.join(HOSTS)).arg("nginx");
+                command.args(["-m", "sh", "-c", mount]).arg(site.dir.join(HOSTS));
+                command.arg(program("nginx", PROGRAM));
                 command
             }
         };
@@ -113,8 +124,11 @@ impl Gateway for Nginx {
     fn cases(&self) -> Vec<(&'static dyn Gateway, &'static Case)> {
         // A hosts file of its own is for root only.
         let can = |nginx: &Nginx| nginx.hosts.is_none() || rustix::process::geteuid().is_root();
-        let cases = cases::nginx::ALL.iter().filter(|(nginx, _)| can(nginx));
-        cases.map(|(nginx, case)| (nginx as &dyn Gateway, case)).collect()
+        let mut cases: Vec<_> = cases::nginx::ALL.iter().filter(|(nginx, _)| can(nginx)).collect();
+        if resolves() {
+            cases.extend(cases::nginx::RESOLVING);
+        }
+        cases.into_iter().map(|(nginx, case)| (nginx as &dyn Gateway, case)).collect()
     }
 
     /// By `down`, and a reload. Returns when the new processes serve.
@@ -159,6 +173,16 @@ impl Gateway for Nginx {
     fn status_url(&self, site: &Site) -> String {
         format!("http://127.0.0.1:{}/pointsman", site.status)
     }
+}
+
+/// Whether this nginx follows names in upstreams: since 1.27.3.
+fn resolves() -> bool {
+    let printed = PLAIN.version().and_then(|mut command| command.output().ok());
+    let printed = printed.map(|output| String::from_utf8_lossy(&output.stderr).into_owned());
+    let version = printed.as_deref().and_then(|text| text.trim().rsplit('/').next());
+    let numbers: Vec<u32> =
+        version.unwrap_or_default().split('.').filter_map(|part| part.parse().ok()).collect();
+    numbers >= vec![1, 27, 3]
 }
 
 /// Changes the configuration of a running nginx, which takes it up.

@@ -2,6 +2,7 @@
 
 mod processes;
 mod requests;
+mod resolving;
 mod servers;
 
 use std::time::Duration;
@@ -96,6 +97,17 @@ pub(crate) static ALL: &[(Nginx, Case)] = &[
         case!("max_conns", 2, slow, servers::max_conns),
     ),
     (one(&[]), case!("an only server, its connection closed", 1, quick, servers::only)),
+    (
+        one(&[
+            (
+                "{{servers}}",
+                "server {{engine0}} max_fails=3; server {{engine1}} max_fails=3; \
+                 server {{engine2}} max_fails=3; server {{engine3}} max_fails=3;",
+            ),
+            ("proxy_next_upstream error timeout non_idempotent;", servers::RETRIES),
+        ]),
+        case!("one poison request", 4, quick, servers::poison),
+    ),
     (two(&[]), case!("processes and reloads agree", 4, quick, processes::agreement)),
     (one(&[]), case!("the README's configuration", 2, quick, processes::readme)),
     (two(&[]), case!("graceful shutdown", 2, slow, processes::shutdown)),
@@ -106,6 +118,21 @@ pub(crate) static ALL: &[(Nginx, Case)] = &[
         case!("10,000 requests, four processes", 8, quick, volume::ten_thousand),
     ),
 ];
+
+/// For an nginx that follows names.
+pub(crate) static RESOLVING: &[(Nginx, Case)] = &[(
+    one(&[
+        (
+            "upstream engines {",
+            "resolver 127.0.0.1:{{port1}} valid=1s ipv6=off; resolver_timeout 1s; upstream engines {",
+        ),
+        (
+            "{{servers}}",
+            "zone engines 256k; server engines.test:{{port0}} resolve max_fails=0; server {{engine1}} backup;",
+        ),
+    ]),
+    case!("a name's addresses change", 2, quick, resolving::follows),
+)];
 
 /// Asks something new, over a connection of its own, which any of nginx's processes may take; the workers
 /// that were tried, the one that answered last.

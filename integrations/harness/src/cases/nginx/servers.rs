@@ -1,11 +1,14 @@
 //! Which servers nginx asks: its own judgement of them, and its retries.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use axum::http::Method;
 use http_body_util::BodyExt;
-use tokio::io::AsyncReadExt;
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 use super::{address, attempts, reply, sum};
@@ -134,4 +137,58 @@ pub(super) async fn only(bench: &mut Bench) -> Verdict {
     let second = asked?.0;
     demand((first, second) == (200, 200), || format!("answered {first}, then {second}"))?;
     Ok("asked again".to_owned())
+}
+
+/// The README's lines by which a request is not retried at every worker.
+pub(super) const RETRIES: &str = "proxy_next_upstream error timeout http_503 non_idempotent;\n            \
+                                  proxy_next_upstream_tries 2;";
+
+/// A request that ends each engine that gets it comes to two of four, and takes none out.
+pub(super) async fn poison(bench: &mut Bench) -> Verdict {
+    let readme = include_str!("../../../../nginx/README.md");
+    for line in RETRIES.lines().map(str::trim).chain(["max_fails=3"]) {
+        demand(readme.contains(line), || format!("the README does not say {line}"))?;
+    }
+    let poisoned = Arc::<AtomicU64>::default();
+    for engine in 0..4 {
+        bench.engines[engine].kill().await;
+        let port = TcpListener::bind(bench.site.engines[engine]).await?;
+        tokio::spawn(fragile(port, poisoned.clone()));
+    }
+    let url = format!("{}/v1/completions", bench.url());
+    let ask = async |prompt: &str| -> Result<u16, AnyError> {
+        let body = json!({ "prompt": prompt, "max_tokens": 1 }).to_string();
+        Ok(call(&bench.client, Method::POST, &url, body).await?.0)
+    };
+    demand(ask("poison").await? == 502, || "the poison was answered".to_owned())?;
+    let ended = poisoned.load(Relaxed);
+    demand(ended == 2, || format!("{ended} engines got it"))?;
+    for number in 0..40 {
+        let status = ask(&format!("{number}, harmless")).await?;
+        demand(status == 200, || format!("{status} for what comes after it"))?;
+    }
+    let status = bench.status().await?;
+    let healthy = sum(&status, "pointsman_worker_healthy", "");
+    demand(healthy == 4, || format!("{healthy} of 4 are healthy"))?;
+    Ok("it came to 2 of 4 engines; 40 requests after it answered, all 4 in service".to_owned())
+}
+
+/// A worker that ends its connection when it gets poison, and answers everything else.
+async fn fragile(port: TcpListener, poisoned: Arc<AtomicU64>) {
+    while let Ok((mut connection, _)) = port.accept().await {
+        let poisoned = poisoned.clone();
+        tokio::spawn(async move {
+            let mut request = [0; 4096];
+            while let Ok(length @ 1..) = connection.read(&mut request).await {
+                if request[..length].windows(6).any(|window| window == b"poison") {
+                    poisoned.fetch_add(1, Relaxed);
+                    return;
+                }
+                let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+                if connection.write_all(answer).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
 }
