@@ -10,14 +10,8 @@
 # Output:
 #   after the first has ended: slot the same, 4 of 875 tokens computed
 #   while the first answers:   slot another, 875 of 875 tokens computed
-set -euo pipefail
-here=$(cd "$(dirname "$0")" && pwd)
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --disable-pip-version-check \
-    xllamacpp==2026.10.11549 gguf==0.19.0 numpy==2.4.6 pyyaml==6.0.4 tqdm==4.70.1 requests==2.34.2
-"$folder/venv/bin/python" "$here/tiny_model.py" "$folder/tiny.gguf"
+source "$(dirname "$0")/common/setup.bash"
+llama_packages
 cat >"$folder/run.py" <<'PY'
 import json
 import sys
@@ -55,4 +49,4 @@ assert alone[0] == "the same" and alone[1] < 10
 # Another slot: so the first was still answering.
 assert beside[0] == "another" and beside[1] == beside[2]
 PY
-"$folder/venv/bin/python" "$folder/run.py" "$folder/tiny.gguf" 2>"$folder/log" || { tail -n 5 "$folder/log"; exit 1; }
+python "$folder/run.py" "$folder/tiny.gguf" 2>"$folder/log" || { tail -n 5 "$folder/log"; exit 1; }

@@ -11,14 +11,8 @@
 # Output:
 #   similarity .1: slots used 1, second and third turns computed 808 808 808 808 1216 1216 1216 1216 tokens
 #   similarity 0:  slots used 4, second and third turns computed 408 408 408 408 408 408 408 408 tokens
-set -euo pipefail
-here=$(cd "$(dirname "$0")" && pwd)
-folder=$(mktemp -d)
-trap 'rm -rf "$folder"' EXIT
-python3 -m venv "$folder/venv"
-"$folder/venv/bin/pip" install --quiet --disable-pip-version-check \
-    xllamacpp==2026.10.11549 gguf==0.19.0 numpy==2.4.6 pyyaml==6.0.4 tqdm==4.70.1 requests==2.34.2
-"$folder/venv/bin/python" "$here/tiny_model.py" "$folder/tiny.gguf"
+source "$(dirname "$0")/common/setup.bash"
+llama_packages
 cat >"$folder/run.py" <<'PY'
 import json
 import sys
@@ -51,7 +45,7 @@ for turn in range(3):
         computed += [tokens] if turn else []
 print(len(slots), *computed)
 PY
-run() { "$folder/venv/bin/python" "$folder/run.py" "$folder/tiny.gguf" "$1" 2>"$folder/log" | tail -n 1; }
+run() { python "$folder/run.py" "$folder/tiny.gguf" "$1" 2>"$folder/log" | tail -n 1; }
 default=$(run default)
 zero=$(run 0)
 for line in "similarity .1: $default" "similarity 0:  $zero"; do
