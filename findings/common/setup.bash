@@ -29,7 +29,7 @@ print(*(s.getsockname()[1] for s in sockets))"
 engines() {
     python3 "$common/echo_engines.py" "$@" >"$folder/engines" &
     started+=($!)
-    until grep -q ready "$folder/engines"; do sleep .1; done
+    until grep -qs ready "$folder/engines"; do sleep .1; done
 }
 
 # The small random model of tiny_model.py, for llama.cpp's server as it is in xllamacpp.
