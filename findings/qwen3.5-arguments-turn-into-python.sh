@@ -4,13 +4,13 @@
 #
 # Guess: a tool call that a chat sends back is rendered as JSON values, so `"exact": true` in the body is `true` in the prompt.
 # Seen: the templates of Qwen3.5 and Nemotron 3 turn a plain value into text with Jinja's `string`, which is Python's str() where
-#   Python renders: `True` and `None` stand in the prompt of the next step. A renderer that is not Python gives `true` and `null`
+#   Python renders: `True` and `False` stand in the prompt of the next step. A renderer that is not Python gives `true` and `false`
 #   from the same template and body: prompts of a router or gateway in JavaScript part from the engine's at the
 #   first boolean argument of a history. Qwen3.6's template writes JSON, and there both agree.
 # Output (the two arguments as rendered by transformers and by @huggingface/jinja):
-#   qwen3_5_think.jinja    True None | true null
-#   nemotron_3_nano.jinja  True None | true null
-#   qwen3_6.jinja          true null | true null
+#   qwen3_5_think.jinja    True False | true false
+#   nemotron_3_nano.jinja  True False | true false
+#   qwen3_6.jinja          true false | true false
 source "$(dirname "$0")/common/setup.bash"
 packages transformers==5.23.0 jinja2==3.1.6
 "$folder/venv/bin/pip" install --quiet --disable-pip-version-check --no-deps trl==1.16.0
@@ -32,7 +32,7 @@ from transformers.utils.chat_template_utils import render_jinja_template
 
 folder = pathlib.Path(sys.argv[1])
 templates = pathlib.Path(importlib.util.find_spec("trl").origin).parent / "chat_templates"
-call = {"name": "search", "arguments": {"exact": True, "after": None}}
+call = {"name": "search", "arguments": {"exact": True, "recent": False}}
 messages = [
     {"role": "user", "content": "Find the page on cats."},
     {"role": "assistant", "content": "", "tool_calls": [{"id": "call-1", "type": "function", "function": call}]},
@@ -44,7 +44,7 @@ words = {"messages": messages, "tools": tools, "add_generation_prompt": True}
 
 
 def values(prompt):
-    return " ".join(re.search(name + r">\n(\w+)\n", prompt).group(1) for name in ("exact", "after"))
+    return " ".join(re.search(name + r">\n(\w+)\n", prompt).group(1) for name in ("exact", "recent"))
 
 
 def compare(name):
@@ -57,7 +57,7 @@ def compare(name):
 
 
 for name in ("qwen3_5_think.jinja", "nemotron_3_nano.jinja"):
-    assert compare(name) == ("True None", "true null")
-assert compare("qwen3_6.jinja") == ("true null", "true null")
+    assert compare(name) == ("True False", "true false")
+assert compare("qwen3_6.jinja") == ("true false", "true false")
 PY
 python "$folder/run.py" "$folder" 2>"$folder/log" || { tail -n 5 "$folder/log"; exit 1; }
