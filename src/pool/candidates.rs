@@ -279,7 +279,7 @@ impl<'a> Candidates<'a> {
     }
 
     /// The probes after a missed one, then the exact pass.
-    #[inline(never)]
+    #[cold]
     fn draw_two_again(&self, random: &Random) -> Option<(Candidate<'a>, Option<Candidate<'a>>)> {
         if let Some(chances) = &self.view.chances {
             return self.draw_two_weighted(chances, random);

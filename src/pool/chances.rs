@@ -59,7 +59,8 @@ impl Chances {
     }
 
     /// The slot that the uniform number stands for; `None` if there is no worker.
-    #[inline]
+    // Out of line: in most pools all weights are equal.
+    #[inline(never)]
     pub(crate) fn one(&self, uniform: u64) -> Option<u16> {
         let section = random::scale(uniform, self.guide.len());
         let first = usize::from(*self.guide.get(section)?);
@@ -68,7 +69,7 @@ impl Chances {
 
     /// The slots that two uniform numbers stand for: two different ones, but where one worker has more than
     /// half of all weight. `None` if there is no worker.
-    #[inline]
+    #[inline(never)]
     pub(crate) fn two(&self, place: u64, distance: u64) -> Option<(u16, u16)> {
         // Wraps to 0 where the widest part is half of the range, and there is one distance only.
         let room = self.widest.wrapping_mul(2).wrapping_neg();

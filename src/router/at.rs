@@ -145,7 +145,7 @@ impl<'r> At<'r> {
     }
 
     /// See [`Router::complete`](crate::Router::complete).
-    #[inline]
+    #[inline(always)]
     pub fn complete(
         self,
         ticket: impl Into<Ticket>,
