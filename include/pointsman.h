@@ -19,6 +19,19 @@
  *   What is passed in is borrowed until the call returns. What is kept is copied.
  *   Unless said otherwise, any function may be called by any number of threads at once.
  *
+ * Callbacks
+ *   are the logs, the decision log, the health log, and all functions of a pointsman_policy. On the
+ *   thread that one of them runs on,
+ *   - pointsman_select and pointsman_select_pair work, unless a policy of the host's own would have to
+ *     choose: then they answer POINTSMAN_IN_CALLBACK;
+ *   - pointsman_first_token, pointsman_progress, pointsman_complete, pointsman_selection_print,
+ *     pointsman_worker_url, pointsman_worker_slot, pointsman_router_now and _new,
+ *     pointsman_builder_new, everything about fingerprints, and all functions without a router work;
+ *   - all others, those of builders among them, answer POINTSMAN_IN_CALLBACK and do nothing;
+ *   - pointsman_router_free and pointsman_builder_free do nothing.
+ *   Callbacks may so be called inside callbacks: a completion in a decision log may eject a worker. A
+ *   router that is being freed, which destroy and release may see, is no valid handle any more.
+ *
  *     pointsman_router *router;
  *     pointsman_router_new(NULL, 0, &router);
  *     pointsman_worker_spec spec = POINTSMAN_WORKER_SPEC_INIT;
@@ -268,6 +281,8 @@ pointsman_status pointsman_router_policy(const pointsman_router *router,
 /**
  * As pointsman_router_set_policy, with separate policies for the prefill and the decode workers of
  * pairs; NULL leaves that role to policy.
+ *
+ * Errors: as pointsman_router_set_policy.
  */
 pointsman_status pointsman_router_set_policies(const pointsman_router *router,
                                                const char *policy,
@@ -846,7 +861,8 @@ pointsman_status pointsman_outcome_of_http_status(uint32_t http_status,
  * length: 24 KiB, or 56 where a policy of the host's own chooses among more than 128 workers.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NO_WORKER, POINTSMAN_ALL_BUSY, POINTSMAN_BAD_BODY,
- * POINTSMAN_BAD_FINGERPRINT, POINTSMAN_POLICY_FAILED. Nothing is charged then.
+ * POINTSMAN_BAD_FINGERPRINT, POINTSMAN_POLICY_FAILED; POINTSMAN_IN_CALLBACK where a callback asks
+ * and a policy of the host's own would have to choose. Nothing is charged then.
  */
 pointsman_status pointsman_select(const pointsman_router *router,
                                   const pointsman_request *request,
@@ -1141,6 +1157,8 @@ pointsman_status pointsman_router_prometheus(const pointsman_router *router,
 /**
  * As pointsman_router_prometheus without the last line, for hosts that write families of their own
  * after it and end the text themselves.
+ *
+ * Errors: as pointsman_router_prometheus.
  */
 pointsman_status pointsman_router_prometheus_families(const pointsman_router *router,
                                                       uint64_t now,
@@ -1189,10 +1207,9 @@ typedef uint32_t pointsman_state;
  * Receives messages. Called on the thread that caused the message, before the call that caused it
  * returns, possibly by several threads at once; no lock is held. Messages about a worker's health
  * come as pointsman_health_callback says. message is UTF-8, NUL-terminated, at most 1,023 bytes
- * without a line end, and valid during the call only.
+ * without a line end, and valid during the call only. What callbacks do themselves causes no message.
  *
- * It must return, not throw, and must not call functions of the library that change the router
- * (they answer POINTSMAN_IN_CALLBACK).
+ * It must return, not throw. What it may call is said under "Callbacks" at the top of this header.
  */
 typedef void (*pointsman_log_callback)(void *user_data,
                                        pointsman_log_level level,
@@ -1229,8 +1246,8 @@ typedef struct pointsman_decision_record {
 
 /**
  * Receives decisions, on the thread that asked, before pointsman_select returns. It must return, not
- * throw. It may select, report and complete; what it asks for itself is not logged. Functions that
- * change or list the workers, or switch policies, answer POINTSMAN_IN_CALLBACK.
+ * throw. What it selects itself is not logged. What it may call is said under "Callbacks" at the top of
+ * this header.
  */
 typedef void (*pointsman_decision_callback)(void *user_data,
                                             const pointsman_decision_record *record);
@@ -1260,8 +1277,7 @@ typedef struct pointsman_health_change {
  * threads do not wait for it. Up to 1,024 changes are queued; further ones are dropped. What the host
  * sets by pointsman_worker_set_health is not reported.
  *
- * It must return, not throw, and must not call functions of the library that change the router.
- * pointsman_worker_url may be called.
+ * It must return, not throw. What it may call is said under "Callbacks" at the top of this header.
  */
 typedef void (*pointsman_health_callback)(void *user_data,
                                           const pointsman_health_change *change);
@@ -1422,8 +1438,8 @@ typedef struct pointsman_event {
  * A policy of the host's own.
  *
  * Callbacks are called from any thread that uses the router, several at a time. They must return,
- * not throw or longjmp, be quick, and must not call functions that change the router (these answer
- * POINTSMAN_IN_CALLBACK).
+ * not throw or longjmp, and be quick. What they may call is said under "Callbacks" at the top of this
+ * header.
  */
 typedef struct pointsman_policy {
     /** Set by POINTSMAN_POLICY_INIT. */
@@ -1482,13 +1498,13 @@ typedef struct pointsman_builder pointsman_builder;
  */
 pointsman_status pointsman_builder_new(pointsman_builder **builder);
 
-/** Frees a builder; NULL is allowed. */
+/** Frees a builder; NULL is allowed. Inside a callback it does nothing. */
 void pointsman_builder_free(pointsman_builder *builder);
 
 /**
  * Replaces all settings by those of a configuration document; see pointsman_router_new.
  *
- * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_INVALID_CONFIG.
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_INVALID_CONFIG, POINTSMAN_IN_CALLBACK.
  */
 pointsman_status pointsman_builder_set_config(pointsman_builder *builder,
                                               const char *config,
@@ -1498,7 +1514,7 @@ pointsman_status pointsman_builder_set_config(pointsman_builder *builder,
  * Sets the policy, as pointsman_router_set_policy does later. Its name is looked up when the
  * router is built.
  *
- * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_INVALID_CONFIG.
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_INVALID_CONFIG, POINTSMAN_IN_CALLBACK.
  */
 pointsman_status pointsman_builder_set_policy(pointsman_builder *builder,
                                               const char *policy,
@@ -1507,7 +1523,8 @@ pointsman_status pointsman_builder_set_policy(pointsman_builder *builder,
 /**
  * Sets the bytes that the prefix tree may hold; never exceeded. Default 64 MiB.
  *
- * Errors: POINTSMAN_INVALID_ARGUMENT. The range is checked when the router is built.
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK. The range is checked when the router
+ * is built.
  */
 pointsman_status pointsman_builder_set_tree_budget(pointsman_builder *builder,
                                                    uint64_t bytes);
@@ -1516,7 +1533,8 @@ pointsman_status pointsman_builder_set_tree_budget(pointsman_builder *builder,
  * Sets how many workers (at most 1,024, the default) and how many open tickets (default 65,536)
  * the router has room for; 0 leaves a number as it is.
  *
- * Errors: POINTSMAN_INVALID_ARGUMENT. The range is checked when the router is built.
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK. The range is checked when the router
+ * is built.
  */
 pointsman_status pointsman_builder_set_limits(pointsman_builder *builder,
                                               uint32_t max_workers,
@@ -1526,7 +1544,7 @@ pointsman_status pointsman_builder_set_limits(pointsman_builder *builder,
  * Sets the 32-byte key of the router's hashes. Only routers that share fingerprints, or must
  * agree with each other, need the same key; by default each draws its own. Keep it secret.
  *
- * Errors: POINTSMAN_INVALID_ARGUMENT.
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
  */
 pointsman_status pointsman_builder_set_hash_key(pointsman_builder *builder,
                                                 const uint8_t *key,
@@ -1535,7 +1553,7 @@ pointsman_status pointsman_builder_set_hash_key(pointsman_builder *builder,
 /**
  * Makes every random draw repeatable as long as one thread calls: for tests and simulations.
  *
- * Errors: POINTSMAN_INVALID_ARGUMENT.
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
  */
 pointsman_status pointsman_builder_set_seed(pointsman_builder *builder, uint64_t seed);
 
@@ -1544,7 +1562,7 @@ pointsman_status pointsman_builder_set_seed(pointsman_builder *builder, uint64_t
  * copied.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT (also if it has no select callback),
- * POINTSMAN_ALREADY_EXISTS.
+ * POINTSMAN_ALREADY_EXISTS, POINTSMAN_IN_CALLBACK.
  */
 pointsman_status pointsman_builder_add_policy(pointsman_builder *builder,
                                               const char *name,
@@ -1556,7 +1574,7 @@ pointsman_status pointsman_builder_add_policy(pointsman_builder *builder,
  * callback or POINTSMAN_LOG_NONE keeps them silent, which is the default.
  * What user_data points to must outlive those routers.
  *
- * Errors: POINTSMAN_INVALID_ARGUMENT.
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
  */
 pointsman_status pointsman_builder_set_log(pointsman_builder *builder,
                                            pointsman_log_level level,
@@ -1567,7 +1585,7 @@ pointsman_status pointsman_builder_set_log(pointsman_builder *builder,
  * Passes one in every decisions, chosen at random, to a callback; a NULL callback stops it. What
  * user_data points to must outlive the routers built.
  *
- * Errors: POINTSMAN_INVALID_ARGUMENT, also if every is 0.
+ * Errors: POINTSMAN_INVALID_ARGUMENT, also if every is 0; POINTSMAN_IN_CALLBACK.
  */
 pointsman_status pointsman_builder_set_decision_log(pointsman_builder *builder,
                                                     uint32_t every,
@@ -1579,7 +1597,7 @@ pointsman_status pointsman_builder_set_decision_log(pointsman_builder *builder,
  * healthy again; a NULL callback stops it. What user_data points to must outlive the routers
  * built.
  *
- * Errors: POINTSMAN_INVALID_ARGUMENT.
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
  */
 pointsman_status pointsman_builder_set_health_log(pointsman_builder *builder,
                                                   pointsman_health_callback callback,

@@ -141,8 +141,8 @@ pub struct pointsman_event {
 /// A policy of the host's own.
 ///
 /// Callbacks are called from any thread that uses the router, several at a time. They must return,
-/// not throw or longjmp, be quick, and must not call functions that change the router (these answer
-/// POINTSMAN_IN_CALLBACK).
+/// not throw or longjmp, and be quick. What they may call is said under "Callbacks" at the top of this
+/// header.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy)]
 #[repr(C)]

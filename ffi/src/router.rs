@@ -97,6 +97,8 @@ export! {
 
     /// As pointsman_router_set_policy, with separate policies for the prefill and the decode workers of
     /// pairs; NULL leaves that role to policy.
+    ///
+    /// Errors: as pointsman_router_set_policy.
     fn pointsman_router_set_policies(
         router: *const pointsman_router,
         policy: *const c_char,

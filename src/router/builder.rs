@@ -117,7 +117,8 @@ impl RouterBuilder {
     }
 
     /// Calls `hook` with one in `every` decisions, on the thread that asked, before the selection is
-    /// returned. Without it nothing is collected.
+    /// returned. Without it nothing is collected. The hook may use the router; what it selects itself is
+    /// not logged.
     pub fn decision_log(
         mut self,
         every: u32,

@@ -1,5 +1,7 @@
 //! The decision log: a random one in N decisions, with what is known of it.
 
+use std::cell::Cell;
+
 use serde::Serialize;
 
 use crate::policy::{Reason, RunnerUp};
@@ -43,11 +45,34 @@ pub(super) struct DecisionLog {
 }
 
 impl DecisionLog {
-    /// Hands the decision to the hook with a chance of one in `every`. Where the hook panics, the
-    /// caller owns the selection by now, so its load is given back.
+    /// Hands the decision to the hook with a chance of one in `every`, unless a hook of this thread has
+    /// asked for it: a log that selects would never end. Where the hook panics, the caller owns the
+    /// selection by now, so its load is given back.
     pub(super) fn offer(&self, record: impl FnOnce() -> DecisionRecord) {
         if self.every <= 1 || self.random.below(self.every as usize) == 0 {
-            (self.hook)(&record());
+            if let Some(_logging) = Logging::begin() {
+                (self.hook)(&record());
+            }
         }
+    }
+}
+
+thread_local! {
+    static LOGGING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Stands for a hook that runs on this thread, until dropped.
+struct Logging;
+
+impl Logging {
+    /// None where one is running.
+    fn begin() -> Option<Self> {
+        if LOGGING.replace(true) { None } else { Some(Logging) }
+    }
+}
+
+impl Drop for Logging {
+    fn drop(&mut self) {
+        LOGGING.set(false);
     }
 }

@@ -105,8 +105,12 @@ impl OwnPolicy {
 
     #[cold]
     fn failed(&self, reason: String) -> RoutingError {
-        let (name, source) = (self.made_by.name.clone(), PolicyError::Failed(reason));
-        RoutingError::Policy(Box::new(PolicyFailure::new(name, source)))
+        self.failure(PolicyError::Failed(reason))
+    }
+
+    #[cold]
+    fn failure(&self, source: PolicyError) -> RoutingError {
+        RoutingError::Policy(Box::new(PolicyFailure::new(self.made_by.name.clone(), source)))
     }
 
     /// Asks the host, with the candidates in arrays on the stack.
@@ -142,7 +146,8 @@ impl OwnPolicy {
             runner_up_score: 0.0,
         };
         if in_callback() {
-            return Err(self.failed("asked from inside a callback".to_owned()));
+            // It would be asked for what it asks for itself, without end.
+            return Err(self.failure(PolicyError::InCallback));
         }
         let status = {
             let _inside = Inside::enter();
