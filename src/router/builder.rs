@@ -152,11 +152,9 @@ impl RouterBuilder {
             Some(seed) => self.factory.seed(seed),
             None => self.factory,
         };
-        let log = self.log.map(|(every, hook)| DecisionLog {
-            every,
-            hook,
-            random: Random::new(self.config.seed),
-        });
+        let log = self
+            .log
+            .map(|(every, hook)| DecisionLog::new(every, hook, Random::new(self.config.seed)));
         let health_log = self.health_log.map(HealthLog::new);
         Ok(Router::from_inner(Inner::new(&self.config, factory, log, health_log)?))
     }
