@@ -190,6 +190,12 @@ const char *pointsman_status_string(pointsman_status status);
  */
 const char *pointsman_last_error(void);
 
+/**
+ * Whether this thread is inside a callback of the library, of any router: 1, else 0. What may
+ * be called there is said under "Callbacks" at the top of this header.
+ */
+uint32_t pointsman_in_callback(void);
+
 /* ---- Router ---------------------------------------------------------------------------------- */
 
 /**

@@ -105,6 +105,7 @@ static const uint8_t key[32] = {1};
     X(pointsman_version_number, WORKS, GIVES(pointsman_version_number() == POINTSMAN_VERSION_NUMBER)) \
     X(pointsman_status_string, WORKS, GIVES(pointsman_status_string(1)[0] != '\0'))                 \
     X(pointsman_last_error, WORKS, GIVES(pointsman_last_error() != NULL))                           \
+    X(pointsman_in_callback, WORKS, GIVES(pointsman_in_callback() == 1))                            \
     X(pointsman_outcome_string, WORKS, GIVES(strcmp(pointsman_outcome_string(0), "success") == 0))  \
     X(pointsman_outcome_of_http_status, WORKS, of_http_status())                                    \
     X(pointsman_reason_string, WORKS, GIVES(pointsman_reason_string(1)[0] != '\0'))                 \
@@ -380,6 +381,7 @@ int main(void) {
     for (int callback = LOG; callback < CALLBACKS; callback++) {
         CHECK(callback == EVENT || host.tried[callback] > 0);
     }
+    CHECK(pointsman_in_callback() == 0);
     puts("callbacks: all well");
     return 0;
 }
