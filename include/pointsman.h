@@ -382,6 +382,35 @@ typedef struct pointsman_worker_spec {
     uint32_t max_in_flight;
 } pointsman_worker_spec;
 
+/**
+ * What is to change about a worker. A field that is left as INIT sets it leaves its part as it is.
+ * Everything is copied.
+ */
+typedef struct pointsman_worker_change {
+    /** Set by POINTSMAN_WORKER_CHANGE_INIT. */
+    uint32_t size;
+    /** Requests that it may hold at once; 0: no limit; POINTSMAN_UNKNOWN: as it is. */
+    uint32_t max_in_flight;
+    /** Its URL, which no other worker has. NULL: as it is. */
+    const char *url;
+    /** Its length; POINTSMAN_NUL_TERMINATED by default. */
+    size_t url_length;
+    /** Its group; an empty text: none. NULL: as it is. */
+    const char *group;
+    /** Its length; POINTSMAN_NUL_TERMINATED by default. */
+    size_t group_length;
+    /** Its weight. 0: as it is. */
+    double weight;
+    /** Tokens that fit into its KV cache; POINTSMAN_UNKNOWN64: not known. 0: as it is. */
+    uint64_t kv_capacity_tokens;
+    /** All of its labels. NULL: as they are; not NULL with a count of 0: none. */
+    const pointsman_label *labels;
+    /** How many. */
+    uint32_t label_count;
+    /** Must be 0. */
+    uint32_t reserved;
+} pointsman_worker_change;
+
 /** What the host says about a worker's health: one of the POINTSMAN_HEALTH_ constants. */
 typedef uint32_t pointsman_health;
 
@@ -433,6 +462,19 @@ pointsman_status pointsman_worker_add(const pointsman_router *router,
 pointsman_status pointsman_worker_remove(const pointsman_router *router,
                                          uint64_t worker,
                                          uint64_t now);
+
+/**
+ * Changes what a worker was registered as, all of it or, with an error, nothing. The worker keeps its
+ * id, its slot, its prefixes, its requests in flight and its health. Where its KV capacity shrinks,
+ * what was sent there longest ago counts as forgotten. Policies of the host's own get
+ * POINTSMAN_EVENT_WORKER_CHANGED.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_ALREADY_EXISTS (the URL),
+ * POINTSMAN_IN_CALLBACK.
+ */
+pointsman_status pointsman_worker_update(const pointsman_router *router,
+                                         uint64_t worker,
+                                         const pointsman_worker_change *change);
 
 /**
  * Stops sending new requests to a worker; those in flight go on.
@@ -492,6 +534,10 @@ pointsman_status pointsman_worker_report_load(const pointsman_router *router,
 #define POINTSMAN_WORKER_SPEC_INIT \
     {sizeof(pointsman_worker_spec), 0, NULL, POINTSMAN_NUL_TERMINATED, NULL, \
      POINTSMAN_NUL_TERMINATED, 1.0, POINTSMAN_UNKNOWN64, 0, NULL, 0, 0}
+
+#define POINTSMAN_WORKER_CHANGE_INIT \
+    {sizeof(pointsman_worker_change), POINTSMAN_UNKNOWN, NULL, POINTSMAN_NUL_TERMINATED, \
+     NULL, POINTSMAN_NUL_TERMINATED, 0.0, 0, NULL, 0, 0}
 
 #define POINTSMAN_LOAD_INIT \
     {sizeof(pointsman_load), 0, 0, 0, POINTSMAN_UNKNOWN64, POINTSMAN_UNKNOWN64, 0}
@@ -592,7 +638,8 @@ pointsman_status pointsman_worker_describe(const pointsman_router *router,
                                            pointsman_worker_info *info);
 
 /**
- * Lists the ids of all workers. count gets how many there are.
+ * Lists the ids of all workers, in the order of their slots. capacity and count are numbers of ids;
+ * count gets how many there are. O(workers), allocates.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_BUFFER_TOO_SMALL, where count is written
  * nevertheless; POINTSMAN_IN_CALLBACK.
@@ -601,6 +648,22 @@ pointsman_status pointsman_workers(const pointsman_router *router,
                                    uint64_t *workers,
                                    size_t capacity,
                                    size_t *count);
+
+/**
+ * Describes all workers, in the order of their slots, as of one moment. infos is an array of capacity
+ * elements; the first one's size, set by POINTSMAN_WORKER_INFO_INIT, says how far they lie apart, the
+ * others need none. capacity and count are numbers of elements; count gets how many workers there
+ * are. infos may be NULL with a capacity of 0, to ask for the count. URLs are read by
+ * pointsman_worker_url. O(workers), allocates.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_BUFFER_TOO_SMALL, where count is written
+ * nevertheless; POINTSMAN_IN_CALLBACK.
+ */
+pointsman_status pointsman_workers_describe(const pointsman_router *router,
+                                            uint64_t now,
+                                            pointsman_worker_info *infos,
+                                            size_t capacity,
+                                            size_t *count);
 
 #define POINTSMAN_WORKER_INFO_INIT \
     {sizeof(pointsman_worker_info), 0, 0, 0, 0.0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
@@ -1327,6 +1390,9 @@ typedef uint32_t pointsman_event_kind;
 
 /** This process is a forked child: draw new random seeds, forget requests in flight. */
 #define POINTSMAN_EVENT_FORKED 6
+
+/** A worker's URL, group, KV capacity or labels have changed; its id and slot are as before. */
+#define POINTSMAN_EVENT_WORKER_CHANGED 7
 
 /**
  * The workers that a policy may choose from: arrays of count elements each, one element per worker.

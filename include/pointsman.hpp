@@ -332,6 +332,53 @@ class worker_spec {
     std::vector<std::pair<std::string, std::string>> labels_;
 };
 
+/** What is to change about a worker: what is not said stays as it is. Owns its texts. */
+class worker_change {
+  public:
+    worker_change &url(std::string_view url) { return url_ = url, *this; }
+    worker_change &weight(double weight) { return raw_.weight = weight, *this; }
+    /** An empty one: none. */
+    worker_change &group(std::string_view group) { return group_ = group, *this; }
+    /** POINTSMAN_UNKNOWN64: not known. */
+    worker_change &kv_capacity_tokens(std::uint64_t tokens) {
+        return raw_.kv_capacity_tokens = tokens, *this;
+    }
+    /** 0: no limit. */
+    worker_change &max_in_flight(std::uint32_t requests) { return raw_.max_in_flight = requests, *this; }
+    /** All of its labels from here on. */
+    worker_change &labels(std::vector<std::pair<std::string, std::string>> labels) {
+        return labels_ = std::move(labels), *this;
+    }
+
+    /** Calls with the C struct, which borrows from this object, and returns what comes back. */
+    template <class Call>
+    auto lend(Call &&call) const {
+        std::vector<pointsman_label> labels;
+        pointsman_worker_change raw = raw_;
+        if (url_) {
+            raw.url = url_->data();
+            raw.url_length = url_->size();
+        }
+        if (group_) {
+            raw.group = group_->data();
+            raw.group_length = group_->size();
+        }
+        if (labels_) {
+            // Room for one more, so that an empty list differs from no list.
+            labels.reserve(labels_->size() + 1);
+            for (const auto &[key, value] : *labels_) labels.push_back(detail::label_of(key, value));
+            raw.labels = labels.data();
+            raw.label_count = static_cast<std::uint32_t>(labels.size());
+        }
+        return call(raw);
+    }
+
+  private:
+    pointsman_worker_change raw_ = POINTSMAN_WORKER_CHANGE_INIT;
+    std::optional<std::string> url_, group_;
+    std::optional<std::vector<std::pair<std::string, std::string>>> labels_;
+};
+
 /** A worker's report of its own load; pointsman_load with names. */
 class load {
   public:
@@ -652,6 +699,11 @@ class router {
         if (code != POINTSMAN_OK) return error::last(code);
         return worker_id{id};
     }
+    result<void> update_worker(worker_id id, const worker_change &change) {
+        return of(change.lend([&](const pointsman_worker_change &lent) {
+            return pointsman_worker_update(lend(), number(id), &lent);
+        }));
+    }
     result<void> remove_worker(worker_id id, time now = {}) {
         return of(pointsman_worker_remove(lend(), number(id), now.raw()));
     }
@@ -699,6 +751,19 @@ class router {
             pointsman_worker_describe(lend(), number(id), now.raw(), &info);
         if (code != POINTSMAN_OK) return error::last(code);
         return info;
+    }
+    /** All workers, as of one moment. */
+    result<std::vector<pointsman_worker_info>> describe_workers(time now = {}) const {
+        const detail::lent held(shared_);
+        std::vector<pointsman_worker_info> infos(16, POINTSMAN_WORKER_INFO_INIT);
+        for (;;) {
+            std::size_t count = 0;
+            const pointsman_status code = pointsman_workers_describe(held, now.raw(), infos.data(),
+                                                                     infos.size(), &count);
+            if (code != POINTSMAN_OK && code != POINTSMAN_BUFFER_TOO_SMALL) return error::last(code);
+            infos.resize(count, POINTSMAN_WORKER_INFO_INIT);
+            if (code == POINTSMAN_OK) return infos;
+        }
     }
     result<std::vector<worker_id>> workers() const {
         const detail::lent held(shared_);

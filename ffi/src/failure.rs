@@ -17,7 +17,10 @@ use crate::text::Text;
 pub(crate) enum Failure {
     /// The argument of this name has this problem.
     Argument(&'static str, &'static str),
+    /// Bytes needed.
     BufferTooSmall(usize),
+    /// Elements needed.
+    ArrayTooSmall(usize),
     NoSuchUrl,
     IdZero,
     NoJsonBody,
@@ -41,7 +44,7 @@ impl Failure {
     fn status(&self) -> pointsman_status {
         match self {
             Failure::Argument(..) => POINTSMAN_INVALID_ARGUMENT,
-            Failure::BufferTooSmall(_) => POINTSMAN_BUFFER_TOO_SMALL,
+            Failure::BufferTooSmall(_) | Failure::ArrayTooSmall(_) => POINTSMAN_BUFFER_TOO_SMALL,
             Failure::NoSuchUrl | Failure::IdZero | Failure::NoJsonBody => POINTSMAN_NOT_FOUND,
             Failure::InCallback => POINTSMAN_IN_CALLBACK,
             Failure::Config(error) => of_config(error),
@@ -114,6 +117,9 @@ impl fmt::Display for Failure {
             Failure::Argument(name, problem) => write!(f, "{name} {problem}"),
             Failure::BufferTooSmall(needed) => {
                 write!(f, "the buffer is too small: {needed} bytes are needed")
+            }
+            Failure::ArrayTooSmall(needed) => {
+                write!(f, "the array is too small: {needed} elements are needed")
             }
             Failure::NoSuchUrl => f.write_str("no worker has this URL"),
             Failure::IdZero => {

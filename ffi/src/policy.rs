@@ -33,6 +33,8 @@ pub const POINTSMAN_EVENT_WORKER_ADDED: pointsman_event_kind = 4;
 pub const POINTSMAN_EVENT_WORKER_REMOVED: pointsman_event_kind = 5;
 /// This process is a forked child: draw new random seeds, forget requests in flight.
 pub const POINTSMAN_EVENT_FORKED: pointsman_event_kind = 6;
+/// A worker's URL, group, KV capacity or labels have changed; its id and slot are as before.
+pub const POINTSMAN_EVENT_WORKER_CHANGED: pointsman_event_kind = 7;
 
 /// The workers that a policy may choose from: arrays of count elements each, one element per worker.
 /// They belong to the library and are valid during the call.

@@ -43,6 +43,11 @@ fn logs() {
 }
 
 #[test]
+fn workers_that_change_and_are_listed() {
+    Program::new("workers.c").run();
+}
+
+#[test]
 fn every_function_in_every_callback() {
     Program::new("callbacks.c").run();
 }

@@ -167,6 +167,13 @@ impl OwnPolicy {
         self.failed(format!("it chose index {index}, runner-up {runner_up}: not a candidate"))
     }
 
+    fn tell_worker(&self, kind: pointsman_event_kind, worker: &WorkerInfo) {
+        self.tell(&pointsman_event {
+            user_data: worker.user_data,
+            ..event(kind, worker.id.to_raw(), worker.id.slot(), worker.role)
+        });
+    }
+
     fn tell(&self, event: &pointsman_event) {
         if let Some(on_event) = self.made_by.callbacks.on_event {
             let _inside = Inside::enter();
@@ -263,22 +270,15 @@ impl RoutingPolicy for OwnPolicy {
     }
 
     fn on_worker_added(&self, worker: &WorkerInfo) {
-        self.tell(&pointsman_event {
-            user_data: worker.user_data,
-            ..event(POINTSMAN_EVENT_WORKER_ADDED, worker.id.to_raw(), worker.id.slot(), worker.role)
-        });
+        self.tell_worker(POINTSMAN_EVENT_WORKER_ADDED, worker);
+    }
+
+    fn on_worker_changed(&self, worker: &WorkerInfo) {
+        self.tell_worker(POINTSMAN_EVENT_WORKER_CHANGED, worker);
     }
 
     fn on_worker_removed(&self, worker: &WorkerInfo) {
-        self.tell(&pointsman_event {
-            user_data: worker.user_data,
-            ..event(
-                POINTSMAN_EVENT_WORKER_REMOVED,
-                worker.id.to_raw(),
-                worker.id.slot(),
-                worker.role,
-            )
-        });
+        self.tell_worker(POINTSMAN_EVENT_WORKER_REMOVED, worker);
     }
 
     fn after_fork(&self) {

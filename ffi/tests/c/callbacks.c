@@ -2,11 +2,11 @@
 #include "check.h"
 
 /* The callbacks that there are; the events of a policy are told apart. */
-enum callback { NOTHING, LOG, DECISION, HEALTH, SELECT, EVENT, CREATE = EVENT + 7, DESTROY, RELEASE, CALLBACKS };
+enum callback { NOTHING, LOG, DECISION, HEALTH, SELECT, EVENT, CREATE = EVENT + 8, DESTROY, RELEASE, CALLBACKS };
 
 static const char *const names[CALLBACKS] = {
     "none",   "log",    "decision log", "health log", "select",  "event",   "dispatch", "first token",
-    "complete", "added", "removed",      "forked",     "create", "destroy", "release"};
+    "complete", "added", "removed",      "forked",     "changed", "create", "destroy", "release"};
 
 /* What a function does in a callback. CHOOSES: it works where no policy of the host's own has to choose. */
 enum rule { WORKS, CHOOSES, REFUSED };
@@ -67,6 +67,10 @@ static pointsman_status add(void) {
 static pointsman_status report_load(void) {
     const pointsman_load load = POINTSMAN_LOAD_INIT;
     return pointsman_worker_report_load(host.router, host.worker, &load);
+}
+static pointsman_status update(void) {
+    const pointsman_worker_change change = POINTSMAN_WORKER_CHANGE_INIT;
+    return pointsman_worker_update(host.router, host.worker, &change);
 }
 static pointsman_status describe_worker(void) {
     pointsman_worker_info info = POINTSMAN_WORKER_INFO_INIT;
@@ -145,6 +149,8 @@ static const uint8_t key[32] = {1};
     X(pointsman_worker_report_load, REFUSED, report_load())                                         \
     X(pointsman_worker_find, REFUSED, pointsman_worker_find(ROUTER, "http://a", NUL, &number))      \
     X(pointsman_worker_describe, REFUSED, describe_worker())                                        \
+    X(pointsman_worker_update, REFUSED, update())                                                   \
+    X(pointsman_workers_describe, REFUSED, pointsman_workers_describe(ROUTER, 0, NULL, 0, &length)) \
     X(pointsman_workers, REFUSED, pointsman_workers(ROUTER, host.hashes, 64, &length))              \
     X(pointsman_fingerprint_request, WORKS, print_request())                                        \
     X(pointsman_fingerprint_encode, WORKS, print_encoded())                                         \
@@ -322,6 +328,8 @@ static void a_policy_s_own(void) {
     CALLS(EVENT + POINTSMAN_EVENT_FIRST_TOKEN, OK(pointsman_first_token(host.router, ticket, 0, 0)));
     CALLS(EVENT + POINTSMAN_EVENT_COMPLETE, OK(pointsman_complete(host.router, ticket, NULL)));
     CALLS(EVENT + POINTSMAN_EVENT_WORKER_ADDED, other = add_worker(host.router, "http://other", 0));
+    const pointsman_worker_change change = POINTSMAN_WORKER_CHANGE_INIT;
+    CALLS(EVENT + POINTSMAN_EVENT_WORKER_CHANGED, OK(pointsman_worker_update(host.router, other, &change)));
     CALLS(EVENT + POINTSMAN_EVENT_WORKER_REMOVED, OK(pointsman_worker_remove(host.router, other, 0)));
     CALLS(CREATE, OK(pointsman_router_set_policy(host.router, "own", NUL)));
     CALLS(DESTROY, OK(pointsman_router_tick(host.router, 0)));

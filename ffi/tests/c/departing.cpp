@@ -180,6 +180,7 @@ void moved_away() {
     CHECK(refused(gone.set_health(*id, pointsman::health::healthy)));
     CHECK(refused(gone.report_load(*id, pointsman::load())) && refused(gone.find_worker("a")));
     CHECK(refused(gone.worker_url(*id)) && refused(gone.worker_slot(*id)));
+    CHECK(refused(gone.update_worker(*id, pointsman::worker_change())) && refused(gone.describe_workers()));
     CHECK(refused(gone.describe_worker(*id)) && refused(gone.workers()));
     CHECK(refused(gone.select(pointsman::request())) && refused(gone.select_pair(pointsman::request())));
     CHECK(refused(gone.select_detached(pointsman::request())));
