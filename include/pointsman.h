@@ -9,14 +9,21 @@
  *   is the length that comes with POINTSMAN_BUFFER_TOO_SMALL. pointsman_last_error tells more.
  *   NULL is refused unless a function's comment allows it.
  *   Structs begin with their size, and are set up by their INIT macro, so that later versions can
- *   append fields. Never copy an INIT macro's fields by hand. Reserved fields stay 0.
+ *   append fields. Never copy an INIT macro's fields by hand. Reserved fields stay 0: anything else in a
+ *   struct that is passed in is POINTSMAN_INVALID_ARGUMENT, and those of outputs are set to 0.
  *   What a number stands for is said by its type: a pointsman_role is one of the POINTSMAN_ROLE_
  *   constants, and so on. These types are plain integers of a stated width, as C leaves the width of
  *   an enum to the compiler. A number that is not known is POINTSMAN_UNKNOWN (32 bits) or
  *   POINTSMAN_UNKNOWN64.
  *   Text comes with its length in bytes, or with POINTSMAN_NUL_TERMINATED instead. It is UTF-8
  *   unless said otherwise.
+ *   Capacities, counts and lengths of arrays are numbers of elements: bytes of text, hashes, ids, tokens,
+ *   structs. Only what is named bytes counts bytes.
+ *   A worker's id is never 0 and never used again. A call about a worker that is not registered, or not
+ *   any more, answers POINTSMAN_NOT_FOUND; in a list of ids it matches no worker, but 0 is refused there.
  *   What is passed in is borrowed until the call returns. What is kept is copied.
+ *   The library may be unloaded (dlclose) when its routers, builders and fingerprinters are freed and no
+ *   thread is inside a call: it leaves no thread, handler or thread-local destructor behind.
  *   Unless said otherwise, any function may be called by any number of threads at once.
  *
  * Callbacks
@@ -214,7 +221,7 @@ uint32_t pointsman_in_callback(void);
  *
  * Time: nanoseconds of any monotonic clock, the same one for all calls on a router. POINTSMAN_NOW
  * reads the router's own clock, which pointsman_router_now reads, too. Use one or the other for a
- * router, not both.
+ * router, not both. As POINTSMAN_NOW is 0, a clock of the host's own must begin above 0.
  *
  * Lifetime: from pointsman_router_new or pointsman_builder_build to pointsman_router_free.
  */
@@ -368,9 +375,9 @@ typedef struct pointsman_worker_spec {
     const char *group;
     /** Its length; POINTSMAN_NUL_TERMINATED by default. */
     size_t group_length;
-    /** Share of the work in relation to the others', above 0; 1 by default. */
+    /** Share of the work in relation to the others': above 0, at most 1,000,000; 1 by default. */
     double weight;
-    /** Tokens that fit into its KV cache; POINTSMAN_UNKNOWN64 by default. */
+    /** Tokens that fit into its KV cache, at least 1; POINTSMAN_UNKNOWN64 by default. */
     uint64_t kv_capacity_tokens;
     /** Returned with every selection of this worker. */
     uint64_t user_data;
@@ -399,7 +406,7 @@ typedef struct pointsman_worker_change {
     const char *group;
     /** Its length; POINTSMAN_NUL_TERMINATED by default. */
     size_t group_length;
-    /** Its weight. 0: as it is. */
+    /** Its weight: above 0, at most 1,000,000. 0: as it is. */
     double weight;
     /** Tokens that fit into its KV cache; POINTSMAN_UNKNOWN64: not known. 0: as it is. */
     uint64_t kv_capacity_tokens;
@@ -491,7 +498,7 @@ pointsman_status pointsman_worker_drain(const pointsman_router *router, uint64_t
 pointsman_status pointsman_worker_resume(const pointsman_router *router, uint64_t worker);
 
 /**
- * Changes a worker's weight.
+ * Changes a worker's weight: above 0, at most 1,000,000.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT (0 is not allowed: drain it), POINTSMAN_NOT_FOUND,
  * POINTSMAN_IN_CALLBACK.
@@ -727,17 +734,23 @@ typedef struct pointsman_request {
     const void *routing_key;
     /** Its length; POINTSMAN_NUL_TERMINATED by default. */
     size_t routing_key_length;
-    /** Ids of workers that must not be chosen, for example those that failed before a retry. */
+    /**
+     * Ids of workers that must not be chosen, for example those that failed before a retry. Those that
+     * are not registered rule nothing out.
+     */
     const uint64_t *excluded;
     /** How many. */
     size_t excluded_count;
-    /** Ids of the only workers that may be chosen; NULL: all. Not NULL with a count of 0: none. */
+    /**
+     * Ids of the only workers that may be chosen; NULL: all. Not NULL with a count of 0: none. Those that
+     * are not registered admit nothing.
+     */
     const uint64_t *allowed;
     /** How many. */
     size_t allowed_count;
     /**
      * Slots of the only workers that may be chosen, as bits: slot s is bit s % 64 of word s / 64.
-     * NULL: all.
+     * NULL: all. With allowed, only workers in both may be chosen.
      */
     const uint64_t *allowed_words;
     /** How many words; missing ones are 0. */
@@ -1104,7 +1117,10 @@ pointsman_status pointsman_fingerprint_request(const pointsman_router *router,
                                                pointsman_fingerprint *fingerprint);
 
 /**
- * Makes a fingerprinter with room for capacity hashes.
+ * Makes a fingerprinter with room for capacity hashes of 8 bytes each, at most 16,777,216: one for
+ * each block of a prompt, of which tree.block_bytes bytes of text (128 by default), or a quarter as
+ * many tokens, make one. Of a longer prompt the rest is counted and not hashed; with a capacity of 0
+ * only its length is known.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT.
  */
@@ -1602,8 +1618,8 @@ pointsman_status pointsman_builder_set_tree_budget(pointsman_builder *builder,
                                                    uint64_t bytes);
 
 /**
- * Sets how many workers (at most 1,024, the default) and how many open tickets (default 65,536)
- * the router has room for; 0 leaves a number as it is.
+ * Sets how many workers (1 to 1,024, the default) and how many open tickets (1 to 1,048,576, rounded
+ * up to a multiple of 64; default 65,536) the router has room for; 0 leaves a number as it is.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK. The range is checked when the router
  * is built.

@@ -71,8 +71,8 @@ export! {
         bytes: u64,
     ) -> pointsman_status => set_tree_budget(exclusive_outside(builder), bytes);
 
-    /// Sets how many workers (at most 1,024, the default) and how many open tickets (default 65,536)
-    /// the router has room for; 0 leaves a number as it is.
+    /// Sets how many workers (1 to 1,024, the default) and how many open tickets (1 to 1,048,576, rounded
+    /// up to a multiple of 64; default 65,536) the router has room for; 0 leaves a number as it is.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK. The range is checked when the router
     /// is built.

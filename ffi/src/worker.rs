@@ -66,9 +66,9 @@ pub struct pointsman_worker_spec {
     pub group: *const c_char,
     /// Its length; POINTSMAN_NUL_TERMINATED by default.
     pub group_length: usize,
-    /// Share of the work in relation to the others', above 0; 1 by default.
+    /// Share of the work in relation to the others': above 0, at most 1,000,000; 1 by default.
     pub weight: f64,
-    /// Tokens that fit into its KV cache; POINTSMAN_UNKNOWN64 by default.
+    /// Tokens that fit into its KV cache, at least 1; POINTSMAN_UNKNOWN64 by default.
     pub kv_capacity_tokens: u64,
     /// Returned with every selection of this worker.
     pub user_data: u64,
@@ -98,7 +98,7 @@ pub struct pointsman_worker_change {
     pub group: *const c_char,
     /// Its length; POINTSMAN_NUL_TERMINATED by default.
     pub group_length: usize,
-    /// Its weight. 0: as it is.
+    /// Its weight: above 0, at most 1,000,000. 0: as it is.
     pub weight: f64,
     /// Tokens that fit into its KV cache; POINTSMAN_UNKNOWN64: not known. 0: as it is.
     pub kv_capacity_tokens: u64,
@@ -190,7 +190,7 @@ export! {
         worker: u64,
     ) -> pointsman_status => resume(outside(router), worker);
 
-    /// Changes a worker's weight.
+    /// Changes a worker's weight: above 0, at most 1,000,000.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT (0 is not allowed: drain it), POINTSMAN_NOT_FOUND,
     /// POINTSMAN_IN_CALLBACK.

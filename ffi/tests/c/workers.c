@@ -137,7 +137,96 @@ static void listed(void) {
     pointsman_router_free(router);
 }
 
+/* What is reserved must be 0 wherever it is passed in. */
+static void reserved(void) {
+    pointsman_router *router = new_router(NULL);
+    const uint64_t worker = add_worker(router, "a", 0);
+    pointsman_selection chosen = POINTSMAN_SELECTION_INIT;
+    pointsman_request request = POINTSMAN_REQUEST_INIT;
+    pointsman_load load = POINTSMAN_LOAD_INIT;
+    pointsman_worker_spec spec = POINTSMAN_WORKER_SPEC_INIT;
+    pointsman_label labels[2] = {POINTSMAN_LABEL_INIT, POINTSMAN_LABEL_INIT};
+    request.reserved = load.reserved = labels[1].reserved = 1;
+    FAILS(POINTSMAN_INVALID_ARGUMENT, "does not know", pointsman_select(router, &request, &chosen));
+    FAILS(POINTSMAN_INVALID_ARGUMENT, "does not know",
+          pointsman_select_pair(router, &request, &chosen, &(pointsman_selection)POINTSMAN_SELECTION_INIT));
+    FAILS(POINTSMAN_INVALID_ARGUMENT, "does not know", pointsman_worker_report_load(router, worker, &load));
+    request.reserved = 0;
+    request.labels = spec.labels = labels, request.label_count = spec.label_count = 2, spec.url = "b";
+    FAILS(POINTSMAN_INVALID_ARGUMENT, "does not know", pointsman_select(router, &request, &chosen));
+    FAILS(POINTSMAN_INVALID_ARGUMENT, "does not know", pointsman_worker_add(router, &spec, 0, NULL));
+    /* Those of outputs are set. */
+    pointsman_worker_info info = POINTSMAN_WORKER_INFO_INIT;
+    info.reserved = 7;
+    OK(pointsman_worker_describe(router, worker, 0, &info));
+    CHECK(info.reserved == 0);
+    pointsman_router_free(router);
+}
+
+/* Limits that the header tells. */
+static void limits(void) {
+    pointsman_builder *builder = NULL;
+    pointsman_router *router = NULL;
+    OK(pointsman_builder_new(&builder));
+    OK(pointsman_builder_set_limits(builder, 1024, 65));
+    OK(pointsman_builder_build(builder, &router));
+    pointsman_metrics metrics = POINTSMAN_METRICS_INIT;
+    OK(pointsman_router_metrics(router, 0, &metrics));
+    CHECK(metrics.tickets_capacity == 128);
+    pointsman_router *none = NULL;
+    OK(pointsman_builder_set_limits(builder, 0, 1048577));
+    FAILS(POINTSMAN_INVALID_CONFIG, "max_tickets", pointsman_builder_build(builder, &none));
+    OK(pointsman_builder_set_limits(builder, 1025, 1048576));
+    FAILS(POINTSMAN_INVALID_CONFIG, "max_workers", pointsman_builder_build(builder, &none));
+    pointsman_builder_free(builder);
+
+    const uint64_t a = add_worker(router, "a", 0), b = add_worker(router, "b", 0);
+    OK(pointsman_worker_set_weight(router, a, 1e6));
+    CHECK(pointsman_worker_set_weight(router, a, 1e6 + 1) == POINTSMAN_INVALID_ARGUMENT);
+    CHECK(pointsman_worker_set_weight(router, a, -1) == POINTSMAN_INVALID_ARGUMENT);
+
+    /* Both lists at once admit what is in both; ids of no worker match none. */
+    const uint64_t unknown = 99u << 16, first = 1;
+    uint64_t ids[2] = {a, b};
+    pointsman_request request = POINTSMAN_REQUEST_INIT;
+    pointsman_selection chosen = POINTSMAN_SELECTION_INIT;
+    request.allowed = ids, request.allowed_count = 2;
+    request.allowed_words = &first, request.allowed_words_count = 1;
+    for (int i = 0; i < 8; i++) {
+        OK(pointsman_select(router, &request, &chosen));
+        CHECK(chosen.worker == a);
+        OK(pointsman_complete(router, chosen.ticket, NULL));
+    }
+    request.allowed = &b, request.allowed_count = 1;
+    CHECK(pointsman_select(router, &request, &chosen) == POINTSMAN_NO_WORKER);
+    request = (pointsman_request)POINTSMAN_REQUEST_INIT;
+    request.allowed = &unknown, request.allowed_count = 1;
+    CHECK(pointsman_select(router, &request, &chosen) == POINTSMAN_NO_WORKER);
+    request.allowed = NULL, request.allowed_count = 0;
+    request.excluded = &unknown, request.excluded_count = 1;
+    OK(pointsman_select(router, &request, &chosen));
+    ids[0] = 0, request.excluded = ids;
+    FAILS(POINTSMAN_INVALID_ARGUMENT, "0, which is no worker", pointsman_select(router, &request, &chosen));
+
+    pointsman_fingerprinter *printer = NULL;
+    FAILS(POINTSMAN_INVALID_ARGUMENT, "16,777,216", pointsman_fingerprinter_new(router, (1 << 24) + 1, &printer));
+    for (size_t capacity = 0; capacity < 3; capacity++) {
+        char text[1000];
+        memset(text, 'x', sizeof text);
+        pointsman_fingerprint print = POINTSMAN_FINGERPRINT_INIT;
+        OK(pointsman_fingerprinter_new(router, capacity, &printer));
+        OK(pointsman_fingerprinter_begin(printer, POINTSMAN_PROMPT_TEXT, NULL, 0));
+        OK(pointsman_fingerprinter_push(printer, text, sizeof text));
+        OK(pointsman_fingerprinter_finish(printer, &print));
+        CHECK(print.hash_count == capacity && print.total == sizeof text && print.block_bytes == 128);
+        pointsman_fingerprinter_free(printer);
+    }
+    pointsman_router_free(router);
+}
+
 int main(void) {
+    reserved();
+    limits();
     changes();
     listed();
     puts("workers: all well");

@@ -9,14 +9,21 @@
  *   is the length that comes with POINTSMAN_BUFFER_TOO_SMALL. pointsman_last_error tells more.
  *   NULL is refused unless a function's comment allows it.
  *   Structs begin with their size, and are set up by their INIT macro, so that later versions can
- *   append fields. Never copy an INIT macro's fields by hand. Reserved fields stay 0.
+ *   append fields. Never copy an INIT macro's fields by hand. Reserved fields stay 0: anything else in a
+ *   struct that is passed in is POINTSMAN_INVALID_ARGUMENT, and those of outputs are set to 0.
  *   What a number stands for is said by its type: a pointsman_role is one of the POINTSMAN_ROLE_
  *   constants, and so on. These types are plain integers of a stated width, as C leaves the width of
  *   an enum to the compiler. A number that is not known is POINTSMAN_UNKNOWN (32 bits) or
  *   POINTSMAN_UNKNOWN64.
  *   Text comes with its length in bytes, or with POINTSMAN_NUL_TERMINATED instead. It is UTF-8
  *   unless said otherwise.
+ *   Capacities, counts and lengths of arrays are numbers of elements: bytes of text, hashes, ids, tokens,
+ *   structs. Only what is named bytes counts bytes.
+ *   A worker's id is never 0 and never used again. A call about a worker that is not registered, or not
+ *   any more, answers POINTSMAN_NOT_FOUND; in a list of ids it matches no worker, but 0 is refused there.
  *   What is passed in is borrowed until the call returns. What is kept is copied.
+ *   The library may be unloaded (dlclose) when its routers, builders and fingerprinters are freed and no
+ *   thread is inside a call: it leaves no thread, handler or thread-local destructor behind.
  *   Unless said otherwise, any function may be called by any number of threads at once.
  *
  * Callbacks
