@@ -120,6 +120,8 @@ async fn probes_see_a_worker_die_and_come_back_empty() {
     let before = worker().unwrap().info.id;
     assert_eq!(worker().unwrap().info.kv_capacity_tokens, Some(4_000_000));
 
+    router.set_max_in_flight(before, Some(3)).unwrap();
+
     rig.engines[0].kill().await;
     eventually("it is marked down", || worker().is_some_and(|worker| !worker.healthy)).await;
     rig.engines[0].restart().await.unwrap();
@@ -128,4 +130,5 @@ async fn probes_see_a_worker_die_and_come_back_empty() {
     let back = || worker().is_some_and(|worker| worker.info.id != before);
     eventually("it is registered anew", back).await;
     assert_eq!(worker().unwrap().info.kv_capacity_tokens, Some(4_000_000));
+    assert_eq!(worker().unwrap().max_in_flight, Some(3));
 }
