@@ -10,6 +10,7 @@ use pointsman::adapter::{Adapter, RoutingPolicy};
 use pointsman::{PolicyConfig, Worker};
 use serde_json::{Value, json};
 
+#[derive(Debug)]
 struct Engine(&'static str, AtomicUsize);
 
 #[rustfmt::skip]

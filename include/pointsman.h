@@ -9,15 +9,35 @@
  *   is the length that comes with POINTSMAN_BUFFER_TOO_SMALL. pointsman_last_error tells more.
  *   NULL is refused unless a function's comment allows it.
  *   Structs begin with their size, and are set up by their INIT macro, so that later versions can
- *   append fields. Never copy an INIT macro's fields by hand. Reserved fields stay 0.
+ *   append fields. Never copy an INIT macro's fields by hand. Reserved fields stay 0: anything else in a
+ *   struct that is passed in is POINTSMAN_INVALID_ARGUMENT, and those of outputs are set to 0.
  *   What a number stands for is said by its type: a pointsman_role is one of the POINTSMAN_ROLE_
  *   constants, and so on. These types are plain integers of a stated width, as C leaves the width of
  *   an enum to the compiler. A number that is not known is POINTSMAN_UNKNOWN (32 bits) or
  *   POINTSMAN_UNKNOWN64.
  *   Text comes with its length in bytes, or with POINTSMAN_NUL_TERMINATED instead. It is UTF-8
  *   unless said otherwise.
+ *   Capacities, counts and lengths of arrays are numbers of elements: bytes of text, hashes, ids, tokens,
+ *   structs. Only what is named bytes counts bytes.
+ *   A worker's id is never 0 and never used again. A call about a worker that is not registered, or not
+ *   any more, answers POINTSMAN_NOT_FOUND; in a list of ids it matches no worker, but 0 is refused there.
  *   What is passed in is borrowed until the call returns. What is kept is copied.
+ *   The library may be unloaded (dlclose) when its routers, builders and fingerprinters are freed and no
+ *   thread is inside a call: it leaves no thread, handler or thread-local destructor behind.
  *   Unless said otherwise, any function may be called by any number of threads at once.
+ *
+ * Callbacks
+ *   are the logs, the decision log, the health log, and all functions of a pointsman_policy. On the
+ *   thread that one of them runs on,
+ *   - pointsman_select and pointsman_select_pair work, unless a policy of the host's own would have to
+ *     choose: then they answer POINTSMAN_IN_CALLBACK;
+ *   - pointsman_first_token, pointsman_progress, pointsman_complete, pointsman_selection_print,
+ *     pointsman_worker_url, pointsman_worker_slot, pointsman_router_now and _new,
+ *     pointsman_builder_new, everything about fingerprints, and all functions without a router work;
+ *   - all others, those of builders among them, answer POINTSMAN_IN_CALLBACK and do nothing;
+ *   - pointsman_router_free and pointsman_builder_free do nothing.
+ *   Callbacks may so be called inside callbacks: a completion in a decision log may eject a worker. A
+ *   router that is being freed, which destroy and release may see, is no valid handle any more.
  *
  *     pointsman_router *router;
  *     pointsman_router_new(NULL, 0, &router);
@@ -177,6 +197,12 @@ const char *pointsman_status_string(pointsman_status status);
  */
 const char *pointsman_last_error(void);
 
+/**
+ * Whether this thread is inside a callback of the library, of any router: 1, else 0. What may
+ * be called there is said under "Callbacks" at the top of this header.
+ */
+uint32_t pointsman_in_callback(void);
+
 /* ---- Router ---------------------------------------------------------------------------------- */
 
 /**
@@ -195,7 +221,7 @@ const char *pointsman_last_error(void);
  *
  * Time: nanoseconds of any monotonic clock, the same one for all calls on a router. POINTSMAN_NOW
  * reads the router's own clock, which pointsman_router_now reads, too. Use one or the other for a
- * router, not both.
+ * router, not both. As POINTSMAN_NOW is 0, a clock of the host's own must begin above 0.
  *
  * Lifetime: from pointsman_router_new or pointsman_builder_build to pointsman_router_free.
  */
@@ -268,6 +294,8 @@ pointsman_status pointsman_router_policy(const pointsman_router *router,
 /**
  * As pointsman_router_set_policy, with separate policies for the prefill and the decode workers of
  * pairs; NULL leaves that role to policy.
+ *
+ * Errors: as pointsman_router_set_policy.
  */
 pointsman_status pointsman_router_set_policies(const pointsman_router *router,
                                                const char *policy,
@@ -347,9 +375,9 @@ typedef struct pointsman_worker_spec {
     const char *group;
     /** Its length; POINTSMAN_NUL_TERMINATED by default. */
     size_t group_length;
-    /** Share of the work in relation to the others', above 0; 1 by default. */
+    /** Share of the work in relation to the others': above 0, at most 1,000,000; 1 by default. */
     double weight;
-    /** Tokens that fit into its KV cache; POINTSMAN_UNKNOWN64 by default. */
+    /** Tokens that fit into its KV cache, at least 1; POINTSMAN_UNKNOWN64 by default. */
     uint64_t kv_capacity_tokens;
     /** Returned with every selection of this worker. */
     uint64_t user_data;
@@ -360,6 +388,35 @@ typedef struct pointsman_worker_spec {
     /** Requests that it may hold at once; 0: no limit. */
     uint32_t max_in_flight;
 } pointsman_worker_spec;
+
+/**
+ * What is to change about a worker. A field that is left as INIT sets it leaves its part as it is.
+ * Everything is copied.
+ */
+typedef struct pointsman_worker_change {
+    /** Set by POINTSMAN_WORKER_CHANGE_INIT. */
+    uint32_t size;
+    /** Requests that it may hold at once; 0: no limit; POINTSMAN_UNKNOWN: as it is. */
+    uint32_t max_in_flight;
+    /** Its URL, which no other worker has. NULL: as it is. */
+    const char *url;
+    /** Its length; POINTSMAN_NUL_TERMINATED by default. */
+    size_t url_length;
+    /** Its group; an empty text: none. NULL: as it is. */
+    const char *group;
+    /** Its length; POINTSMAN_NUL_TERMINATED by default. */
+    size_t group_length;
+    /** Its weight: above 0, at most 1,000,000. 0: as it is. */
+    double weight;
+    /** Tokens that fit into its KV cache; POINTSMAN_UNKNOWN64: not known. 0: as it is. */
+    uint64_t kv_capacity_tokens;
+    /** All of its labels. NULL: as they are; not NULL with a count of 0: none. */
+    const pointsman_label *labels;
+    /** How many. */
+    uint32_t label_count;
+    /** Must be 0. */
+    uint32_t reserved;
+} pointsman_worker_change;
 
 /** What the host says about a worker's health: one of the POINTSMAN_HEALTH_ constants. */
 typedef uint32_t pointsman_health;
@@ -414,6 +471,19 @@ pointsman_status pointsman_worker_remove(const pointsman_router *router,
                                          uint64_t now);
 
 /**
+ * Changes what a worker was registered as, all of it or, with an error, nothing. The worker keeps its
+ * id, its slot, its prefixes, its requests in flight and its health. Where its KV capacity shrinks,
+ * what was sent there longest ago counts as forgotten. Policies of the host's own get
+ * POINTSMAN_EVENT_WORKER_CHANGED.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_ALREADY_EXISTS (the URL),
+ * POINTSMAN_IN_CALLBACK.
+ */
+pointsman_status pointsman_worker_update(const pointsman_router *router,
+                                         uint64_t worker,
+                                         const pointsman_worker_change *change);
+
+/**
  * Stops sending new requests to a worker; those in flight go on.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
@@ -428,7 +498,7 @@ pointsman_status pointsman_worker_drain(const pointsman_router *router, uint64_t
 pointsman_status pointsman_worker_resume(const pointsman_router *router, uint64_t worker);
 
 /**
- * Changes a worker's weight.
+ * Changes a worker's weight: above 0, at most 1,000,000.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT (0 is not allowed: drain it), POINTSMAN_NOT_FOUND,
  * POINTSMAN_IN_CALLBACK.
@@ -471,6 +541,10 @@ pointsman_status pointsman_worker_report_load(const pointsman_router *router,
 #define POINTSMAN_WORKER_SPEC_INIT \
     {sizeof(pointsman_worker_spec), 0, NULL, POINTSMAN_NUL_TERMINATED, NULL, \
      POINTSMAN_NUL_TERMINATED, 1.0, POINTSMAN_UNKNOWN64, 0, NULL, 0, 0}
+
+#define POINTSMAN_WORKER_CHANGE_INIT \
+    {sizeof(pointsman_worker_change), POINTSMAN_UNKNOWN, NULL, POINTSMAN_NUL_TERMINATED, \
+     NULL, POINTSMAN_NUL_TERMINATED, 0.0, 0, NULL, 0, 0}
 
 #define POINTSMAN_LOAD_INIT \
     {sizeof(pointsman_load), 0, 0, 0, POINTSMAN_UNKNOWN64, POINTSMAN_UNKNOWN64, 0}
@@ -571,7 +645,8 @@ pointsman_status pointsman_worker_describe(const pointsman_router *router,
                                            pointsman_worker_info *info);
 
 /**
- * Lists the ids of all workers. count gets how many there are.
+ * Lists the ids of all workers, in the order of their slots. capacity and count are numbers of ids;
+ * count gets how many there are. O(workers), allocates.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_BUFFER_TOO_SMALL, where count is written
  * nevertheless; POINTSMAN_IN_CALLBACK.
@@ -580,6 +655,22 @@ pointsman_status pointsman_workers(const pointsman_router *router,
                                    uint64_t *workers,
                                    size_t capacity,
                                    size_t *count);
+
+/**
+ * Describes all workers, in the order of their slots, as of one moment. infos is an array of capacity
+ * elements; the first one's size, set by POINTSMAN_WORKER_INFO_INIT, says how far they lie apart, the
+ * others need none. capacity and count are numbers of elements; count gets how many workers there
+ * are. infos may be NULL with a capacity of 0, to ask for the count. URLs are read by
+ * pointsman_worker_url. O(workers), allocates.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_BUFFER_TOO_SMALL, where count is written
+ * nevertheless; POINTSMAN_IN_CALLBACK.
+ */
+pointsman_status pointsman_workers_describe(const pointsman_router *router,
+                                            uint64_t now,
+                                            pointsman_worker_info *infos,
+                                            size_t capacity,
+                                            size_t *count);
 
 #define POINTSMAN_WORKER_INFO_INIT \
     {sizeof(pointsman_worker_info), 0, 0, 0, 0.0, 0.0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
@@ -643,17 +734,23 @@ typedef struct pointsman_request {
     const void *routing_key;
     /** Its length; POINTSMAN_NUL_TERMINATED by default. */
     size_t routing_key_length;
-    /** Ids of workers that must not be chosen, for example those that failed before a retry. */
+    /**
+     * Ids of workers that must not be chosen, for example those that failed before a retry. Those that
+     * are not registered rule nothing out.
+     */
     const uint64_t *excluded;
     /** How many. */
     size_t excluded_count;
-    /** Ids of the only workers that may be chosen; NULL: all. Not NULL with a count of 0: none. */
+    /**
+     * Ids of the only workers that may be chosen; NULL: all. Not NULL with a count of 0: none. Those that
+     * are not registered admit nothing.
+     */
     const uint64_t *allowed;
     /** How many. */
     size_t allowed_count;
     /**
      * Slots of the only workers that may be chosen, as bits: slot s is bit s % 64 of word s / 64.
-     * NULL: all.
+     * NULL: all. With allowed, only workers in both may be chosen.
      */
     const uint64_t *allowed_words;
     /** How many words; missing ones are 0. */
@@ -846,7 +943,8 @@ pointsman_status pointsman_outcome_of_http_status(uint32_t http_status,
  * length: 24 KiB, or 56 where a policy of the host's own chooses among more than 128 workers.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NO_WORKER, POINTSMAN_ALL_BUSY, POINTSMAN_BAD_BODY,
- * POINTSMAN_BAD_FINGERPRINT, POINTSMAN_POLICY_FAILED. Nothing is charged then.
+ * POINTSMAN_BAD_FINGERPRINT, POINTSMAN_POLICY_FAILED; POINTSMAN_IN_CALLBACK where a callback asks
+ * and a policy of the host's own would have to choose. Nothing is charged then.
  */
 pointsman_status pointsman_select(const pointsman_router *router,
                                   const pointsman_request *request,
@@ -1019,7 +1117,10 @@ pointsman_status pointsman_fingerprint_request(const pointsman_router *router,
                                                pointsman_fingerprint *fingerprint);
 
 /**
- * Makes a fingerprinter with room for capacity hashes.
+ * Makes a fingerprinter with room for capacity hashes of 8 bytes each, at most 16,777,216: one for
+ * each block of a prompt, of which tree.block_bytes bytes of text (128 by default), or a quarter as
+ * many tokens, make one. Of a longer prompt the rest is counted and not hashed; with a capacity of 0
+ * only its length is known.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT.
  */
@@ -1141,6 +1242,8 @@ pointsman_status pointsman_router_prometheus(const pointsman_router *router,
 /**
  * As pointsman_router_prometheus without the last line, for hosts that write families of their own
  * after it and end the text themselves.
+ *
+ * Errors: as pointsman_router_prometheus.
  */
 pointsman_status pointsman_router_prometheus_families(const pointsman_router *router,
                                                       uint64_t now,
@@ -1189,10 +1292,9 @@ typedef uint32_t pointsman_state;
  * Receives messages. Called on the thread that caused the message, before the call that caused it
  * returns, possibly by several threads at once; no lock is held. Messages about a worker's health
  * come as pointsman_health_callback says. message is UTF-8, NUL-terminated, at most 1,023 bytes
- * without a line end, and valid during the call only.
+ * without a line end, and valid during the call only. What callbacks do themselves causes no message.
  *
- * It must return, not throw, and must not call functions of the library that change the router
- * (they answer POINTSMAN_IN_CALLBACK).
+ * It must return, not throw. What it may call is said under "Callbacks" at the top of this header.
  */
 typedef void (*pointsman_log_callback)(void *user_data,
                                        pointsman_log_level level,
@@ -1229,8 +1331,8 @@ typedef struct pointsman_decision_record {
 
 /**
  * Receives decisions, on the thread that asked, before pointsman_select returns. It must return, not
- * throw. It may select, report and complete; what it asks for itself is not logged. Functions that
- * change or list the workers, or switch policies, answer POINTSMAN_IN_CALLBACK.
+ * throw. What it selects itself is not logged. What it may call is said under "Callbacks" at the top of
+ * this header.
  */
 typedef void (*pointsman_decision_callback)(void *user_data,
                                             const pointsman_decision_record *record);
@@ -1260,8 +1362,7 @@ typedef struct pointsman_health_change {
  * threads do not wait for it. Up to 1,024 changes are queued; further ones are dropped. What the host
  * sets by pointsman_worker_set_health is not reported.
  *
- * It must return, not throw, and must not call functions of the library that change the router.
- * pointsman_worker_url may be called.
+ * It must return, not throw. What it may call is said under "Callbacks" at the top of this header.
  */
 typedef void (*pointsman_health_callback)(void *user_data,
                                           const pointsman_health_change *change);
@@ -1305,6 +1406,9 @@ typedef uint32_t pointsman_event_kind;
 
 /** This process is a forked child: draw new random seeds, forget requests in flight. */
 #define POINTSMAN_EVENT_FORKED 6
+
+/** A worker's URL, group, KV capacity or labels have changed; its id and slot are as before. */
+#define POINTSMAN_EVENT_WORKER_CHANGED 7
 
 /**
  * The workers that a policy may choose from: arrays of count elements each, one element per worker.
@@ -1422,8 +1526,8 @@ typedef struct pointsman_event {
  * A policy of the host's own.
  *
  * Callbacks are called from any thread that uses the router, several at a time. They must return,
- * not throw or longjmp, be quick, and must not call functions that change the router (these answer
- * POINTSMAN_IN_CALLBACK).
+ * not throw or longjmp, and be quick. What they may call is said under "Callbacks" at the top of this
+ * header.
  */
 typedef struct pointsman_policy {
     /** Set by POINTSMAN_POLICY_INIT. */
@@ -1482,13 +1586,13 @@ typedef struct pointsman_builder pointsman_builder;
  */
 pointsman_status pointsman_builder_new(pointsman_builder **builder);
 
-/** Frees a builder; NULL is allowed. */
+/** Frees a builder; NULL is allowed. Inside a callback it does nothing. */
 void pointsman_builder_free(pointsman_builder *builder);
 
 /**
  * Replaces all settings by those of a configuration document; see pointsman_router_new.
  *
- * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_INVALID_CONFIG.
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_INVALID_CONFIG, POINTSMAN_IN_CALLBACK.
  */
 pointsman_status pointsman_builder_set_config(pointsman_builder *builder,
                                               const char *config,
@@ -1498,7 +1602,7 @@ pointsman_status pointsman_builder_set_config(pointsman_builder *builder,
  * Sets the policy, as pointsman_router_set_policy does later. Its name is looked up when the
  * router is built.
  *
- * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_INVALID_CONFIG.
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_INVALID_CONFIG, POINTSMAN_IN_CALLBACK.
  */
 pointsman_status pointsman_builder_set_policy(pointsman_builder *builder,
                                               const char *policy,
@@ -1507,16 +1611,18 @@ pointsman_status pointsman_builder_set_policy(pointsman_builder *builder,
 /**
  * Sets the bytes that the prefix tree may hold; never exceeded. Default 64 MiB.
  *
- * Errors: POINTSMAN_INVALID_ARGUMENT. The range is checked when the router is built.
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK. The range is checked when the router
+ * is built.
  */
 pointsman_status pointsman_builder_set_tree_budget(pointsman_builder *builder,
                                                    uint64_t bytes);
 
 /**
- * Sets how many workers (at most 1,024, the default) and how many open tickets (default 65,536)
- * the router has room for; 0 leaves a number as it is.
+ * Sets how many workers (1 to 1,024, the default) and how many open tickets (1 to 1,048,576, rounded
+ * up to a multiple of 64; default 65,536) the router has room for; 0 leaves a number as it is.
  *
- * Errors: POINTSMAN_INVALID_ARGUMENT. The range is checked when the router is built.
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK. The range is checked when the router
+ * is built.
  */
 pointsman_status pointsman_builder_set_limits(pointsman_builder *builder,
                                               uint32_t max_workers,
@@ -1526,7 +1632,7 @@ pointsman_status pointsman_builder_set_limits(pointsman_builder *builder,
  * Sets the 32-byte key of the router's hashes. Only routers that share fingerprints, or must
  * agree with each other, need the same key; by default each draws its own. Keep it secret.
  *
- * Errors: POINTSMAN_INVALID_ARGUMENT.
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
  */
 pointsman_status pointsman_builder_set_hash_key(pointsman_builder *builder,
                                                 const uint8_t *key,
@@ -1535,7 +1641,7 @@ pointsman_status pointsman_builder_set_hash_key(pointsman_builder *builder,
 /**
  * Makes every random draw repeatable as long as one thread calls: for tests and simulations.
  *
- * Errors: POINTSMAN_INVALID_ARGUMENT.
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
  */
 pointsman_status pointsman_builder_set_seed(pointsman_builder *builder, uint64_t seed);
 
@@ -1544,7 +1650,7 @@ pointsman_status pointsman_builder_set_seed(pointsman_builder *builder, uint64_t
  * copied.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT (also if it has no select callback),
- * POINTSMAN_ALREADY_EXISTS.
+ * POINTSMAN_ALREADY_EXISTS, POINTSMAN_IN_CALLBACK.
  */
 pointsman_status pointsman_builder_add_policy(pointsman_builder *builder,
                                               const char *name,
@@ -1556,7 +1662,7 @@ pointsman_status pointsman_builder_add_policy(pointsman_builder *builder,
  * callback or POINTSMAN_LOG_NONE keeps them silent, which is the default.
  * What user_data points to must outlive those routers.
  *
- * Errors: POINTSMAN_INVALID_ARGUMENT.
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
  */
 pointsman_status pointsman_builder_set_log(pointsman_builder *builder,
                                            pointsman_log_level level,
@@ -1567,7 +1673,7 @@ pointsman_status pointsman_builder_set_log(pointsman_builder *builder,
  * Passes one in every decisions, chosen at random, to a callback; a NULL callback stops it. What
  * user_data points to must outlive the routers built.
  *
- * Errors: POINTSMAN_INVALID_ARGUMENT, also if every is 0.
+ * Errors: POINTSMAN_INVALID_ARGUMENT, also if every is 0; POINTSMAN_IN_CALLBACK.
  */
 pointsman_status pointsman_builder_set_decision_log(pointsman_builder *builder,
                                                     uint32_t every,
@@ -1579,7 +1685,7 @@ pointsman_status pointsman_builder_set_decision_log(pointsman_builder *builder,
  * healthy again; a NULL callback stops it. What user_data points to must outlive the routers
  * built.
  *
- * Errors: POINTSMAN_INVALID_ARGUMENT.
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
  */
 pointsman_status pointsman_builder_set_health_log(pointsman_builder *builder,
                                                   pointsman_health_callback callback,

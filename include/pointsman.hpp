@@ -20,7 +20,9 @@
  *
  * Selections, pairs, tickets and fingerprinters may outlive their router: the library's own router is
  * freed with the last of them. Each selection counts as one reference, in one place for all threads;
- * router::select_detached does without.
+ * router::select_detached does without. Where the last of them goes inside a callback of the library, what
+ * it stands for is freed once the call is over that the callback belongs to. A router that was moved away
+ * answers POINTSMAN_INVALID_ARGUMENT.
  *
  * No exception of a host's callback passes through the library: callbacks are noexcept, or end the
  * process where they throw; one that makes a policy refuses the options by throwing.
@@ -330,6 +332,53 @@ class worker_spec {
     std::vector<std::pair<std::string, std::string>> labels_;
 };
 
+/** What is to change about a worker: what is not said stays as it is. Owns its texts. */
+class worker_change {
+  public:
+    worker_change &url(std::string_view url) { return url_ = url, *this; }
+    worker_change &weight(double weight) { return raw_.weight = weight, *this; }
+    /** An empty one: none. */
+    worker_change &group(std::string_view group) { return group_ = group, *this; }
+    /** POINTSMAN_UNKNOWN64: not known. */
+    worker_change &kv_capacity_tokens(std::uint64_t tokens) {
+        return raw_.kv_capacity_tokens = tokens, *this;
+    }
+    /** 0: no limit. */
+    worker_change &max_in_flight(std::uint32_t requests) { return raw_.max_in_flight = requests, *this; }
+    /** All of its labels from here on. */
+    worker_change &labels(std::vector<std::pair<std::string, std::string>> labels) {
+        return labels_ = std::move(labels), *this;
+    }
+
+    /** Calls with the C struct, which borrows from this object, and returns what comes back. */
+    template <class Call>
+    auto lend(Call &&call) const {
+        std::vector<pointsman_label> labels;
+        pointsman_worker_change raw = raw_;
+        if (url_) {
+            raw.url = url_->data();
+            raw.url_length = url_->size();
+        }
+        if (group_) {
+            raw.group = group_->data();
+            raw.group_length = group_->size();
+        }
+        if (labels_) {
+            // Room for one more, so that an empty list differs from no list.
+            labels.reserve(labels_->size() + 1);
+            for (const auto &[key, value] : *labels_) labels.push_back(detail::label_of(key, value));
+            raw.labels = labels.data();
+            raw.label_count = static_cast<std::uint32_t>(labels.size());
+        }
+        return call(raw);
+    }
+
+  private:
+    pointsman_worker_change raw_ = POINTSMAN_WORKER_CHANGE_INIT;
+    std::optional<std::string> url_, group_;
+    std::optional<std::vector<std::pair<std::string, std::string>>> labels_;
+};
+
 /** A worker's report of its own load; pointsman_load with names. */
 class load {
   public:
@@ -430,23 +479,75 @@ class request {
 
 namespace detail {
 
-/** A router of the C interface, and the host's functions that it calls. */
-class shared_router {
+/**
+ * What is not deleted while a callback of the library runs on this thread: it may be what the callback
+ * belongs to. It goes at the end of this thread's next call that is made outside of callbacks, which is
+ * the one that the callback belongs to, unless that one was made by the C interface.
+ */
+class departing {
   public:
-    explicit shared_router(pointsman_router *raw, std::vector<std::shared_ptr<void>> kept = {})
-        : raw_(raw), kept_(std::move(kept)) {}
-    shared_router(const shared_router &) = delete;
-    shared_router &operator=(const shared_router &) = delete;
-    ~shared_router() { pointsman_router_free(raw_); }
+    departing() = default;
+    departing(const departing &) = delete;
+    departing &operator=(const departing &) = delete;
+    virtual ~departing() = default;
+
+    /** Deletes it, now or later. */
+    static void leave(const departing *it) noexcept {
+        if (pointsman_in_callback() == 0) {
+            delete it;
+        } else {
+            it->next_ = std::exchange(waiting_, it);
+        }
+        settle();
+    }
+    /** Deletes what waits, outside of callbacks. */
+    static void settle() noexcept {
+        while (waiting_ != nullptr && pointsman_in_callback() == 0) {
+            const departing *it = waiting_;
+            waiting_ = it->next_;
+            delete it;
+        }
+    }
+
+  private:
+    mutable const departing *next_ = nullptr;
+    static inline thread_local const departing *waiting_ = nullptr;
+};
+
+/** A router of the C interface, and the host's functions that it calls. */
+class shared_router : public departing {
+  public:
+    static std::shared_ptr<const shared_router> make(pointsman_router *raw,
+                                                     std::vector<std::shared_ptr<void>> kept = {}) {
+        return {new shared_router(raw, std::move(kept)), departing::leave};
+    }
+    ~shared_router() override { pointsman_router_free(raw_); }
 
     pointsman_router *raw() const noexcept { return raw_; }
 
   private:
+    shared_router(pointsman_router *raw, std::vector<std::shared_ptr<void>> kept)
+        : raw_(raw), kept_(std::move(kept)) {}
+
     pointsman_router *raw_;
     std::vector<std::shared_ptr<void>> kept_;
 };
 
 using router_handle = std::shared_ptr<const shared_router>;
+
+/** A router's pointer for one call: NULL, which the call refuses, where it was moved away. */
+class lent {
+  public:
+    explicit lent(const router_handle &router) noexcept : raw_(router ? router->raw() : nullptr) {}
+    lent(const lent &) = delete;
+    lent &operator=(const lent &) = delete;
+    ~lent() { departing::settle(); }
+
+    operator pointsman_router *() const noexcept { return raw_; }
+
+  private:
+    pointsman_router *raw_;
+};
 
 }  // namespace detail
 
@@ -477,15 +578,15 @@ class ticket {
     result<void> first_token(std::uint32_t cached_tokens, time now) {
         if (number_ == 0) return {};
         return result<void>::of(
-            pointsman_first_token(router_->raw(), number_, cached_tokens, now.raw()));
+            pointsman_first_token(detail::lent(router_), number_, cached_tokens, now.raw()));
     }
     result<void> progress(time now) {
         if (number_ == 0) return {};
-        return result<void>::of(pointsman_progress(router_->raw(), number_, now.raw()));
+        return result<void>::of(pointsman_progress(detail::lent(router_), number_, now.raw()));
     }
     result<void> complete(const completion &end) {
         if (number_ == 0) return {};
-        return result<void>::of(pointsman_complete(router_->raw(), release(), end.raw()));
+        return result<void>::of(pointsman_complete(detail::lent(router_), release(), end.raw()));
     }
 
   private:
@@ -575,7 +676,7 @@ class router {
   public:
     /** Takes over a router of the C interface. */
     explicit router(pointsman_router *raw)
-        : shared_(std::make_shared<const detail::shared_router>(raw)) {}
+        : shared_(detail::shared_router::make(raw)) {}
 
     static result<router> make(std::string_view config = {}) {
         pointsman_router *made = nullptr;
@@ -587,52 +688,59 @@ class router {
     router(router &&) noexcept = default;
     router &operator=(router &&) noexcept = default;
 
-    pointsman_router *raw() const noexcept { return shared_->raw(); }
+    /** NULL where the router was moved away: every call answers POINTSMAN_INVALID_ARGUMENT then. */
+    pointsman_router *raw() const noexcept { return shared_ ? shared_->raw() : nullptr; }
 
     result<worker_id> add_worker(const worker_spec &spec, time now = {}) {
         std::uint64_t id = 0;
         const pointsman_status code = spec.lend([&](const pointsman_worker_spec &lent) {
-            return pointsman_worker_add(raw(), &lent, now.raw(), &id);
+            return pointsman_worker_add(lend(), &lent, now.raw(), &id);
         });
         if (code != POINTSMAN_OK) return error::last(code);
         return worker_id{id};
     }
+    result<void> update_worker(worker_id id, const worker_change &change) {
+        return of(change.lend([&](const pointsman_worker_change &lent) {
+            return pointsman_worker_update(lend(), number(id), &lent);
+        }));
+    }
     result<void> remove_worker(worker_id id, time now = {}) {
-        return of(pointsman_worker_remove(raw(), number(id), now.raw()));
+        return of(pointsman_worker_remove(lend(), number(id), now.raw()));
     }
     result<void> drain_worker(worker_id id) {
-        return of(pointsman_worker_drain(raw(), number(id)));
+        return of(pointsman_worker_drain(lend(), number(id)));
     }
     result<void> resume_worker(worker_id id) {
-        return of(pointsman_worker_resume(raw(), number(id)));
+        return of(pointsman_worker_resume(lend(), number(id)));
     }
     result<void> set_weight(worker_id id, double weight) {
-        return of(pointsman_worker_set_weight(raw(), number(id), weight));
+        return of(pointsman_worker_set_weight(lend(), number(id), weight));
     }
     result<void> set_max_in_flight(worker_id id, std::uint32_t requests) {
-        return of(pointsman_worker_set_max_in_flight(raw(), number(id), requests));
+        return of(pointsman_worker_set_max_in_flight(lend(), number(id), requests));
     }
     result<void> set_health(worker_id id, health state) {
-        return of(pointsman_worker_set_health(raw(), number(id), detail::number(state)));
+        return of(pointsman_worker_set_health(lend(), number(id), detail::number(state)));
     }
     result<void> report_load(worker_id id, const load &load) {
-        return of(pointsman_worker_report_load(raw(), number(id), load.raw()));
+        return of(pointsman_worker_report_load(lend(), number(id), load.raw()));
     }
     result<worker_id> find_worker(std::string_view url) const {
         std::uint64_t id = 0;
         const pointsman_status code =
-            pointsman_worker_find(raw(), url.data(), url.size(), &id);
+            pointsman_worker_find(lend(), url.data(), url.size(), &id);
         if (code != POINTSMAN_OK) return error::last(code);
         return worker_id{id};
     }
     result<std::string> worker_url(worker_id id) const {
+        const detail::lent held(shared_);
         return text([&](char *buffer, std::size_t capacity, std::size_t *length) {
-            return pointsman_worker_url(raw(), number(id), buffer, capacity, length);
+            return pointsman_worker_url(held, number(id), buffer, capacity, length);
         });
     }
     result<std::uint32_t> worker_slot(worker_id id) const {
         std::uint32_t slot = 0;
-        const pointsman_status code = pointsman_worker_slot(raw(), number(id), &slot);
+        const pointsman_status code = pointsman_worker_slot(lend(), number(id), &slot);
         if (code != POINTSMAN_OK) return error::last(code);
         return slot;
     }
@@ -640,16 +748,30 @@ class router {
                                                   time now = {}) const {
         pointsman_worker_info info = POINTSMAN_WORKER_INFO_INIT;
         const pointsman_status code =
-            pointsman_worker_describe(raw(), number(id), now.raw(), &info);
+            pointsman_worker_describe(lend(), number(id), now.raw(), &info);
         if (code != POINTSMAN_OK) return error::last(code);
         return info;
     }
+    /** All workers, as of one moment. */
+    result<std::vector<pointsman_worker_info>> describe_workers(time now = {}) const {
+        const detail::lent held(shared_);
+        std::vector<pointsman_worker_info> infos(16, POINTSMAN_WORKER_INFO_INIT);
+        for (;;) {
+            std::size_t count = 0;
+            const pointsman_status code = pointsman_workers_describe(held, now.raw(), infos.data(),
+                                                                     infos.size(), &count);
+            if (code != POINTSMAN_OK && code != POINTSMAN_BUFFER_TOO_SMALL) return error::last(code);
+            infos.resize(count, POINTSMAN_WORKER_INFO_INIT);
+            if (code == POINTSMAN_OK) return infos;
+        }
+    }
     result<std::vector<worker_id>> workers() const {
+        const detail::lent held(shared_);
         std::vector<worker_id> ids(16);
         for (;;) {
             std::size_t count = 0;
             const pointsman_status code = pointsman_workers(
-                raw(), reinterpret_cast<std::uint64_t *>(ids.data()), ids.size(), &count);
+                held, reinterpret_cast<std::uint64_t *>(ids.data()), ids.size(), &count);
             if (code != POINTSMAN_OK && code != POINTSMAN_BUFFER_TOO_SMALL) return error::last(code);
             ids.resize(count);
             if (code == POINTSMAN_OK) return ids;
@@ -657,33 +779,36 @@ class router {
     }
 
     result<selection> select(const request &request) {
-        auto chosen = choose(request);
+        // A callback may destroy this very object.
+        detail::router_handle kept = shared_;
+        auto chosen = choose(kept, request);
         if (!chosen) return chosen.error();
-        return selection(shared_, *chosen);
+        return selection(std::move(kept), *chosen);
     }
     /** As select, for hosts that keep the ticket themselves. */
     result<detached_selection> select_detached(const request &request) {
-        auto chosen = choose(request);
+        auto chosen = choose(shared_, request);
         if (!chosen) return chosen.error();
         return detached_selection(*chosen);
     }
     result<pair_selection> select_pair(const request &request) {
+        const detail::router_handle kept = shared_;
         const pointsman_request asked = request.raw();
         pointsman_selection prefill = POINTSMAN_SELECTION_INIT, decode = POINTSMAN_SELECTION_INIT;
-        const pointsman_status code = pointsman_select_pair(raw(), &asked, &prefill, &decode);
+        const pointsman_status code = pointsman_select_pair(detail::lent(kept), &asked, &prefill, &decode);
         if (code != POINTSMAN_OK) return error::last(code);
-        return pair_selection(shared_, prefill, decode);
+        return pair_selection(kept, prefill, decode);
     }
     /** For tickets whose number was released. */
     result<void> first_token(std::uint64_t ticket, std::uint32_t cached_tokens = POINTSMAN_UNKNOWN,
                              time now = {}) {
-        return of(pointsman_first_token(raw(), ticket, cached_tokens, now.raw()));
+        return of(pointsman_first_token(lend(), ticket, cached_tokens, now.raw()));
     }
     result<void> progress(std::uint64_t ticket, time now = {}) {
-        return of(pointsman_progress(raw(), ticket, now.raw()));
+        return of(pointsman_progress(lend(), ticket, now.raw()));
     }
     result<void> complete(std::uint64_t ticket, const completion &end = completion()) {
-        return of(pointsman_complete(raw(), ticket, end.raw()));
+        return of(pointsman_complete(lend(), ticket, end.raw()));
     }
     /** The prompt's fingerprint, as many hashes as there is room for. It borrows them. */
     result<pointsman_fingerprint> fingerprint(const request &request,
@@ -691,63 +816,67 @@ class router {
         const pointsman_request asked = request.raw();
         pointsman_fingerprint fingerprint = POINTSMAN_FINGERPRINT_INIT;
         const pointsman_status code = pointsman_fingerprint_request(
-            raw(), &asked, hashes.data(), hashes.size(), &fingerprint);
+            lend(), &asked, hashes.data(), hashes.size(), &fingerprint);
         if (code != POINTSMAN_OK) return error::last(code);
         return fingerprint;
     }
     /** The record of a decision as one line of JSON. */
     result<std::string> print(const chosen &chosen) const {
+        const detail::lent held(shared_);
         return text([&](char *buffer, std::size_t capacity, std::size_t *length) {
-            return pointsman_selection_print(raw(), &chosen.raw(), buffer, capacity, length);
+            return pointsman_selection_print(held, &chosen.raw(), buffer, capacity, length);
         });
     }
 
     /** The name of the policy that regular requests are chosen by. */
     result<std::string> policy() const {
+        const detail::lent held(shared_);
         return text([&](char *buffer, std::size_t capacity, std::size_t *length) {
-            return pointsman_router_policy(raw(), buffer, capacity, length);
+            return pointsman_router_policy(held, buffer, capacity, length);
         });
     }
     result<void> set_policy(std::string_view policy) {
-        return of(pointsman_router_set_policy(raw(), policy.data(), policy.size()));
+        return of(pointsman_router_set_policy(lend(), policy.data(), policy.size()));
     }
     /** An empty one leaves that role to policy. */
     result<void> set_policies(std::string_view policy, std::string_view prefill,
                               std::string_view decode) {
-        return of(pointsman_router_set_policies(raw(), policy.data(), policy.size(),
+        return of(pointsman_router_set_policies(lend(), policy.data(), policy.size(),
                                                 prefill.data(), prefill.size(), decode.data(),
                                                 decode.size()));
     }
     result<void> set_shadow(std::string_view policy) {
-        return of(pointsman_router_set_shadow(raw(), policy.data(), policy.size()));
+        return of(pointsman_router_set_shadow(lend(), policy.data(), policy.size()));
     }
     result<void> set_split(std::string_view policy, double share) {
-        return of(pointsman_router_set_split(raw(), policy.data(), policy.size(), share));
+        return of(pointsman_router_set_split(lend(), policy.data(), policy.size(), share));
     }
     result<void> tick(time now = {}) {
-        return of(pointsman_router_tick(raw(), now.raw()));
+        return of(pointsman_router_tick(lend(), now.raw()));
     }
-    result<void> after_fork() { return of(pointsman_router_after_fork(raw())); }
+    result<void> after_fork() { return of(pointsman_router_after_fork(lend())); }
     /** The router's own clock: how long ago the router was made. */
     time now() const noexcept {
-        return std::chrono::nanoseconds(static_cast<std::int64_t>(pointsman_router_now(raw())));
+        return std::chrono::nanoseconds(static_cast<std::int64_t>(pointsman_router_now(lend())));
     }
 
     result<pointsman_metrics> metrics(time now = {}) const {
         pointsman_metrics metrics = POINTSMAN_METRICS_INIT;
-        const pointsman_status code = pointsman_router_metrics(raw(), now.raw(), &metrics);
+        const pointsman_status code = pointsman_router_metrics(lend(), now.raw(), &metrics);
         if (code != POINTSMAN_OK) return error::last(code);
         return metrics;
     }
     /** As prometheus without the last line, for hosts that write families of their own after it. */
     result<std::string> prometheus_families(time now = {}) const {
+        const detail::lent held(shared_);
         return text([&](char *buffer, std::size_t capacity, std::size_t *length) {
-            return pointsman_router_prometheus_families(raw(), now.raw(), buffer, capacity, length);
+            return pointsman_router_prometheus_families(held, now.raw(), buffer, capacity, length);
         });
     }
     result<std::string> prometheus(time now = {}) const {
+        const detail::lent held(shared_);
         return text([&](char *buffer, std::size_t capacity, std::size_t *length) {
-            return pointsman_router_prometheus(raw(), now.raw(), buffer, capacity, length);
+            return pointsman_router_prometheus(held, now.raw(), buffer, capacity, length);
         });
     }
 
@@ -756,14 +885,16 @@ class router {
 
     explicit router(detail::router_handle shared) noexcept : shared_(std::move(shared)) {}
 
-    result<pointsman_selection> choose(const request &request) {
+    static result<pointsman_selection> choose(const detail::router_handle &router,
+                                              const request &request) {
         const pointsman_request asked = request.raw();
         pointsman_selection chosen = POINTSMAN_SELECTION_INIT;
-        const pointsman_status code = pointsman_select(raw(), &asked, &chosen);
+        const pointsman_status code = pointsman_select(detail::lent(router), &asked, &chosen);
         if (code != POINTSMAN_OK) return error::last(code);
         return chosen;
     }
 
+    detail::lent lend() const noexcept { return detail::lent(shared_); }
     static std::uint64_t number(worker_id id) noexcept { return detail::number(id); }
     static result<void> of(pointsman_status code) { return result<void>::of(code); }
 
@@ -887,25 +1018,25 @@ class builder {
         return builder(raw);
     }
 
-    pointsman_builder *raw() const noexcept { return raw_.get(); }
+    pointsman_builder *raw() const noexcept { return owned_ ? owned_->raw : nullptr; }
 
     result<void> config(std::string_view document) {
-        return of(pointsman_builder_set_config(raw_.get(), document.data(), document.size()));
+        return of(pointsman_builder_set_config(raw(), document.data(), document.size()));
     }
     result<void> policy(std::string_view policy) {
-        return of(pointsman_builder_set_policy(raw_.get(), policy.data(), policy.size()));
+        return of(pointsman_builder_set_policy(raw(), policy.data(), policy.size()));
     }
     result<void> tree_budget(std::uint64_t bytes) {
-        return of(pointsman_builder_set_tree_budget(raw_.get(), bytes));
+        return of(pointsman_builder_set_tree_budget(raw(), bytes));
     }
     result<void> limits(std::uint32_t max_workers, std::uint32_t max_tickets) {
-        return of(pointsman_builder_set_limits(raw_.get(), max_workers, max_tickets));
+        return of(pointsman_builder_set_limits(raw(), max_workers, max_tickets));
     }
     result<void> hash_key(const std::uint8_t (&key)[32]) {
-        return of(pointsman_builder_set_hash_key(raw_.get(), key, sizeof key));
+        return of(pointsman_builder_set_hash_key(raw(), key, sizeof key));
     }
     result<void> seed(std::uint64_t seed) {
-        return of(pointsman_builder_set_seed(raw_.get(), seed));
+        return of(pointsman_builder_set_seed(raw(), seed));
     }
     /**
      * The host's functions live as long as this builder and the routers that were built with them. They
@@ -917,7 +1048,7 @@ class builder {
             (*static_cast<decltype(write) *>(kept))(log_level{at}, {text, length});
         };
         auto kept = keep(std::move(write));
-        return keeping(log_, kept, pointsman_builder_set_log(raw_.get(), detail::number(level),
+        return keeping(log_, kept, pointsman_builder_set_log(raw(), detail::number(level),
                                                              kept ? +call : nullptr, kept.get()));
     }
     result<void> decision_log(std::uint32_t every,
@@ -927,7 +1058,7 @@ class builder {
         };
         auto kept = keep(std::move(write));
         return keeping(decision_log_, kept,
-                       pointsman_builder_set_decision_log(raw_.get(), every, kept ? +call : nullptr,
+                       pointsman_builder_set_decision_log(raw(), every, kept ? +call : nullptr,
                                                           kept.get()));
     }
     result<void> health_log(std::function<void(const health_change &)> write) {
@@ -936,7 +1067,7 @@ class builder {
         };
         auto kept = keep(std::move(write));
         return keeping(health_log_, kept,
-                       pointsman_builder_set_health_log(raw_.get(), kept ? +call : nullptr,
+                       pointsman_builder_set_health_log(raw(), kept ? +call : nullptr,
                                                         kept.get()));
     }
     /**
@@ -982,23 +1113,30 @@ class builder {
         auto kept = std::make_unique<maker>(std::move(make));
         raw.user_data = kept.get();
         const pointsman_status code =
-            pointsman_builder_add_policy(raw_.get(), name.data(), name.size(), &raw);
+            pointsman_builder_add_policy(this->raw(), name.data(), name.size(), &raw);
         if (code == POINTSMAN_OK) (void)kept.release();
         return of(code);
     }
     result<router> build() const {
-        pointsman_router *raw = nullptr;
-        const pointsman_status code = pointsman_builder_build(raw_.get(), &raw);
+        // A callback may destroy this very object.
+        std::vector<std::shared_ptr<void>> kept{log_, decision_log_, health_log_};
+        pointsman_router *built = nullptr;
+        const pointsman_status code = pointsman_builder_build(raw(), &built);
+        detail::departing::settle();
         if (code != POINTSMAN_OK) return error::last(code);
-        return router(std::make_shared<const detail::shared_router>(
-            raw, std::vector<std::shared_ptr<void>>{log_, decision_log_, health_log_}));
+        return router(detail::shared_router::make(built, std::move(kept)));
     }
 
   private:
-    struct free {
-        void operator()(pointsman_builder *raw) const noexcept { pointsman_builder_free(raw); }
+    struct owned : detail::departing {
+        explicit owned(pointsman_builder *builder) noexcept : raw(builder) {}
+        ~owned() override { pointsman_builder_free(raw); }
+        pointsman_builder *raw;
     };
-    explicit builder(pointsman_builder *raw) noexcept : raw_(raw) {}
+    struct leave {
+        void operator()(const owned *it) const noexcept { detail::departing::leave(it); }
+    };
+    explicit builder(pointsman_builder *raw) : owned_(new owned(raw)) {}
     static result<void> of(pointsman_status code) { return result<void>::of(code); }
 
     /** Keeps a function at one address; nothing for an empty one. */
@@ -1013,7 +1151,7 @@ class builder {
         return of(code);
     }
 
-    std::unique_ptr<pointsman_builder, free> raw_;
+    std::unique_ptr<owned, leave> owned_;
     std::shared_ptr<void> log_, decision_log_, health_log_;
 };
 
@@ -1058,6 +1196,7 @@ class fingerprinter {
     struct free {
         void operator()(pointsman_fingerprinter *raw) const noexcept {
             pointsman_fingerprinter_free(raw);
+            detail::departing::settle();
         }
     };
     explicit fingerprinter(pointsman_fingerprinter *raw) noexcept : raw_(raw) {}

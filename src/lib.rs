@@ -69,6 +69,7 @@ pub use crate::ticket::number::Ticket;
 pub use crate::time::Time;
 pub use crate::worker::{
     Role, WorkerId,
+    change::WorkerChange,
     health::{HealthChange, HealthConfig, HealthState, HostHealth, Outcome},
     proposal::Worker,
     spec::{WorkerInfo, WorkerSpec},

@@ -7,7 +7,7 @@ use pointsman_core::{Router, RouterConfig, policy::PolicyFactory};
 
 use crate::argument::{Out, input, optional_text, out, slice, text};
 use crate::failure::Failure;
-use crate::handle::{Handle, exclusive, hand_out, outside, taken};
+use crate::handle::{Handle, exclusive_outside, hand_out, outside, taken_outside};
 use crate::log::{
     DecisionLog, HealthLog, Log, POINTSMAN_LOG_DEBUG, POINTSMAN_LOG_NONE, level,
     pointsman_decision_callback, pointsman_health_callback, pointsman_log_callback,
@@ -40,109 +40,111 @@ export! {
     /// Errors: POINTSMAN_INVALID_ARGUMENT.
     fn pointsman_builder_new(builder: *mut *mut pointsman_builder) -> pointsman_status => new(out(builder));
 
-    /// Frees a builder; NULL is allowed.
-    fn pointsman_builder_free(builder: *mut pointsman_builder) => free(taken(builder));
+    /// Frees a builder; NULL is allowed. Inside a callback it does nothing.
+    fn pointsman_builder_free(builder: *mut pointsman_builder) => free(taken_outside(builder));
 
     /// Replaces all settings by those of a configuration document; see pointsman_router_new.
     ///
-    /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_INVALID_CONFIG.
+    /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_INVALID_CONFIG, POINTSMAN_IN_CALLBACK.
     fn pointsman_builder_set_config(
         builder: *mut pointsman_builder,
         config: *const c_char,
         config_length: usize,
-    ) -> pointsman_status => set_config(exclusive(builder), optional_text(config, config_length));
+    ) -> pointsman_status => set_config(exclusive_outside(builder), optional_text(config, config_length));
 
     /// Sets the policy, as pointsman_router_set_policy does later. Its name is looked up when the
     /// router is built.
     ///
-    /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_INVALID_CONFIG.
+    /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_INVALID_CONFIG, POINTSMAN_IN_CALLBACK.
     fn pointsman_builder_set_policy(
         builder: *mut pointsman_builder,
         policy: *const c_char,
         policy_length: usize,
-    ) -> pointsman_status => set_policy(exclusive(builder), text(policy, policy_length));
+    ) -> pointsman_status => set_policy(exclusive_outside(builder), text(policy, policy_length));
 
     /// Sets the bytes that the prefix tree may hold; never exceeded. Default 64 MiB.
     ///
-    /// Errors: POINTSMAN_INVALID_ARGUMENT. The range is checked when the router is built.
+    /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK. The range is checked when the router
+    /// is built.
     fn pointsman_builder_set_tree_budget(
         builder: *mut pointsman_builder,
         bytes: u64,
-    ) -> pointsman_status => set_tree_budget(exclusive(builder), bytes);
+    ) -> pointsman_status => set_tree_budget(exclusive_outside(builder), bytes);
 
-    /// Sets how many workers (at most 1,024, the default) and how many open tickets (default 65,536)
-    /// the router has room for; 0 leaves a number as it is.
+    /// Sets how many workers (1 to 1,024, the default) and how many open tickets (1 to 1,048,576, rounded
+    /// up to a multiple of 64; default 65,536) the router has room for; 0 leaves a number as it is.
     ///
-    /// Errors: POINTSMAN_INVALID_ARGUMENT. The range is checked when the router is built.
+    /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK. The range is checked when the router
+    /// is built.
     fn pointsman_builder_set_limits(
         builder: *mut pointsman_builder,
         max_workers: u32,
         max_tickets: u32,
-    ) -> pointsman_status => set_limits(exclusive(builder), max_workers, max_tickets);
+    ) -> pointsman_status => set_limits(exclusive_outside(builder), max_workers, max_tickets);
 
     /// Sets the 32-byte key of the router's hashes. Only routers that share fingerprints, or must
     /// agree with each other, need the same key; by default each draws its own. Keep it secret.
     ///
-    /// Errors: POINTSMAN_INVALID_ARGUMENT.
+    /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
     fn pointsman_builder_set_hash_key(
         builder: *mut pointsman_builder,
         key: *const u8,
         key_length: usize,
-    ) -> pointsman_status => set_hash_key(exclusive(builder), slice(key, key_length));
+    ) -> pointsman_status => set_hash_key(exclusive_outside(builder), slice(key, key_length));
 
     /// Makes every random draw repeatable as long as one thread calls: for tests and simulations.
     ///
-    /// Errors: POINTSMAN_INVALID_ARGUMENT.
+    /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
     fn pointsman_builder_set_seed(
         builder: *mut pointsman_builder,
         seed: u64,
-    ) -> pointsman_status => set_seed(exclusive(builder), seed);
+    ) -> pointsman_status => set_seed(exclusive_outside(builder), seed);
 
     /// Registers a policy of the host's own under a name that configuration can use. The struct is
     /// copied.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT (also if it has no select callback),
-    /// POINTSMAN_ALREADY_EXISTS.
+    /// POINTSMAN_ALREADY_EXISTS, POINTSMAN_IN_CALLBACK.
     fn pointsman_builder_add_policy(
         builder: *mut pointsman_builder,
         name: *const c_char,
         name_length: usize,
         policy: *const pointsman_policy,
-    ) -> pointsman_status => add_policy(exclusive(builder), text(name, name_length), input[policy]);
+    ) -> pointsman_status => add_policy(exclusive_outside(builder), text(name, name_length), input[policy]);
 
     /// Sets the callback that the routers built from here on write messages up to this level to; a NULL
     /// callback or POINTSMAN_LOG_NONE keeps them silent, which is the default.
     /// What user_data points to must outlive those routers.
     ///
-    /// Errors: POINTSMAN_INVALID_ARGUMENT.
+    /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
     fn pointsman_builder_set_log(
         builder: *mut pointsman_builder,
         level: pointsman_log_level,
         callback: pointsman_log_callback,
         user_data: *mut c_void,
-    ) -> pointsman_status => set_log(exclusive(builder), level, callback, user_data);
+    ) -> pointsman_status => set_log(exclusive_outside(builder), level, callback, user_data);
 
     /// Passes one in every decisions, chosen at random, to a callback; a NULL callback stops it. What
     /// user_data points to must outlive the routers built.
     ///
-    /// Errors: POINTSMAN_INVALID_ARGUMENT, also if every is 0.
+    /// Errors: POINTSMAN_INVALID_ARGUMENT, also if every is 0; POINTSMAN_IN_CALLBACK.
     fn pointsman_builder_set_decision_log(
         builder: *mut pointsman_builder,
         every: u32,
         callback: pointsman_decision_callback,
         user_data: *mut c_void,
-    ) -> pointsman_status => set_decision_log(exclusive(builder), every, callback, user_data);
+    ) -> pointsman_status => set_decision_log(exclusive_outside(builder), every, callback, user_data);
 
     /// Calls back when outcomes or time have ejected a worker, admitted it on probation, or made it
     /// healthy again; a NULL callback stops it. What user_data points to must outlive the routers
     /// built.
     ///
-    /// Errors: POINTSMAN_INVALID_ARGUMENT.
+    /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
     fn pointsman_builder_set_health_log(
         builder: *mut pointsman_builder,
         callback: pointsman_health_callback,
         user_data: *mut c_void,
-    ) -> pointsman_status => set_health_log(exclusive(builder), callback, user_data);
+    ) -> pointsman_status => set_health_log(exclusive_outside(builder), callback, user_data);
 
     /// Builds a router. The builder can be used again.
     ///

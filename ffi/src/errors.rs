@@ -2,6 +2,7 @@
 
 use std::ffi::c_char;
 
+use crate::callback;
 use crate::failure::{self, Failure};
 use crate::status::{self, pointsman_status};
 
@@ -15,6 +16,14 @@ export! {
     /// succeed leave it alone. The text belongs to the thread and is valid until the next call that
     /// fails on this thread; at most 1,023 bytes, UTF-8, NUL-terminated.
     fn pointsman_last_error() -> *const c_char => last_error();
+
+    /// Whether this thread is inside a callback of the library, of any router: 1, else 0. What may
+    /// be called there is said under "Callbacks" at the top of this header.
+    fn pointsman_in_callback() -> u32 => in_callback();
+}
+
+fn in_callback() -> Result<u32, Failure> {
+    Ok(callback::in_callback().into())
 }
 
 fn status_string(status: pointsman_status) -> Result<*const c_char, Failure> {

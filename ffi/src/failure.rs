@@ -17,7 +17,10 @@ use crate::text::Text;
 pub(crate) enum Failure {
     /// The argument of this name has this problem.
     Argument(&'static str, &'static str),
+    /// Bytes needed.
     BufferTooSmall(usize),
+    /// Elements needed.
+    ArrayTooSmall(usize),
     NoSuchUrl,
     IdZero,
     NoJsonBody,
@@ -41,7 +44,7 @@ impl Failure {
     fn status(&self) -> pointsman_status {
         match self {
             Failure::Argument(..) => POINTSMAN_INVALID_ARGUMENT,
-            Failure::BufferTooSmall(_) => POINTSMAN_BUFFER_TOO_SMALL,
+            Failure::BufferTooSmall(_) | Failure::ArrayTooSmall(_) => POINTSMAN_BUFFER_TOO_SMALL,
             Failure::NoSuchUrl | Failure::IdZero | Failure::NoJsonBody => POINTSMAN_NOT_FOUND,
             Failure::InCallback => POINTSMAN_IN_CALLBACK,
             Failure::Config(error) => of_config(error),
@@ -66,6 +69,7 @@ fn of_config(error: &ConfigError) -> pointsman_status {
 fn of_policy(error: &PolicyError) -> pointsman_status {
     match error {
         PolicyError::Duplicate { .. } => POINTSMAN_ALREADY_EXISTS,
+        PolicyError::InCallback => POINTSMAN_IN_CALLBACK,
         _ => POINTSMAN_POLICY_FAILED,
     }
 }
@@ -86,7 +90,7 @@ fn of_routing(error: &RoutingError) -> pointsman_status {
         RoutingError::NoPair { .. } => POINTSMAN_NO_PAIR,
         RoutingError::Fingerprint(error) => of_fingerprint(error),
         RoutingError::Body(_) => POINTSMAN_BAD_BODY,
-        RoutingError::Policy(_) => POINTSMAN_POLICY_FAILED,
+        RoutingError::Policy(failure) => of_policy(&failure.source),
         _ => POINTSMAN_INTERNAL,
     }
 }
@@ -113,6 +117,9 @@ impl fmt::Display for Failure {
             Failure::Argument(name, problem) => write!(f, "{name} {problem}"),
             Failure::BufferTooSmall(needed) => {
                 write!(f, "the buffer is too small: {needed} bytes are needed")
+            }
+            Failure::ArrayTooSmall(needed) => {
+                write!(f, "the array is too small: {needed} elements are needed")
             }
             Failure::NoSuchUrl => f.write_str("no worker has this URL"),
             Failure::IdZero => {

@@ -100,7 +100,10 @@ export! {
         output(fingerprint)
     );
 
-    /// Makes a fingerprinter with room for capacity hashes.
+    /// Makes a fingerprinter with room for capacity hashes of 8 bytes each, at most 16,777,216: one for
+    /// each block of a prompt, of which tree.block_bytes bytes of text (128 by default), or a quarter as
+    /// many tokens, make one. Of a longer prompt the rest is counted and not hashed; with a capacity of 0
+    /// only its length is known.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT.
     fn pointsman_fingerprinter_new(

@@ -20,7 +20,10 @@ macro_rules! handle {
                 self.magic
             }
             fn spoil(&mut self) {
-                self.magic = 0;
+                // Volatile: a last write to memory that is about to be freed counts as dead, but a
+                // callback that runs while the object goes may read it.
+                // SAFETY: a field of a live object.
+                unsafe { std::ptr::write_volatile(&mut self.magic, 0) };
             }
         }
     };
@@ -67,7 +70,8 @@ pub(crate) unsafe fn optional_handle<'a, T: Handle>(
     if pointer.is_null() { Ok(None) } else { unsafe { handle(pointer, name) }.map(Some) }
 }
 
-/// As [`handle`], for a call that may take the router's writer lock, which callbacks must not.
+/// As [`handle`], for a call that callbacks must not make: it may take the router's writer lock, or use
+/// an object that is being built or freed. In a callback the pointer is not looked at.
 ///
 /// # Safety
 /// As for [`handle`].
@@ -76,8 +80,7 @@ pub(crate) unsafe fn outside<'a, T: Handle>(
     name: &'static str,
 ) -> Result<&'a T, Failure> {
     // SAFETY: the caller keeps this function's `# Safety`.
-    let object = unsafe { handle(pointer, name) }?;
-    if in_callback() { Err(Failure::InCallback) } else { Ok(object) }
+    if in_callback() { Err(Failure::InCallback) } else { unsafe { handle(pointer, name) } }
 }
 
 /// As [`handle`], for a call that changes what the handle stands for.
@@ -93,6 +96,18 @@ pub(crate) unsafe fn exclusive<'a, T: Handle>(
         handle(pointer.cast_const(), name)?;
         Ok(&mut *pointer)
     }
+}
+
+/// As [`exclusive`], for a call that callbacks must not make.
+///
+/// # Safety
+/// As for [`exclusive`].
+pub(crate) unsafe fn exclusive_outside<'a, T: Handle>(
+    pointer: *mut T,
+    name: &'static str,
+) -> Result<&'a mut T, Failure> {
+    // SAFETY: the caller keeps this function's `# Safety`.
+    if in_callback() { Err(Failure::InCallback) } else { unsafe { exclusive(pointer, name) } }
 }
 
 /// Takes a handle's object back; NULL and what is no live handle are refused.

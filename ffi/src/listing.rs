@@ -3,9 +3,11 @@
 use std::ffi::c_char;
 use std::sync::Arc;
 
-use pointsman_core::{PoolError, WorkerInfo};
+use pointsman_core::{PoolError, WorkerInfo, WorkerStatus};
 
-use crate::argument::{Out, Output, TextRoom, out, output, slice_mut, text, text_room};
+use crate::argument::{
+    Out, Output, Outputs, TextRoom, out, output, output_array, slice_mut, text, text_room,
+};
 use crate::failure::Failure;
 use crate::handle::{handle, outside};
 use crate::role::pointsman_role;
@@ -112,7 +114,8 @@ export! {
         info: *mut pointsman_worker_info,
     ) -> pointsman_status => describe(outside(router), worker, now, output(info));
 
-    /// Lists the ids of all workers. count gets how many there are.
+    /// Lists the ids of all workers, in the order of their slots. capacity and count are numbers of ids;
+    /// count gets how many there are. O(workers), allocates.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_BUFFER_TOO_SMALL, where count is written
     /// nevertheless; POINTSMAN_IN_CALLBACK.
@@ -122,6 +125,22 @@ export! {
         capacity: usize,
         count: *mut usize,
     ) -> pointsman_status => list(outside(router), slice_mut(workers, capacity), out(count));
+
+    /// Describes all workers, in the order of their slots, as of one moment. infos is an array of capacity
+    /// elements; the first one's size, set by POINTSMAN_WORKER_INFO_INIT, says how far they lie apart, the
+    /// others need none. capacity and count are numbers of elements; count gets how many workers there
+    /// are. infos may be NULL with a capacity of 0, to ask for the count. URLs are read by
+    /// pointsman_worker_url. O(workers), allocates.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_BUFFER_TOO_SMALL, where count is written
+    /// nevertheless; POINTSMAN_IN_CALLBACK.
+    fn pointsman_workers_describe(
+        router: *const pointsman_router,
+        now: u64,
+        infos: *mut pointsman_worker_info,
+        capacity: usize,
+        count: *mut usize,
+    ) -> pointsman_status => describe_all(outside(router), now, output_array(infos, capacity), out(count));
 }
 
 fn find(router: &pointsman_router, url: &str, out: Out<u64>) -> Result<(), Failure> {
@@ -153,13 +172,29 @@ fn describe(
 ) -> Result<(), Failure> {
     let id = id(worker)?;
     let status = router.at(now).workers().into_iter().find(|status| status.info.id == id);
-    let status = status.ok_or(PoolError::UnknownWorker(id))?;
+    output.write(info_of(&status.ok_or(PoolError::UnknownWorker(id))?));
+    Ok(())
+}
+
+fn describe_all(
+    router: &pointsman_router,
+    now: u64,
+    infos: Outputs<pointsman_worker_info>,
+    count: Out<usize>,
+) -> Result<(), Failure> {
+    let statuses = router.at(now).workers();
+    count.write(statuses.len());
+    infos.write(statuses.len(), statuses.iter().map(info_of))
+}
+
+fn info_of(status: &WorkerStatus) -> pointsman_worker_info {
+    let id = status.info.id;
     let [_, client_cancelled, client_error, worker_error, timeout, overloaded, expired] =
         status.outcomes;
-    output.write(pointsman_worker_info {
+    pointsman_worker_info {
         size: size_of::<pointsman_worker_info>() as u32,
         role: status.info.role.index() as u32,
-        worker,
+        worker: id.to_raw(),
         user_data: status.info.user_data,
         weight: status.weight,
         effective_weight: status.effective_weight,
@@ -180,15 +215,13 @@ fn describe(
         expired,
         max_in_flight: status.max_in_flight.unwrap_or(0),
         reserved: 0,
-    });
-    Ok(())
+    }
 }
 
 fn list(router: &pointsman_router, out: &mut [u64], count: Out<usize>) -> Result<(), Failure> {
     let statuses = router.router.workers();
     count.write(statuses.len());
-    let needed = statuses.len() * size_of::<u64>();
-    let target = out.get_mut(..statuses.len()).ok_or(Failure::BufferTooSmall(needed))?;
+    let target = out.get_mut(..statuses.len()).ok_or(Failure::ArrayTooSmall(statuses.len()))?;
     for (place, status) in target.iter_mut().zip(&statuses) {
         *place = status.info.id.to_raw();
     }

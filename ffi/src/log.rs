@@ -49,10 +49,9 @@ pub const POINTSMAN_STATE_PROBATION: pointsman_state = 2;
 /// Receives messages. Called on the thread that caused the message, before the call that caused it
 /// returns, possibly by several threads at once; no lock is held. Messages about a worker's health
 /// come as pointsman_health_callback says. message is UTF-8, NUL-terminated, at most 1,023 bytes
-/// without a line end, and valid during the call only.
+/// without a line end, and valid during the call only. What callbacks do themselves causes no message.
 ///
-/// It must return, not throw, and must not call functions of the library that change the router
-/// (they answer POINTSMAN_IN_CALLBACK).
+/// It must return, not throw. What it may call is said under "Callbacks" at the top of this header.
 #[allow(non_camel_case_types)]
 pub type pointsman_log_callback = Option<
     unsafe extern "C" fn(
@@ -95,8 +94,8 @@ pub struct pointsman_decision_record {
 }
 
 /// Receives decisions, on the thread that asked, before pointsman_select returns. It must return, not
-/// throw. It may select, report and complete; what it asks for itself is not logged. Functions that
-/// change or list the workers, or switch policies, answer POINTSMAN_IN_CALLBACK.
+/// throw. What it selects itself is not logged. What it may call is said under "Callbacks" at the top of
+/// this header.
 #[allow(non_camel_case_types)]
 pub type pointsman_decision_callback =
     Option<unsafe extern "C" fn(user_data: *mut c_void, record: *const pointsman_decision_record)>;
@@ -126,8 +125,7 @@ pub struct pointsman_health_change {
 /// threads do not wait for it. Up to 1,024 changes are queued; further ones are dropped. What the host
 /// sets by pointsman_worker_set_health is not reported.
 ///
-/// It must return, not throw, and must not call functions of the library that change the router.
-/// pointsman_worker_url may be called.
+/// It must return, not throw. What it may call is said under "Callbacks" at the top of this header.
 #[allow(non_camel_case_types)]
 pub type pointsman_health_callback =
     Option<unsafe extern "C" fn(user_data: *mut c_void, change: *const pointsman_health_change)>;
@@ -181,10 +179,6 @@ impl DecisionLog {
     }
 
     pub(crate) fn write(&self, record: &DecisionRecord) {
-        if in_callback() {
-            // What a callback asks for itself is not logged: a log that selects would never end.
-            return;
-        }
         let runner_up = record.runner_up;
         let raw = pointsman_decision_record {
             size: size_of::<pointsman_decision_record>() as u32,

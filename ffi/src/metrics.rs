@@ -76,6 +76,8 @@ export! {
 
     /// As pointsman_router_prometheus without the last line, for hosts that write families of their own
     /// after it and end the text themselves.
+    ///
+    /// Errors: as pointsman_router_prometheus.
     fn pointsman_router_prometheus_families(
         router: *const pointsman_router,
         now: u64,

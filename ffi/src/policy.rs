@@ -33,6 +33,8 @@ pub const POINTSMAN_EVENT_WORKER_ADDED: pointsman_event_kind = 4;
 pub const POINTSMAN_EVENT_WORKER_REMOVED: pointsman_event_kind = 5;
 /// This process is a forked child: draw new random seeds, forget requests in flight.
 pub const POINTSMAN_EVENT_FORKED: pointsman_event_kind = 6;
+/// A worker's URL, group, KV capacity or labels have changed; its id and slot are as before.
+pub const POINTSMAN_EVENT_WORKER_CHANGED: pointsman_event_kind = 7;
 
 /// The workers that a policy may choose from: arrays of count elements each, one element per worker.
 /// They belong to the library and are valid during the call.
@@ -141,8 +143,8 @@ pub struct pointsman_event {
 /// A policy of the host's own.
 ///
 /// Callbacks are called from any thread that uses the router, several at a time. They must return,
-/// not throw or longjmp, be quick, and must not call functions that change the router (these answer
-/// POINTSMAN_IN_CALLBACK).
+/// not throw or longjmp, and be quick. What they may call is said under "Callbacks" at the top of this
+/// header.
 #[allow(non_camel_case_types)]
 #[derive(Clone, Copy)]
 #[repr(C)]

@@ -58,16 +58,18 @@ pub struct pointsman_request {
     pub routing_key: *const c_void,
     /// Its length; POINTSMAN_NUL_TERMINATED by default.
     pub routing_key_length: usize,
-    /// Ids of workers that must not be chosen, for example those that failed before a retry.
+    /// Ids of workers that must not be chosen, for example those that failed before a retry. Those that
+    /// are not registered rule nothing out.
     pub excluded: *const u64,
     /// How many.
     pub excluded_count: usize,
-    /// Ids of the only workers that may be chosen; NULL: all. Not NULL with a count of 0: none.
+    /// Ids of the only workers that may be chosen; NULL: all. Not NULL with a count of 0: none. Those that
+    /// are not registered admit nothing.
     pub allowed: *const u64,
     /// How many.
     pub allowed_count: usize,
     /// Slots of the only workers that may be chosen, as bits: slot s is bit s % 64 of word s / 64.
-    /// NULL: all.
+    /// NULL: all. With allowed, only workers in both may be chosen.
     pub allowed_words: *const u64,
     /// How many words; missing ones are 0.
     pub allowed_words_count: usize,

@@ -20,7 +20,8 @@ export! {
     /// length: 24 KiB, or 56 where a policy of the host's own chooses among more than 128 workers.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NO_WORKER, POINTSMAN_ALL_BUSY, POINTSMAN_BAD_BODY,
-    /// POINTSMAN_BAD_FINGERPRINT, POINTSMAN_POLICY_FAILED. Nothing is charged then.
+    /// POINTSMAN_BAD_FINGERPRINT, POINTSMAN_POLICY_FAILED; POINTSMAN_IN_CALLBACK where a callback asks
+    /// and a policy of the host's own would have to choose. Nothing is charged then.
     fn pointsman_select(
         router: *const pointsman_router,
         request: *const pointsman_request,

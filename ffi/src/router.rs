@@ -26,7 +26,7 @@ use crate::status::pointsman_status;
 ///
 /// Time: nanoseconds of any monotonic clock, the same one for all calls on a router. POINTSMAN_NOW
 /// reads the router's own clock, which pointsman_router_now reads, too. Use one or the other for a
-/// router, not both.
+/// router, not both. As POINTSMAN_NOW is 0, a clock of the host's own must begin above 0.
 ///
 /// Lifetime: from pointsman_router_new or pointsman_builder_build to pointsman_router_free.
 #[allow(non_camel_case_types)]
@@ -97,6 +97,8 @@ export! {
 
     /// As pointsman_router_set_policy, with separate policies for the prefill and the decode workers of
     /// pairs; NULL leaves that role to policy.
+    ///
+    /// Errors: as pointsman_router_set_policy.
     fn pointsman_router_set_policies(
         router: *const pointsman_router,
         policy: *const c_char,

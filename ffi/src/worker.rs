@@ -3,7 +3,7 @@
 use std::ffi::c_char;
 use std::mem::MaybeUninit;
 
-use pointsman_core::{HostHealth, LoadReport, WorkerId, WorkerSpec};
+use pointsman_core::{HostHealth, LoadReport, WorkerChange, WorkerId, WorkerSpec};
 
 use crate::argument::{self, Out, input, optional_out};
 use crate::failure::Failure;
@@ -11,7 +11,7 @@ use crate::handle::outside;
 use crate::log;
 use crate::role::{pointsman_role, role_of};
 use crate::router::pointsman_router;
-use crate::special::known64;
+use crate::special::{known, known64};
 use crate::status::pointsman_status;
 
 /// What the host says about a worker's health: one of the POINTSMAN_HEALTH_ constants.
@@ -66,9 +66,9 @@ pub struct pointsman_worker_spec {
     pub group: *const c_char,
     /// Its length; POINTSMAN_NUL_TERMINATED by default.
     pub group_length: usize,
-    /// Share of the work in relation to the others', above 0; 1 by default.
+    /// Share of the work in relation to the others': above 0, at most 1,000,000; 1 by default.
     pub weight: f64,
-    /// Tokens that fit into its KV cache; POINTSMAN_UNKNOWN64 by default.
+    /// Tokens that fit into its KV cache, at least 1; POINTSMAN_UNKNOWN64 by default.
     pub kv_capacity_tokens: u64,
     /// Returned with every selection of this worker.
     pub user_data: u64,
@@ -78,6 +78,36 @@ pub struct pointsman_worker_spec {
     pub label_count: u32,
     /// Requests that it may hold at once; 0: no limit.
     pub max_in_flight: u32,
+}
+
+/// What is to change about a worker. A field that is left as INIT sets it leaves its part as it is.
+/// Everything is copied.
+#[allow(non_camel_case_types)]
+#[derive(Clone, Copy)]
+#[repr(C)]
+pub struct pointsman_worker_change {
+    /// Set by POINTSMAN_WORKER_CHANGE_INIT.
+    pub size: u32,
+    /// Requests that it may hold at once; 0: no limit; POINTSMAN_UNKNOWN: as it is.
+    pub max_in_flight: u32,
+    /// Its URL, which no other worker has. NULL: as it is.
+    pub url: *const c_char,
+    /// Its length; POINTSMAN_NUL_TERMINATED by default.
+    pub url_length: usize,
+    /// Its group; an empty text: none. NULL: as it is.
+    pub group: *const c_char,
+    /// Its length; POINTSMAN_NUL_TERMINATED by default.
+    pub group_length: usize,
+    /// Its weight: above 0, at most 1,000,000. 0: as it is.
+    pub weight: f64,
+    /// Tokens that fit into its KV cache; POINTSMAN_UNKNOWN64: not known. 0: as it is.
+    pub kv_capacity_tokens: u64,
+    /// All of its labels. NULL: as they are; not NULL with a count of 0: none.
+    pub labels: *const pointsman_label,
+    /// How many.
+    pub label_count: u32,
+    /// Must be 0.
+    pub reserved: u32,
 }
 
 /// A worker's report of its own load.
@@ -101,7 +131,12 @@ pub struct pointsman_load {
     pub at: u64,
 }
 
-sized!(pointsman_label.reserved, pointsman_worker_spec, pointsman_load.reserved);
+sized!(
+    pointsman_label.reserved,
+    pointsman_worker_spec,
+    pointsman_worker_change.reserved,
+    pointsman_load.reserved
+);
 
 export! {
     /// Registers a worker, which takes requests from here on. worker may be NULL; it gets the
@@ -126,6 +161,19 @@ export! {
         now: u64,
     ) -> pointsman_status => remove(outside(router), worker, now);
 
+    /// Changes what a worker was registered as, all of it or, with an error, nothing. The worker keeps its
+    /// id, its slot, its prefixes, its requests in flight and its health. Where its KV capacity shrinks,
+    /// what was sent there longest ago counts as forgotten. Policies of the host's own get
+    /// POINTSMAN_EVENT_WORKER_CHANGED.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_ALREADY_EXISTS (the URL),
+    /// POINTSMAN_IN_CALLBACK.
+    fn pointsman_worker_update(
+        router: *const pointsman_router,
+        worker: u64,
+        change: *const pointsman_worker_change,
+    ) -> pointsman_status => update(outside(router), worker, changed[change]);
+
     /// Stops sending new requests to a worker; those in flight go on.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
@@ -142,7 +190,7 @@ export! {
         worker: u64,
     ) -> pointsman_status => resume(outside(router), worker);
 
-    /// Changes a worker's weight.
+    /// Changes a worker's weight: above 0, at most 1,000,000.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT (0 is not allowed: drain it), POINTSMAN_NOT_FOUND,
     /// POINTSMAN_IN_CALLBACK.
@@ -258,6 +306,50 @@ unsafe fn described(
     Ok(labels.into_iter().fold(spec, |spec, (key, value)| spec.label(key, value)))
 }
 
+/// Reads what is to change about a worker.
+///
+/// # Safety
+/// `pointer` is NULL or points to a change whose texts and labels are as the struct says.
+unsafe fn changed(
+    pointer: *const pointsman_worker_change,
+    name: &'static str,
+    room: &mut MaybeUninit<pointsman_worker_change>,
+) -> Result<WorkerChange, Failure> {
+    let mut labels = Vec::new();
+    // SAFETY: the caller keeps this function's `# Safety`.
+    let (raw, url, group) = unsafe {
+        let raw = input(pointer, name, room)?;
+        each_label(raw.labels, raw.label_count as usize, |key, value| {
+            labels.push((key, value));
+        })?;
+        (
+            raw,
+            argument::optional_text(raw.url, raw.url_length, "change.url")?,
+            argument::optional_text(raw.group, raw.group_length, "change.group")?,
+        )
+    };
+    let mut change = WorkerChange::new();
+    if let Some(url) = url {
+        change = change.url(url);
+    }
+    if let Some(group) = group {
+        change = change.group(Some(group).filter(|group| !group.is_empty()));
+    }
+    if raw.weight != 0.0 {
+        change = change.weight(raw.weight);
+    }
+    if raw.kv_capacity_tokens != 0 {
+        change = change.kv_capacity_tokens(known64(raw.kv_capacity_tokens));
+    }
+    if let Some(limit) = known(raw.max_in_flight) {
+        change = change.max_in_flight(Some(limit).filter(|&limit| limit != 0));
+    }
+    if !raw.labels.is_null() {
+        change = change.labels(labels);
+    }
+    Ok(change)
+}
+
 fn add(
     router: &pointsman_router,
     spec: WorkerSpec,
@@ -278,6 +370,12 @@ fn add(
 fn remove(router: &pointsman_router, worker: u64, now: u64) -> Result<(), Failure> {
     router.at(now).remove_worker(id(worker)?)?;
     log::write!(router.log, INFO, "worker {worker} removed");
+    Ok(())
+}
+
+fn update(router: &pointsman_router, worker: u64, change: WorkerChange) -> Result<(), Failure> {
+    router.router.update_worker(id(worker)?, change)?;
+    log::write!(router.log, INFO, "worker {worker} changed");
     Ok(())
 }
 

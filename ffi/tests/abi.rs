@@ -13,7 +13,7 @@ mod header;
 #[path = "../../tests/support/sources.rs"]
 mod sources;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::Command;
@@ -104,6 +104,53 @@ fn the_programs_in_c_try_every_function_and_meet_every_status() {
         .collect();
     // Only a bug of the library's own gives it; the boundary's tests have one.
     assert_eq!(untried, ["POINTSMAN_INTERNAL"]);
+}
+
+/// The rules that `callbacks.c` holds every function to, in every callback.
+fn rules_in_callbacks() -> BTreeMap<String, String> {
+    let text = std::fs::read_to_string(cc::tests().join("c/callbacks.c")).unwrap();
+    let rows = text.lines().filter_map(|line| line.trim_start().strip_prefix("X(pointsman_"));
+    rows.map(|row| {
+        let mut words = row.split(',').map(str::trim);
+        (format!("pointsman_{}", words.next().unwrap()), words.next().unwrap().to_owned())
+    })
+    .collect()
+}
+
+#[test]
+fn callbacks_may_call_what_the_pages_say() {
+    let (rules, header) = (rules_in_callbacks(), header::generate());
+    let tried: BTreeSet<String> = rules.keys().cloned().collect();
+    assert_eq!(tried, header::functions().into_iter().collect(), "left: tried in callbacks");
+    let readme = std::fs::read_to_string(cc::root().join("ffi/README.md")).unwrap();
+    let rows = readme.split("| in a callback |").nth(1).unwrap().split("\n\n").next().unwrap();
+    for (name, rule) in &rules {
+        // A row names a function, or all whose names fit a pattern; the first one counts.
+        let row =
+            rows.lines().find(|row| row.split('`').skip(1).step_by(2).any(|it| fits(name, it)));
+        let said = row.unwrap_or_else(|| panic!("{name} is in no row")).split('|').nth(2).unwrap();
+        // The opening's example comes before.
+        let declared = header.rfind(&format!("{name}(")).unwrap();
+        let comment = &header[header[..declared].rfind("/**").unwrap()..declared];
+        let refused = comment.contains("POINTSMAN_IN_CALLBACK")
+            || comment.contains("Inside a callback it does nothing")
+            || comment.contains("Errors: as ");
+        let expected = match rule.as_str() {
+            "WORKS" => (true, false, false),
+            "CHOOSES" => (true, true, true),
+            _ => (false, true, true),
+        };
+        let in_readme = said.contains("IN_CALLBACK") || said.contains("does nothing");
+        assert_eq!((said.contains("works"), in_readme, refused), expected, "{name}: {said}");
+    }
+}
+
+/// Whether the name is the pattern, in which one star stands for anything.
+fn fits(name: &str, pattern: &str) -> bool {
+    match pattern.split_once('*') {
+        Some((start, end)) => name.starts_with(start) && name.ends_with(end),
+        None => name == pattern,
+    }
 }
 
 #[test]

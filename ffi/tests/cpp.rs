@@ -9,9 +9,9 @@ use std::path::Path;
 
 use cc::Link;
 
-fn run(flags: &[&str]) {
+fn run(source: &str, flags: &[&str]) {
     let Some(cxx) = cc::cxx() else { return };
-    let source = cc::tests().join("c/owning.cpp");
+    let source = cc::tests().join("c").join(source);
     let flags: Vec<&str> = ["-std=c++17"].into_iter().chain(flags.iter().copied()).collect();
     let program = cc::compile(&cxx, &source, &flags, Link::Static);
     cc::run(&program, &[]);
@@ -20,12 +20,19 @@ fn run(flags: &[&str]) {
 
 #[test]
 fn everything_is_owned_once() {
-    run(&[]);
+    run("owning.cpp", &[]);
+}
+
+#[test]
+fn owners_may_die_in_their_callbacks_and_be_moved_away() {
+    run("departing.cpp", &[]);
 }
 
 #[test]
 fn nothing_needs_exceptions_or_type_information() {
-    run(&["-fno-exceptions", "-fno-rtti", "-DPOINTSMAN_TEST_PLAIN"]);
+    let plain = ["-fno-exceptions", "-fno-rtti", "-DPOINTSMAN_TEST_PLAIN"];
+    run("owning.cpp", &plain);
+    run("departing.cpp", &plain);
 }
 
 /// A number that C names has a name in C++, too.

@@ -43,6 +43,16 @@ fn logs() {
 }
 
 #[test]
+fn workers_that_change_and_are_listed() {
+    Program::new("workers.c").run();
+}
+
+#[test]
+fn every_function_in_every_callback() {
+    Program::new("callbacks.c").run();
+}
+
+#[test]
 fn sixty_four_threads_on_one_router() {
     let selections = if cfg!(debug_assertions) { 16_000 } else { 64_000 } / scale();
     Program::new("threads.c").arguments(&["64", &selections.to_string()]).run();

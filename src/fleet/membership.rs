@@ -9,6 +9,7 @@ use crate::pool::error::PoolError;
 use crate::pool::{registry::Registry, status::WorkerStatus};
 use crate::worker::{
     WorkerId,
+    change::WorkerChange,
     health::HostHealth,
     report::LoadReport,
     spec::{WorkerInfo, WorkerSpec},
@@ -70,6 +71,18 @@ impl Fleet {
         }
         self.prompts.unregister(id.slot());
         Ok(info)
+    }
+
+    /// Changes what a worker was registered as, and tells the policies.
+    pub(crate) fn update(&self, id: WorkerId, change: WorkerChange) -> Result<(), PoolError> {
+        self.write(None, |writer| {
+            let info = writer.registry.update(id, change, |url| self.prompts.url_digest(url))?;
+            self.prompts.set_capacity(id.slot(), info.kv_capacity_tokens);
+            for installed in writer.policies.iter() {
+                installed.policy.on_worker_changed(&info);
+            }
+            Ok(())
+        })
     }
 
     /// Changes one worker's entry.

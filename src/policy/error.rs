@@ -143,6 +143,9 @@ pub enum PolicyError {
     /// The policy reported a failure of its own.
     #[error("{0}")]
     Failed(String),
+    /// The policy cannot be asked from inside a callback of the host's.
+    #[error("it was asked from inside a callback")]
+    InCallback,
 }
 
 /// What is wrong with a configuration.

@@ -64,6 +64,10 @@ impl RoutingPolicy for PerRole {
         self.each(|policy| policy.on_worker_added(worker));
     }
 
+    fn on_worker_changed(&self, worker: &WorkerInfo) {
+        self.each(|policy| policy.on_worker_changed(worker));
+    }
+
     fn on_worker_removed(&self, worker: &WorkerInfo) {
         self.each(|policy| policy.on_worker_removed(worker));
     }

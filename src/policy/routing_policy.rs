@@ -23,7 +23,7 @@ use crate::worker::{WorkerId, spec::WorkerInfo};
 ///
 /// **Threads.** All methods are called from many threads at once. A policy keeps what it knows about a
 /// worker under the worker's slot, and cleans that in [`RoutingPolicy::on_worker_added`].
-/// `on_worker_added`, `wants_prefix` and `wants_events` run while the router changes its membership: they
+/// `on_worker_added`, `on_worker_changed`, `wants_prefix` and `wants_events` run while the router changes its membership: they
 /// must not call the router, which would deadlock. The other methods may.
 ///
 /// **Mistakes.** The router checks every decision: naming a worker that is not a candidate is an error
@@ -71,6 +71,12 @@ pub trait RoutingPolicy: Send + Sync {
 
     /// A worker was registered. Also called for every worker when a policy takes over.
     fn on_worker_added(&self, worker: &WorkerInfo) {
+        let _ = worker;
+    }
+
+    /// A worker's URL, group, KV capacity or labels have changed; its id and slot are as before, and what
+    /// is known of it stays true.
+    fn on_worker_changed(&self, worker: &WorkerInfo) {
         let _ = worker;
     }
 

@@ -6,6 +6,7 @@ use super::MAX_WORKERS;
 use crate::range::Brief;
 use crate::worker::{
     WorkerId,
+    change::WorkerChange,
     spec::{MAX_WEIGHT, MIN_WEIGHT, WorkerSpec},
 };
 
@@ -56,10 +57,21 @@ pub(super) fn check(spec: &WorkerSpec) -> Result<(), PoolError> {
         return Err(PoolError::EmptyUrl);
     }
     check_weight(spec.weight)?;
-    if spec.max_in_flight == Some(0) {
-        return Err(PoolError::ZeroMaxInFlight);
+    check_limit(spec.max_in_flight)
+}
+
+/// Refuses a change to what no pool can hold.
+pub(super) fn check_change(change: &WorkerChange) -> Result<(), PoolError> {
+    if change.url.as_deref() == Some("") {
+        return Err(PoolError::EmptyUrl);
     }
-    Ok(())
+    change.weight.map_or(Ok(()), check_weight)?;
+    check_limit(change.max_in_flight.flatten())
+}
+
+/// A limit of requests in flight must be above 0.
+pub(super) fn check_limit(limit: Option<u32>) -> Result<(), PoolError> {
+    if limit == Some(0) { Err(PoolError::ZeroMaxInFlight) } else { Ok(()) }
 }
 
 /// A weight must be between one millionth and a million.

@@ -15,6 +15,7 @@ use super::{
 use crate::prefix::Registration;
 use crate::worker::{
     Role, WorkerId,
+    change::WorkerChange,
     health::{Health, HealthChange, HealthConfig, HealthState, HostHealth},
     spec::{WorkerInfo, WorkerSpec},
     state::{Standing, WorkerState},
@@ -131,6 +132,31 @@ impl Registry {
         Ok(info)
     }
 
+    /// Changes what a worker was registered as; `digest` is that of a URL.
+    pub(crate) fn update(
+        &mut self,
+        id: WorkerId,
+        change: WorkerChange,
+        digest: impl FnOnce(&str) -> u64,
+    ) -> Result<Arc<WorkerInfo>, PoolError> {
+        self.entry(id)?;
+        error::check_change(&change)?;
+        if let Some(url) = &change.url {
+            if let Some(&other) = self.by_url.get(url).filter(|&&other| other != id) {
+                return Err(PoolError::DuplicateUrl { url: url.clone(), id: other });
+            }
+        }
+        let entry = self.entry_mut(id)?;
+        entry.weight = change.weight.unwrap_or(entry.weight);
+        entry.max_in_flight = change.max_in_flight.unwrap_or(entry.max_in_flight);
+        let (limit, info) = (entry.limit(), Arc::new(change.applied_to(&entry.info, digest)));
+        let before = std::mem::replace(&mut entry.info, Arc::clone(&info));
+        self.rows[id.slot()].set_limit(limit);
+        self.by_url.remove(&before.url);
+        self.by_url.insert(info.url.clone(), id);
+        Ok(info)
+    }
+
     /// Removes a worker. The caller vacates its row once a snapshot without it is published.
     pub(crate) fn remove(&mut self, id: WorkerId) -> Result<Arc<WorkerInfo>, PoolError> {
         self.entry(id)?;
@@ -156,9 +182,7 @@ impl Registry {
         id: WorkerId,
         limit: Option<u32>,
     ) -> Result<(), PoolError> {
-        if limit == Some(0) {
-            return Err(PoolError::ZeroMaxInFlight);
-        }
+        error::check_limit(limit)?;
         let entry = self.entry_mut(id)?;
         entry.max_in_flight = limit;
         let limit = entry.limit();

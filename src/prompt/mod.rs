@@ -95,9 +95,19 @@ impl PromptReader {
         slot: usize,
         capacity_tokens: Option<u64>,
     ) -> Option<Registration> {
-        // A token counts four bytes, in text as in tokens.
-        let blocks = |tokens: u64| tokens.saturating_mul(4) / self.block.bytes() as u64;
-        self.tree.as_ref()?.register(slot as u16, capacity_tokens.map(blocks))
+        self.tree.as_ref()?.register(slot as u16, self.capacity_blocks(capacity_tokens))
+    }
+
+    /// Changes what a worker's KV cache is believed to hold.
+    pub(crate) fn set_capacity(&self, slot: usize, capacity_tokens: Option<u64>) {
+        if let Some(tree) = &self.tree {
+            tree.set_capacity(slot as u16, self.capacity_blocks(capacity_tokens));
+        }
+    }
+
+    /// A token counts four bytes, in text as in tokens.
+    fn capacity_blocks(&self, tokens: Option<u64>) -> Option<u64> {
+        tokens.map(|tokens| tokens.saturating_mul(4) / self.block.bytes() as u64)
     }
 
     /// Ends the residency of a worker.

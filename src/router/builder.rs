@@ -117,7 +117,8 @@ impl RouterBuilder {
     }
 
     /// Calls `hook` with one in `every` decisions, on the thread that asked, before the selection is
-    /// returned. Without it nothing is collected.
+    /// returned. Without it nothing is collected. The hook may use the router; what it selects itself is
+    /// not logged.
     pub fn decision_log(
         mut self,
         every: u32,
@@ -151,11 +152,9 @@ impl RouterBuilder {
             Some(seed) => self.factory.seed(seed),
             None => self.factory,
         };
-        let log = self.log.map(|(every, hook)| DecisionLog {
-            every,
-            hook,
-            random: Random::new(self.config.seed),
-        });
+        let log = self
+            .log
+            .map(|(every, hook)| DecisionLog::new(every, hook, Random::new(self.config.seed)));
         let health_log = self.health_log.map(HealthLog::new);
         Ok(Router::from_inner(Inner::new(&self.config, factory, log, health_log)?))
     }

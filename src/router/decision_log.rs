@@ -4,6 +4,8 @@ use serde::Serialize;
 
 use crate::policy::{Reason, RunnerUp};
 use crate::random::Random;
+use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use crate::sync::stripe::thread_mark;
 use crate::ticket::Ticket;
 use crate::time::Time;
 use crate::worker::{Role, WorkerId};
@@ -35,19 +37,54 @@ pub struct DecisionRecord {
 /// Called with a sample of the decisions.
 pub(super) type Hook = Box<dyn Fn(&DecisionRecord) + Send + Sync>;
 
+/// Threads that may be in a hook at once before one that selects there is logged in turn.
+const THREADS: usize = 64;
+
 /// The hook and how often it is called.
 pub(super) struct DecisionLog {
-    pub(super) every: u32,
-    pub(super) hook: Hook,
-    pub(super) random: Random,
+    every: u32,
+    hook: Hook,
+    random: Random,
+    /// The marks of the threads that are in the hook; 0 in free places.
+    inside: [AtomicU64; THREADS],
 }
 
 impl DecisionLog {
-    /// Hands the decision to the hook with a chance of one in `every`. Where the hook panics, the
-    /// caller owns the selection by now, so its load is given back.
+    pub(super) fn new(every: u32, hook: Hook, random: Random) -> Self {
+        DecisionLog { every, hook, random, inside: std::array::from_fn(|_| AtomicU64::new(0)) }
+    }
+
+    /// Hands the decision to the hook with a chance of one in `every`, unless the hook itself has asked
+    /// for it: a log that selects would never end. Where the hook panics, the caller owns the selection by
+    /// now, so its load is given back.
     pub(super) fn offer(&self, record: impl FnOnce() -> DecisionRecord) {
-        if self.every <= 1 || self.random.below(self.every as usize) == 0 {
+        if self.every > 1 && self.random.below(self.every as usize) != 0 {
+            return;
+        }
+        if let Some(_inside) = self.enter() {
             (self.hook)(&record());
+        }
+    }
+
+    /// Nothing where this thread is in the hook. Relaxed: a thread looks for its own mark, which no other
+    /// one writes; only that a place is taken once matters, and the exchange sees to that.
+    fn enter(&self) -> Option<Inside<'_>> {
+        let mark = thread_mark();
+        if self.inside.iter().any(|place| place.load(Relaxed) == mark) {
+            return None;
+        }
+        let take = |place: &&AtomicU64| place.compare_exchange(0, mark, Relaxed, Relaxed).is_ok();
+        Some(Inside(self.inside.iter().find(take)))
+    }
+}
+
+/// A thread is in the hook until this is dropped; without a place where there is none free.
+struct Inside<'a>(Option<&'a AtomicU64>);
+
+impl Drop for Inside<'_> {
+    fn drop(&mut self) {
+        if let Some(place) = self.0 {
+            place.store(0, Relaxed);
         }
     }
 }

@@ -39,6 +39,7 @@ use crate::ticket::{Ticket, error::TicketError};
 use crate::time::Time;
 use crate::worker::{
     Role, WorkerId,
+    change::WorkerChange,
     health::{HostHealth, Outcome},
     report::LoadReport,
     spec::{WorkerInfo, WorkerSpec},
@@ -131,6 +132,14 @@ impl Router {
     /// Changes how many requests a worker may hold at once; `None` lifts the limit.
     pub fn set_max_in_flight(&self, id: WorkerId, limit: Option<u32>) -> Result<(), PoolError> {
         self.inner().fleet.change(|pool| pool.set_max_in_flight(id, limit))
+    }
+
+    /// Changes what a worker was registered as: URL, weight, group, KV capacity, limit and labels, all of
+    /// it or, with an error, nothing. The worker keeps its id, its slot, what the prefix tree knows of it,
+    /// its requests in flight and its health. Where its KV capacity shrinks, what was sent there longest
+    /// ago counts as forgotten.
+    pub fn update_worker(&self, id: WorkerId, change: WorkerChange) -> Result<(), PoolError> {
+        self.inner().fleet.update(id, change)
     }
 
     /// Sets a worker's health as the host sees it, which overrides the outcomes of requests. An

@@ -1,11 +1,13 @@
 //! Workers: what identifies an inference engine, what the router counts for it, what it reports.
 //!
 //! - [`spec`]: what a host says about a worker at registration; checked once.
+//! - [`change`]: what it changes about one later.
 //! - [`report`]: what it says about its own load.
 //! - [`state`]: one worker's flat row of atomics: in-flight, limits, counters, its last load report.
 //! - [`health`]: outcomes, and the state machine from healthy to ejected and back.
 //! - [`proposal`]: the `Worker` trait for routers that bring a worker type of their own.
 
+pub(crate) mod change;
 pub(crate) mod health;
 pub(crate) mod proposal;
 pub(crate) mod report;

@@ -94,13 +94,13 @@ impl WorkerSpec {
     }
 }
 
-/// What a registered worker is: fixed from registration to removal.
+/// What a registered worker is, until [`Router::update_worker`](crate::Router::update_worker) changes it.
 #[derive(Clone, Debug, Serialize)]
 #[non_exhaustive]
 pub struct WorkerInfo {
     /// The worker's identity.
     pub id: WorkerId,
-    /// The URL it was registered with.
+    /// Its URL.
     pub url: String,
     /// What it does.
     pub role: Role,

@@ -38,7 +38,11 @@ async fn workers_are_listed_added_and_removed() {
     assert_eq!(rig.call(Method::PATCH, &path, change).await.0, 204);
     let changed = &workers(&rig).await[1];
     assert_eq!((&changed["weight"], &changed["max_in_flight"]), (&json!(0.5), &json!(4)));
+    // A change of which a part is refused is refused as a whole.
+    let half = json!({ "weight": 2.0, "max_in_flight": 0 });
+    assert_eq!(rig.call(Method::PATCH, &path, half).await.0, 400);
     assert_eq!(rig.call(Method::PATCH, &path, json!({ "weight": -1.0 })).await.0, 400);
+    assert_eq!(workers(&rig).await[1]["weight"], 0.5);
     assert_eq!(rig.call(Method::DELETE, &path, json!(null)).await.0, 204);
     assert_eq!(rig.call(Method::DELETE, &path, json!(null)).await.0, 404);
     assert_eq!(workers(&rig).await.len(), 1);

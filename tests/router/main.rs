@@ -25,3 +25,4 @@ mod policy_switch;
 mod pool;
 mod tickets;
 mod tickets_model;
+mod update;

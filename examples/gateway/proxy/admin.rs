@@ -9,7 +9,8 @@ use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use futures_util::future::join_all;
 use pointsman::{
-    MetricsSnapshot, PolicyConfig, PoolError, Role, WorkerId, WorkerSpec, WorkerStatus,
+    MetricsSnapshot, PolicyConfig, PoolError, Role, WorkerChange, WorkerId, WorkerSpec,
+    WorkerStatus,
 };
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
@@ -76,12 +77,14 @@ pub(crate) async fn change(
 ) -> Answer {
     let Json(change) = body.map_err(unreadable)?;
     let id = WorkerId::from_raw(id);
+    let mut update = WorkerChange::new();
     if let Some(weight) = change.weight {
-        shared.router.set_weight(id, weight).map_err(refused)?;
+        update = update.weight(weight);
     }
     if let Some(limit) = change.max_in_flight {
-        shared.router.set_max_in_flight(id, Some(limit)).map_err(refused)?;
+        update = update.max_in_flight(Some(limit));
     }
+    shared.router.update_worker(id, update).map_err(refused)?;
     if let Some(draining) = change.draining {
         let changed =
             if draining { shared.router.drain_worker(id) } else { shared.router.resume_worker(id) };

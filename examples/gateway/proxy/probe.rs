@@ -103,6 +103,9 @@ pub(crate) fn register_anew(
     if let Some(tokens) = capacity.or(info.kv_capacity_tokens) {
         spec = spec.kv_capacity_tokens(tokens);
     }
+    if let Some(limit) = worker.max_in_flight {
+        spec = spec.max_in_flight(limit);
+    }
     for (key, value) in &info.labels {
         spec = spec.label(key, value);
     }

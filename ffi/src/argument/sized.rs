@@ -199,6 +199,59 @@ impl<T: Sized32> Output<T> {
     }
 }
 
+/// An array of structs that the caller wants filled.
+pub(crate) struct Outputs<T> {
+    first: Option<Output<T>>,
+    capacity: usize,
+}
+
+/// NULL is allowed where the capacity is 0.
+///
+/// # Safety
+/// `pointer` is NULL or valid for writes of `capacity` structs that lie as far apart as the first one
+/// says, until the call ends.
+pub(crate) unsafe fn output_array<T: Sized32>(
+    pointer: *mut T,
+    capacity: usize,
+    name: &'static str,
+) -> Result<Outputs<T>, Failure> {
+    if capacity == 0 {
+        return Ok(Outputs { first: None, capacity });
+    }
+    // SAFETY: the caller keeps this function's `# Safety`.
+    let first = unsafe { output(pointer, name) }?;
+    if first.size % align_of::<T>() != 0 {
+        return Err(Failure::argument(name, "has elements of an odd size"));
+    }
+    if capacity > isize::MAX as usize / first.size {
+        return Err(Failure::argument(name, "is longer than memory can be"));
+    }
+    Ok(Outputs { first: Some(first), capacity })
+}
+
+impl<T: Sized32> Outputs<T> {
+    /// Writes these, `count` in all, or nothing where there is too little room. Each gets the size of the
+    /// first.
+    pub(crate) fn write(
+        self,
+        count: usize,
+        values: impl Iterator<Item = T>,
+    ) -> Result<(), Failure> {
+        if count > self.capacity {
+            return Err(Failure::ArrayTooSmall(count));
+        }
+        let Some(Output { pointer, size }) = self.first else { return Ok(()) };
+        for (i, value) in values.take(count).enumerate() {
+            // SAFETY: checked in `output_array`: there is room for `capacity` structs of this size.
+            let pointer = unsafe { pointer.cast::<u8>().add(i * size).cast::<T>() };
+            // SAFETY: as above; a struct begins with its size.
+            unsafe { pointer.cast::<u32>().write(size as u32) };
+            Output { pointer, size }.write(value);
+        }
+        Ok(())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

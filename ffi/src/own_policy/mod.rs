@@ -105,8 +105,12 @@ impl OwnPolicy {
 
     #[cold]
     fn failed(&self, reason: String) -> RoutingError {
-        let (name, source) = (self.made_by.name.clone(), PolicyError::Failed(reason));
-        RoutingError::Policy(Box::new(PolicyFailure::new(name, source)))
+        self.failure(PolicyError::Failed(reason))
+    }
+
+    #[cold]
+    fn failure(&self, source: PolicyError) -> RoutingError {
+        RoutingError::Policy(Box::new(PolicyFailure::new(self.made_by.name.clone(), source)))
     }
 
     /// Asks the host, with the candidates in arrays on the stack.
@@ -142,7 +146,8 @@ impl OwnPolicy {
             runner_up_score: 0.0,
         };
         if in_callback() {
-            return Err(self.failed("asked from inside a callback".to_owned()));
+            // It would be asked for what it asks for itself, without end.
+            return Err(self.failure(PolicyError::InCallback));
         }
         let status = {
             let _inside = Inside::enter();
@@ -160,6 +165,13 @@ impl OwnPolicy {
     fn out_of_range(&self, decided: &pointsman_decision) -> RoutingError {
         let (index, runner_up) = (decided.index, decided.runner_up);
         self.failed(format!("it chose index {index}, runner-up {runner_up}: not a candidate"))
+    }
+
+    fn tell_worker(&self, kind: pointsman_event_kind, worker: &WorkerInfo) {
+        self.tell(&pointsman_event {
+            user_data: worker.user_data,
+            ..event(kind, worker.id.to_raw(), worker.id.slot(), worker.role)
+        });
     }
 
     fn tell(&self, event: &pointsman_event) {
@@ -258,22 +270,15 @@ impl RoutingPolicy for OwnPolicy {
     }
 
     fn on_worker_added(&self, worker: &WorkerInfo) {
-        self.tell(&pointsman_event {
-            user_data: worker.user_data,
-            ..event(POINTSMAN_EVENT_WORKER_ADDED, worker.id.to_raw(), worker.id.slot(), worker.role)
-        });
+        self.tell_worker(POINTSMAN_EVENT_WORKER_ADDED, worker);
+    }
+
+    fn on_worker_changed(&self, worker: &WorkerInfo) {
+        self.tell_worker(POINTSMAN_EVENT_WORKER_CHANGED, worker);
     }
 
     fn on_worker_removed(&self, worker: &WorkerInfo) {
-        self.tell(&pointsman_event {
-            user_data: worker.user_data,
-            ..event(
-                POINTSMAN_EVENT_WORKER_REMOVED,
-                worker.id.to_raw(),
-                worker.id.slot(),
-                worker.role,
-            )
-        });
+        self.tell_worker(POINTSMAN_EVENT_WORKER_REMOVED, worker);
     }
 
     fn after_fork(&self) {

@@ -183,7 +183,7 @@ static void workers(void) {
     FAILS(INVALID, "count is NULL", pointsman_workers(router, ids, 1, NULL));
     FAILS(INVALID, "workers is NULL", pointsman_workers(router, NULL, 1, &length));
     add_worker(router, "second", 0);
-    FAILS(POINTSMAN_BUFFER_TOO_SMALL, "16 bytes", pointsman_workers(router, ids, 1, &length));
+    FAILS(POINTSMAN_BUFFER_TOO_SMALL, "2 elements", pointsman_workers(router, ids, 1, &length));
     CHECK(length == 2);
     char url[7] = "before";
     uint64_t second = 0;

@@ -99,6 +99,16 @@ static void everything_else() {
         CHECK(router->select(kept.allow_slots({})).error().code == POINTSMAN_NO_WORKER);
         CHECK(chosen->complete());
     }
+    auto change = pointsman::worker_change().url("http://c").labels({{"zone", "c"}}).max_in_flight(7);
+    CHECK(router->update_worker(*other, change) && *router->worker_url(*other) == "http://c");
+    CHECK(router->select(pointsman::request().label("zone", "c"))->worker() == *other);
+    CHECK(router->update_worker(*other, pointsman::worker_change().labels({}).group("g").weight(2)));
+    CHECK(!router->select(pointsman::request().label("zone", "c")));
+    change = pointsman::worker_change().url("http://a").kv_capacity_tokens(1);
+    CHECK(router->update_worker(*other, change).error().code == POINTSMAN_ALREADY_EXISTS);
+    const auto all_workers = router->describe_workers();
+    CHECK(all_workers && all_workers->size() == 2 && (*all_workers)[1].max_in_flight == 7);
+    CHECK((*all_workers)[1].weight == 2 && (*all_workers)[0].worker == static_cast<std::uint64_t>(*id));
     CHECK(router->set_policy("random") && router->set_shadow("round_robin"));
     CHECK(router->set_split("round_robin", 0.5) && router->set_split({}, 0));
     CHECK(!router->set_policy("unknown") && *router->policy() == "random");

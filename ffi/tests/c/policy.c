@@ -227,7 +227,7 @@ static void misbehaving(void) {
     OK(pointsman_complete(router, chosen.ticket, NULL));
     host.mode = SELECTS;
     OK(pointsman_select(router, &request, &chosen));
-    CHECK(host.seen == POINTSMAN_POLICY_FAILED);
+    CHECK(host.seen == POINTSMAN_IN_CALLBACK);
     OK(pointsman_complete(router, chosen.ticket, NULL));
     host.mode = WELL;
     OK(pointsman_select(router, &request, &chosen));

@@ -34,13 +34,16 @@ const SECTIONS: [(&[&str], &str); 16] = [
 ];
 
 /// Fields whose INIT value is not zero.
-const DEFAULTS: [(&str, &str, &str); 15] = [
+const DEFAULTS: [(&str, &str, &str); 18] = [
     ("pointsman_label", "key_length", "POINTSMAN_NUL_TERMINATED"),
     ("pointsman_label", "value_length", "POINTSMAN_NUL_TERMINATED"),
     ("pointsman_worker_spec", "url_length", "POINTSMAN_NUL_TERMINATED"),
     ("pointsman_worker_spec", "group_length", "POINTSMAN_NUL_TERMINATED"),
     ("pointsman_worker_spec", "weight", "1.0"),
     ("pointsman_worker_spec", "kv_capacity_tokens", "POINTSMAN_UNKNOWN64"),
+    ("pointsman_worker_change", "max_in_flight", "POINTSMAN_UNKNOWN"),
+    ("pointsman_worker_change", "url_length", "POINTSMAN_NUL_TERMINATED"),
+    ("pointsman_worker_change", "group_length", "POINTSMAN_NUL_TERMINATED"),
     ("pointsman_load", "kv_used_tokens", "POINTSMAN_UNKNOWN64"),
     ("pointsman_load", "kv_total_tokens", "POINTSMAN_UNKNOWN64"),
     ("pointsman_request", "cache_namespace_length", "POINTSMAN_NUL_TERMINATED"),

@@ -245,6 +245,13 @@ impl Estimates {
         row.time_sum.set(0.0);
     }
 
+    /// Another KV capacity for the worker; what its requests hold stays counted.
+    pub(super) fn resize(&self, slot: usize, capacity: Option<u64>) {
+        let room = room_of(capacity);
+        let before = self.capacities[slot % MAX_WORKERS].swap(room, Relaxed);
+        self.row(slot).room.fetch_add(room - before, Relaxed);
+    }
+
     /// Forgets every request in flight: only for a forked child.
     pub(super) fn forget_pending(&self) {
         for (row, capacity) in self.rows.iter().zip(self.capacities.iter()) {

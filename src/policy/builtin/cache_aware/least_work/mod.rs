@@ -164,9 +164,11 @@ impl RoutingPolicy for LeastWorkPolicy {
     }
 
     fn on_worker_added(&self, worker: &WorkerInfo) {
-        let regular = worker.role == Role::Regular;
-        let capacity = worker.kv_capacity_tokens.filter(|_| regular);
-        self.scoring.estimates.reset(worker.id.slot(), capacity);
+        self.scoring.estimates.reset(worker.id.slot(), capacity_of(worker));
+    }
+
+    fn on_worker_changed(&self, worker: &WorkerInfo) {
+        self.scoring.estimates.resize(worker.id.slot(), capacity_of(worker));
     }
 
     fn wants_prefix(&self) -> bool {
@@ -188,4 +190,9 @@ impl RoutingPolicy for LeastWorkPolicy {
         self.scoring.random.reseed();
         self.scoring.estimates.forget_pending();
     }
+}
+
+/// The KV capacity that requests share: those of pairs are not counted.
+fn capacity_of(worker: &WorkerInfo) -> Option<u64> {
+    worker.kv_capacity_tokens.filter(|_| worker.role == Role::Regular)
 }
