@@ -120,11 +120,15 @@ typedef int32_t pointsman_status;
 #define POINTSMAN_INVALID_CONFIG 2
 
 /**
- * No worker is eligible for the request: none registered, or all unhealthy, draining or ruled out.
+ * No worker is eligible for the request: none registered, or all unhealthy, draining or ruled out; or a
+ * policy of the host's own has refused them.
  */
 #define POINTSMAN_NO_WORKER 3
 
-/** Every eligible worker is at its limit of requests in flight: queue the request or shed it. */
+/**
+ * Every eligible worker is at its limit of requests in flight, or every two of a pair that may work
+ * together: queue the request or shed it.
+ */
 #define POINTSMAN_ALL_BUSY 4
 
 /** Prefill and decode workers are eligible, but none that may work together. */
@@ -1434,8 +1438,9 @@ typedef struct pointsman_policy {
     void *user_data;
     /**
      * Chooses one candidate. Only decides: it may be called again for the same request, and a decision
-     * may be dropped. Returns POINTSMAN_OK; POINTSMAN_NO_WORKER to refuse all of them; any other number
-     * fails the request with POINTSMAN_POLICY_FAILED. Required.
+     * may be dropped. Returns POINTSMAN_OK; POINTSMAN_NO_WORKER to refuse all of them, which the host gets
+     * as POINTSMAN_NO_WORKER; any other number fails the request with POINTSMAN_POLICY_FAILED. Not called
+     * where no candidate has room. Required.
      *
      * Pairs are formed by calling it once for the prefill and once for the decode workers.
      */

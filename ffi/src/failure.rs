@@ -66,6 +66,7 @@ fn of_config(error: &ConfigError) -> pointsman_status {
 fn of_policy(error: &PolicyError) -> pointsman_status {
     match error {
         PolicyError::Duplicate { .. } => POINTSMAN_ALREADY_EXISTS,
+        PolicyError::Refused { .. } => POINTSMAN_NO_WORKER,
         _ => POINTSMAN_POLICY_FAILED,
     }
 }
@@ -86,7 +87,7 @@ fn of_routing(error: &RoutingError) -> pointsman_status {
         RoutingError::NoPair { .. } => POINTSMAN_NO_PAIR,
         RoutingError::Fingerprint(error) => of_fingerprint(error),
         RoutingError::Body(_) => POINTSMAN_BAD_BODY,
-        RoutingError::Policy(_) => POINTSMAN_POLICY_FAILED,
+        RoutingError::Policy(failure) => of_policy(&failure.source),
         _ => POINTSMAN_INTERNAL,
     }
 }

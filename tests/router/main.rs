@@ -23,5 +23,6 @@ mod observers;
 mod pairs;
 mod policy_switch;
 mod pool;
+mod refusals;
 mod tickets;
 mod tickets_model;
