@@ -127,7 +127,8 @@ typedef int32_t pointsman_status;
 
 /**
  * Every eligible worker is at its limit of requests in flight, or every two of a pair that may work
- * together: queue the request or shed it.
+ * together; or the ticket table is full and they have limits, which a request without a ticket would
+ * not count towards: queue the request or shed it.
  */
 #define POINTSMAN_ALL_BUSY 4
 
@@ -725,8 +726,8 @@ typedef struct pointsman_selection {
     /** Why it was chosen. */
     pointsman_reason reason;
     /**
-     * The ticket; 0 if the table was full: the request is not tracked, and completing it is
-     * harmless.
+     * The ticket; 0 if the table was full: the request is not tracked, so its worker is one without a
+     * limit of requests in flight, and completing it is harmless.
      */
     uint64_t ticket;
     /** The worker's id. */
@@ -1519,7 +1520,9 @@ pointsman_status pointsman_builder_set_tree_budget(pointsman_builder *builder,
 
 /**
  * Sets how many workers (at most 1,024, the default) and how many open tickets (default 65,536)
- * the router has room for; 0 leaves a number as it is.
+ * the router has room for; 0 leaves a number as it is. With all tickets open, a request is not
+ * tracked (ticket 0): it goes to a random worker without a limit of requests in flight, or, where
+ * all have one, to none: POINTSMAN_ALL_BUSY.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT. The range is checked when the router is built.
  */

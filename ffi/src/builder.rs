@@ -71,7 +71,9 @@ export! {
     ) -> pointsman_status => set_tree_budget(exclusive(builder), bytes);
 
     /// Sets how many workers (at most 1,024, the default) and how many open tickets (default 65,536)
-    /// the router has room for; 0 leaves a number as it is.
+    /// the router has room for; 0 leaves a number as it is. With all tickets open, a request is not
+    /// tracked (ticket 0): it goes to a random worker without a limit of requests in flight, or, where
+    /// all have one, to none: POINTSMAN_ALL_BUSY.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT. The range is checked when the router is built.
     fn pointsman_builder_set_limits(

@@ -19,7 +19,8 @@ pub const POINTSMAN_INVALID_CONFIG: pointsman_status = 2;
 /// policy of the host's own has refused them.
 pub const POINTSMAN_NO_WORKER: pointsman_status = 3;
 /// Every eligible worker is at its limit of requests in flight, or every two of a pair that may work
-/// together: queue the request or shed it.
+/// together; or the ticket table is full and they have limits, which a request without a ticket would
+/// not count towards: queue the request or shed it.
 pub const POINTSMAN_ALL_BUSY: pointsman_status = 4;
 /// Prefill and decode workers are eligible, but none that may work together.
 pub const POINTSMAN_NO_PAIR: pointsman_status = 5;

@@ -31,10 +31,12 @@ pub enum RoutingError {
         excluded: u32,
     },
     /// Every worker that the request may use is at its limit of in-flight requests, or came to it before
-    /// the request could take its last place. Of a pair: there are workers that may serve together, and
+    /// the request could take its last place; or it has a limit, and the ticket table is full, so that
+    /// the request would not count towards it. Of a pair: there are workers that may serve together, and
     /// limits alone keep all of them; where prefill workers could be had, `role` is decode.
     #[error(
-        "all {busy} eligible {role} workers are at their in-flight limit: queue the request or shed it"
+        "all {busy} eligible {role} workers are at their in-flight limit, or no ticket is free to hold them \
+         to it: queue the request or shed it"
     )]
     AllBusy {
         /// The role that is full.

@@ -272,14 +272,18 @@ impl<'t, 'a: 't> Attempt<'t, 'a> {
 
     /// The ticket table is full, so nothing of this request will be counted. A policy that compares
     /// counts would send all such requests to the one worker that looked best when the table filled
-    /// up; a random draw spreads them.
+    /// up; a random draw spreads them. A worker with a limit is not among those: nothing could hold them to
+    /// it, so for them a full table is a limit that has been reached.
     #[cold]
     fn untracked<M: Mode, S>(
         self,
         request: &RequestView<'_>,
         finish: &impl Fn(Committed<'_, M::Choice>) -> S,
     ) -> Result<S, RoutingError> {
-        let choice = M::decide(&self.call.inner.fallback, |role| self.candidates(role), request)?;
+        let mut closed = self.full.copied().unwrap_or_default();
+        M::ROLES.iter().for_each(|&role| self.candidates(role).limited_into(&mut closed));
+        let this = Attempt { full: Some(&closed).filter(|closed| !closed.is_empty()), ..self };
+        let choice = M::decide(&self.call.inner.fallback, |role| this.candidates(role), request)?;
         self.call.inner.count_untracked();
         self.count::<M>(&choice, request);
         Ok(finish(self.committed::<M>(

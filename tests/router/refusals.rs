@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use pointsman::{
     PolicyError, PolicyFailure, Reason, Request, Role, Router, RoutingError, RoutingPolicy,
-    WorkerSpec,
+    WorkerId, WorkerSpec,
     policy::{Candidates, Decision, RequestView},
 };
 
-use crate::support::{self, add, refusal, router_of};
+use crate::support::{self, POLICIES, add, assert_idle, in_flight, refusal, router_of};
 
 /// Takes the first candidate, but wants no decode worker whose URL begins with "never".
 struct Choosy;
@@ -41,6 +41,79 @@ fn refused(candidates: u32) -> RoutingError {
 
 fn router() -> Router {
     router_of(support::config("random"), Arc::new(Choosy))
+}
+
+/// A router that can track 64 requests, all in flight on workers of these limits.
+fn full_table(name: &str, role: Role, limits: &[Option<u32>]) -> (Router, Vec<WorkerId>) {
+    let mut config = support::config(name);
+    config.max_tickets = 64;
+    let router = Router::new(config).unwrap();
+    let spec = |i: usize, limit: Option<u32>| {
+        let spec = WorkerSpec::new(format!("{role}-{i}")).role(role);
+        limit.into_iter().fold(spec, WorkerSpec::max_in_flight)
+    };
+    let ids = limits.iter().enumerate().map(|(i, &limit)| add(&router, spec(i, limit))).collect();
+    (router, ids)
+}
+
+#[test]
+fn limits_hold_with_a_full_ticket_table() {
+    for name in POLICIES {
+        let (router, workers) = full_table(name, Role::Regular, &[Some(70), Some(70)]);
+        let asked: Vec<_> = (0..1000).map(|_| router.select(&Request::none())).collect();
+        let (served, refused): (Vec<_>, Vec<_>) = asked.into_iter().partition(Result::is_ok);
+        assert_eq!((served.len(), refused.len()), (64, 936), "{name}");
+        let expected = RoutingError::AllBusy { role: Role::Regular, busy: 2 };
+        assert!(refused.into_iter().all(|refused| refusal(refused) == expected), "{name}");
+        assert_eq!(router.metrics().tickets.untracked, 0);
+        let sum: usize = workers.iter().map(|&worker| in_flight(&router, worker)).sum();
+        assert_eq!(sum, 64, "{name}: a refused request charges nothing");
+        drop(served);
+        assert!(router.select(&Request::none()).unwrap().ticket().is_tracked());
+        assert_idle(&router);
+    }
+}
+
+#[test]
+fn what_cannot_be_tracked_goes_to_workers_without_a_limit() {
+    for name in POLICIES {
+        let limits = [Some(1000), None, Some(1000), None];
+        let (router, workers) = full_table(name, Role::Regular, &limits);
+        let held: Vec<_> = (0..64).map(|_| router.select(&Request::none()).unwrap()).collect();
+        let beyond = (0..4000).map(|_| {
+            let selection = router.select(&Request::text("not tracked")).unwrap();
+            assert!(!selection.ticket().is_tracked());
+            selection.worker()
+        });
+        let tally = support::tally(&workers, beyond);
+        assert_eq!([tally[0], tally[2]], [0, 0], "{name}");
+        support::assert_shares(&[tally[1], tally[3]], &[1.0; 2]);
+        // The request's own restrictions hold, too.
+        let excluded = [workers[1], workers[3]];
+        let error = refusal(router.select(&Request::none().exclude(&excluded)));
+        assert_eq!(error, RoutingError::AllBusy { role: Role::Regular, busy: 2 }, "{name}");
+        drop(held);
+        assert_idle(&router);
+    }
+}
+
+#[test]
+fn a_pair_that_cannot_be_tracked_needs_two_workers_without_a_limit() {
+    for name in POLICIES {
+        let (router, _) = full_table(name, Role::Prefill, &[Some(1000), None]);
+        let decode = add(&router, WorkerSpec::new("d").role(Role::Decode));
+        let held: Vec<_> = (0..64).map(|_| router.select_pair(&Request::none()).unwrap()).collect();
+        for _ in 0..100 {
+            let pair = router.select_pair(&Request::none()).unwrap();
+            assert!(!pair.ticket().is_tracked());
+            assert_eq!(pair.prefill().url().as_deref(), Some("prefill-1"), "{name}");
+        }
+        router.set_max_in_flight(decode, Some(1000)).unwrap();
+        let error = refusal(router.select_pair(&Request::none()));
+        assert_eq!(error, RoutingError::AllBusy { role: Role::Decode, busy: 1 }, "{name}");
+        drop(held);
+        assert_idle(&router);
+    }
 }
 
 #[test]

@@ -246,6 +246,40 @@ static void told_time(void) {
     pointsman_router_free(router);
 }
 
+/* A limit holds whether requests can be tracked or not. */
+static void full_table(void) {
+    pointsman_router *router = new_router("{\"policy\": \"power_of_two\", \"max_tickets\": 64}");
+    uint64_t workers[2] = {add_worker(router, "a", POINTSMAN_ROLE_REGULAR),
+                           add_worker(router, "b", POINTSMAN_ROLE_REGULAR)};
+    for (int i = 0; i < 2; i++) OK(pointsman_worker_set_max_in_flight(router, workers[i], 70));
+    pointsman_request request = POINTSMAN_REQUEST_INIT;
+    pointsman_selection chosen = POINTSMAN_SELECTION_INIT;
+    uint64_t first = 0;
+    int served = 0;
+    for (int i = 0; i < 1000; i++) {
+        pointsman_status status = pointsman_select(router, &request, &chosen);
+        if (status != POINTSMAN_OK) {
+            CHECK(status == POINTSMAN_ALL_BUSY);
+            continue;
+        }
+        CHECK(chosen.ticket != 0);
+        if (served++ == 0) first = chosen.ticket;
+    }
+    CHECK(served == 64);
+    /* One without a limit takes what cannot be tracked. */
+    OK(pointsman_worker_set_max_in_flight(router, workers[1], 0));
+    for (int i = 0; i < 100; i++) {
+        OK(pointsman_select(router, &request, &chosen));
+        CHECK(chosen.ticket == 0 && chosen.worker == workers[1]);
+    }
+    OK(pointsman_worker_set_max_in_flight(router, workers[1], 70));
+    OK(pointsman_complete(router, first, NULL));
+    OK(pointsman_select(router, &request, &chosen));
+    CHECK(chosen.ticket != 0);
+    CHECK(pointsman_select(router, &request, &chosen) == POINTSMAN_ALL_BUSY);
+    pointsman_router_free(router);
+}
+
 static void metrics(void) {
     pointsman_router *router = new_router("{\"policy\": \"round_robin\", \"max_tickets\": 64}");
     add_worker(router, "http://a \"quoted\"", POINTSMAN_ROLE_REGULAR);
@@ -399,6 +433,7 @@ int main(void) {
     pairs();
     outcomes();
     told_time();
+    full_table();
     metrics();
     policy_switch();
     builders();
