@@ -1271,6 +1271,17 @@ typedef struct pointsman_health_change {
 typedef void (*pointsman_health_callback)(void *user_data,
                                           const pointsman_health_change *change);
 
+/* ---- Waiting for room ------------------------------------------------------------------------ */
+
+/**
+ * Says that a place may have come free. Called by the thread whose call gave it back, before that call
+ * returns, possibly by several threads at once; no lock is held.
+ *
+ * It must return, not throw. It does best to wake whoever selects, by an eventfd or an event of the host's
+ * loop. Functions that change or list the workers, or switch policies, answer POINTSMAN_IN_CALLBACK.
+ */
+typedef void (*pointsman_room_callback)(void *user_data);
+
 /* ---- Policies of the host's own -------------------------------------------------------------- */
 
 /** What a policy of the host's own wants: POINTSMAN_POLICY_WANTS_ bits. */
@@ -1592,6 +1603,22 @@ pointsman_status pointsman_builder_set_decision_log(pointsman_builder *builder,
 pointsman_status pointsman_builder_set_health_log(pointsman_builder *builder,
                                                   pointsman_health_callback callback,
                                                   void *user_data);
+
+/**
+ * Calls back when a place may have come free since a request was refused with POINTSMAN_ALL_BUSY; a
+ * NULL callback stops it. What user_data points to must outlive the routers built.
+ *
+ * To let a request wait: put it where the callback finds it, then select once more; whatever comes
+ * free after that is told, once. Then select for the waiting requests until one is refused again. A
+ * change of workers or policies is told, too, as it may leave nothing to wait for. Time alone frees
+ * nothing: where ejected workers or forgotten tickets may be what is missing, call
+ * pointsman_router_tick once in a while. A completion that nobody waits for costs one load more.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT.
+ */
+pointsman_status pointsman_builder_set_room_callback(pointsman_builder *builder,
+                                                     pointsman_room_callback callback,
+                                                     void *user_data);
 
 /**
  * Builds a router. The builder can be used again.

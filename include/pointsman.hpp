@@ -939,6 +939,14 @@ class builder {
                        pointsman_builder_set_health_log(raw_.get(), kept ? +call : nullptr,
                                                         kept.get()));
     }
+    /** Called when a place may have come free: see pointsman_builder_set_room_callback. */
+    result<void> on_room(std::function<void()> tell) {
+        const auto call = [](void *kept) noexcept { (*static_cast<decltype(tell) *>(kept))(); };
+        auto kept = keep(std::move(tell));
+        return keeping(room_, kept,
+                       pointsman_builder_set_room_callback(raw_.get(), kept ? +call : nullptr,
+                                                           kept.get()));
+    }
     /**
      * make is called, with the options as JSON, each time that configuration names the policy:
      * {"policy": {"custom": {"name": name, "options": ...}}}. What it returns lives until nothing uses
@@ -991,7 +999,7 @@ class builder {
         const pointsman_status code = pointsman_builder_build(raw_.get(), &raw);
         if (code != POINTSMAN_OK) return error::last(code);
         return router(std::make_shared<const detail::shared_router>(
-            raw, std::vector<std::shared_ptr<void>>{log_, decision_log_, health_log_}));
+            raw, std::vector<std::shared_ptr<void>>{log_, decision_log_, health_log_, room_}));
     }
 
   private:
@@ -1014,7 +1022,7 @@ class builder {
     }
 
     std::unique_ptr<pointsman_builder, free> raw_;
-    std::shared_ptr<void> log_, decision_log_, health_log_;
+    std::shared_ptr<void> log_, decision_log_, health_log_, room_;
 };
 
 /** Fingerprints a prompt that arrives in pieces. */
