@@ -140,11 +140,16 @@ typedef int32_t pointsman_status;
 #define POINTSMAN_INVALID_CONFIG 2
 
 /**
- * No worker is eligible for the request: none registered, or all unhealthy, draining or ruled out.
+ * No worker is eligible for the request: none registered, or all unhealthy, draining or ruled out; or a
+ * policy of the host's own has refused them.
  */
 #define POINTSMAN_NO_WORKER 3
 
-/** Every eligible worker is at its limit of requests in flight: queue the request or shed it. */
+/**
+ * Every eligible worker is at its limit of requests in flight, or every two of a pair that may work
+ * together; or the ticket table is full and they have limits, which a request without a ticket would
+ * not count towards: queue the request or shed it.
+ */
 #define POINTSMAN_ALL_BUSY 4
 
 /** Prefill and decode workers are eligible, but none that may work together. */
@@ -818,8 +823,8 @@ typedef struct pointsman_selection {
     /** Why it was chosen. */
     pointsman_reason reason;
     /**
-     * The ticket; 0 if the table was full: the request is not tracked, and completing it is
-     * harmless.
+     * The ticket; 0 if the table was full: the request is not tracked, so its worker is one without a
+     * limit of requests in flight, and completing it is harmless.
      */
     uint64_t ticket;
     /** The worker's id. */
@@ -1367,6 +1372,17 @@ typedef struct pointsman_health_change {
 typedef void (*pointsman_health_callback)(void *user_data,
                                           const pointsman_health_change *change);
 
+/* ---- Waiting for room ------------------------------------------------------------------------ */
+
+/**
+ * Says that a place may have come free. Called by the thread whose call gave it back, before that call
+ * returns, possibly by several threads at once; no lock is held.
+ *
+ * It must return, not throw. It does best to wake whoever selects, by an eventfd or an event of the host's
+ * loop. Functions that change or list the workers, or switch policies, answer POINTSMAN_IN_CALLBACK.
+ */
+typedef void (*pointsman_room_callback)(void *user_data);
+
 /* ---- Policies of the host's own -------------------------------------------------------------- */
 
 /** What a policy of the host's own wants: POINTSMAN_POLICY_WANTS_ bits. */
@@ -1538,8 +1554,9 @@ typedef struct pointsman_policy {
     void *user_data;
     /**
      * Chooses one candidate. Only decides: it may be called again for the same request, and a decision
-     * may be dropped. Returns POINTSMAN_OK; POINTSMAN_NO_WORKER to refuse all of them; any other number
-     * fails the request with POINTSMAN_POLICY_FAILED. Required.
+     * may be dropped. Returns POINTSMAN_OK; POINTSMAN_NO_WORKER to refuse all of them, which the host gets
+     * as POINTSMAN_NO_WORKER; any other number fails the request with POINTSMAN_POLICY_FAILED. Not called
+     * where no candidate has room. Required.
      *
      * Pairs are formed by calling it once for the prefill and once for the decode workers.
      */
@@ -1619,7 +1636,9 @@ pointsman_status pointsman_builder_set_tree_budget(pointsman_builder *builder,
 
 /**
  * Sets how many workers (1 to 1,024, the default) and how many open tickets (1 to 1,048,576, rounded
- * up to a multiple of 64; default 65,536) the router has room for; 0 leaves a number as it is.
+ * up to a multiple of 64; default 65,536) the router has room for; 0 leaves a number as it is. With all
+ * tickets open, a request is not tracked (ticket 0): it goes to a random worker without a limit of
+ * requests in flight, or, where all have one, to none: POINTSMAN_ALL_BUSY.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK. The range is checked when the router
  * is built.
@@ -1690,6 +1709,22 @@ pointsman_status pointsman_builder_set_decision_log(pointsman_builder *builder,
 pointsman_status pointsman_builder_set_health_log(pointsman_builder *builder,
                                                   pointsman_health_callback callback,
                                                   void *user_data);
+
+/**
+ * Calls back when a place may have come free since a request was refused with POINTSMAN_ALL_BUSY; a
+ * NULL callback stops it. What user_data points to must outlive the routers built.
+ *
+ * To let a request wait: put it where the callback finds it, then select once more; whatever comes
+ * free after that is told, once. Then select for the waiting requests until one is refused again. A
+ * change of workers or policies is told, too, as it may leave nothing to wait for. Time alone frees
+ * nothing: where ejected workers or forgotten tickets may be what is missing, call
+ * pointsman_router_tick once in a while. A completion that nobody waits for costs one load more.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
+ */
+pointsman_status pointsman_builder_set_room_callback(pointsman_builder *builder,
+                                                     pointsman_room_callback callback,
+                                                     void *user_data);
 
 /**
  * Builds a router. The builder can be used again.

@@ -1070,6 +1070,14 @@ class builder {
                        pointsman_builder_set_health_log(raw(), kept ? +call : nullptr,
                                                         kept.get()));
     }
+    /** Called when a place may have come free: see pointsman_builder_set_room_callback. */
+    result<void> on_room(std::function<void()> tell) {
+        const auto call = [](void *kept) noexcept { (*static_cast<decltype(tell) *>(kept))(); };
+        auto kept = keep(std::move(tell));
+        return keeping(room_, kept,
+                       pointsman_builder_set_room_callback(raw(), kept ? +call : nullptr,
+                                                           kept.get()));
+    }
     /**
      * make is called, with the options as JSON, each time that configuration names the policy:
      * {"policy": {"custom": {"name": name, "options": ...}}}. What it returns lives until nothing uses
@@ -1119,7 +1127,7 @@ class builder {
     }
     result<router> build() const {
         // A callback may destroy this very object.
-        std::vector<std::shared_ptr<void>> kept{log_, decision_log_, health_log_};
+        std::vector<std::shared_ptr<void>> kept{log_, decision_log_, health_log_, room_};
         pointsman_router *built = nullptr;
         const pointsman_status code = pointsman_builder_build(raw(), &built);
         detail::departing::settle();
@@ -1152,7 +1160,7 @@ class builder {
     }
 
     std::unique_ptr<owned, leave> owned_;
-    std::shared_ptr<void> log_, decision_log_, health_log_;
+    std::shared_ptr<void> log_, decision_log_, health_log_, room_;
 };
 
 /** Fingerprints a prompt that arrives in pieces. */

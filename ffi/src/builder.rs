@@ -15,6 +15,7 @@ use crate::log::{
 };
 use crate::own_policy::RegisteredPolicy;
 use crate::policy::pointsman_policy;
+use crate::room::{Room, pointsman_room_callback};
 use crate::router::{pointsman_router, read_config, read_policy};
 use crate::status::pointsman_status;
 
@@ -30,6 +31,7 @@ pub struct pointsman_builder {
     log: Log,
     decision_log: Option<DecisionLog>,
     health_log: Option<HealthLog>,
+    room: Option<Room>,
 }
 
 handle!(pointsman_builder, b"PMbuildr");
@@ -72,7 +74,9 @@ export! {
     ) -> pointsman_status => set_tree_budget(exclusive_outside(builder), bytes);
 
     /// Sets how many workers (1 to 1,024, the default) and how many open tickets (1 to 1,048,576, rounded
-    /// up to a multiple of 64; default 65,536) the router has room for; 0 leaves a number as it is.
+    /// up to a multiple of 64; default 65,536) the router has room for; 0 leaves a number as it is. With all
+    /// tickets open, a request is not tracked (ticket 0): it goes to a random worker without a limit of
+    /// requests in flight, or, where all have one, to none: POINTSMAN_ALL_BUSY.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK. The range is checked when the router
     /// is built.
@@ -146,6 +150,22 @@ export! {
         user_data: *mut c_void,
     ) -> pointsman_status => set_health_log(exclusive_outside(builder), callback, user_data);
 
+    /// Calls back when a place may have come free since a request was refused with POINTSMAN_ALL_BUSY; a
+    /// NULL callback stops it. What user_data points to must outlive the routers built.
+    ///
+    /// To let a request wait: put it where the callback finds it, then select once more; whatever comes
+    /// free after that is told, once. Then select for the waiting requests until one is refused again. A
+    /// change of workers or policies is told, too, as it may leave nothing to wait for. Time alone frees
+    /// nothing: where ejected workers or forgotten tickets may be what is missing, call
+    /// pointsman_router_tick once in a while. A completion that nobody waits for costs one load more.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
+    fn pointsman_builder_set_room_callback(
+        builder: *mut pointsman_builder,
+        callback: pointsman_room_callback,
+        user_data: *mut c_void,
+    ) -> pointsman_status => set_room(exclusive_outside(builder), callback, user_data);
+
     /// Builds a router. The builder can be used again.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT; POINTSMAN_INVALID_CONFIG, also if the policy's create
@@ -164,6 +184,7 @@ fn new(out: Out<*mut pointsman_builder>) -> Result<(), Failure> {
         log: Log::NONE,
         decision_log: None,
         health_log: None,
+        room: None,
     }));
     Ok(())
 }
@@ -275,6 +296,15 @@ fn set_health_log(
     Ok(())
 }
 
+fn set_room(
+    builder: &mut pointsman_builder,
+    callback: pointsman_room_callback,
+    user_data: *mut c_void,
+) -> Result<(), Failure> {
+    builder.room = Room::new(callback, user_data);
+    Ok(())
+}
+
 fn build(builder: &pointsman_builder, out: Out<*mut pointsman_router>) -> Result<(), Failure> {
     let mut factory = PolicyFactory::with_builtins();
     for registration in &builder.policies {
@@ -293,6 +323,9 @@ fn build(builder: &pointsman_builder, out: Out<*mut pointsman_router>) -> Result
                 health_log.write(change);
             }
         });
+    }
+    if let Some(room) = builder.room {
+        core = core.on_room(move || room.tell());
     }
     let built = core.build()?;
     out.write(pointsman_router::hand_out(built, builder.log));

@@ -70,6 +70,7 @@ fn of_policy(error: &PolicyError) -> pointsman_status {
     match error {
         PolicyError::Duplicate { .. } => POINTSMAN_ALREADY_EXISTS,
         PolicyError::InCallback => POINTSMAN_IN_CALLBACK,
+        PolicyError::Refused { .. } => POINTSMAN_NO_WORKER,
         _ => POINTSMAN_POLICY_FAILED,
     }
 }

@@ -39,6 +39,7 @@ pub mod policy;
 pub mod reason;
 pub mod request;
 pub mod role;
+pub mod room;
 pub mod route;
 pub mod router;
 pub mod selection;

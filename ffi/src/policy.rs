@@ -156,8 +156,9 @@ pub struct pointsman_policy {
     /// Passed to create and release; and to select and on_event if there is no create.
     pub user_data: *mut c_void,
     /// Chooses one candidate. Only decides: it may be called again for the same request, and a decision
-    /// may be dropped. Returns POINTSMAN_OK; POINTSMAN_NO_WORKER to refuse all of them; any other number
-    /// fails the request with POINTSMAN_POLICY_FAILED. Required.
+    /// may be dropped. Returns POINTSMAN_OK; POINTSMAN_NO_WORKER to refuse all of them, which the host gets
+    /// as POINTSMAN_NO_WORKER; any other number fails the request with POINTSMAN_POLICY_FAILED. Not called
+    /// where no candidate has room. Required.
     ///
     /// Pairs are formed by calling it once for the prefill and once for the decode workers.
     pub select: Option<

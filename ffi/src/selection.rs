@@ -21,8 +21,8 @@ pub struct pointsman_selection {
     pub size: u32,
     /// Why it was chosen.
     pub reason: pointsman_reason,
-    /// The ticket; 0 if the table was full: the request is not tracked, and completing it is
-    /// harmless.
+    /// The ticket; 0 if the table was full: the request is not tracked, so its worker is one without a
+    /// limit of requests in flight, and completing it is harmless.
     pub ticket: u64,
     /// The worker's id.
     pub worker: u64,

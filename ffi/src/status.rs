@@ -15,9 +15,12 @@ pub const POINTSMAN_INVALID_ARGUMENT: pointsman_status = 1;
 /// The configuration is refused: not JSON, an unknown field, a value out of range, an unknown policy.
 /// The message has the position.
 pub const POINTSMAN_INVALID_CONFIG: pointsman_status = 2;
-/// No worker is eligible for the request: none registered, or all unhealthy, draining or ruled out.
+/// No worker is eligible for the request: none registered, or all unhealthy, draining or ruled out; or a
+/// policy of the host's own has refused them.
 pub const POINTSMAN_NO_WORKER: pointsman_status = 3;
-/// Every eligible worker is at its limit of requests in flight: queue the request or shed it.
+/// Every eligible worker is at its limit of requests in flight, or every two of a pair that may work
+/// together; or the ticket table is full and they have limits, which a request without a ticket would
+/// not count towards: queue the request or shed it.
 pub const POINTSMAN_ALL_BUSY: pointsman_status = 4;
 /// Prefill and decode workers are eligible, but none that may work together.
 pub const POINTSMAN_NO_PAIR: pointsman_status = 5;

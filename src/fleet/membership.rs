@@ -57,6 +57,7 @@ impl Fleet {
         for installed in self.view().policies.iter() {
             installed.policy.on_worker_removed(&info);
         }
+        self.tell_change();
         Ok(())
     }
 

@@ -8,6 +8,7 @@
 //! - `switch`: policies are installed and replaced.
 //! - `health`: what outcomes and time do to a worker.
 //! - [`health_log`]: reports that to the host.
+//! - [`room`]: tells those who wait for a place.
 //! - [`due`]: when maintenance is due.
 //!
 //! A change takes the writer lock, changes the registry or the policies, and publishes a new view.
@@ -17,6 +18,7 @@ mod health;
 pub(crate) mod health_log;
 mod membership;
 pub(crate) mod policies;
+pub(crate) mod room;
 mod switch;
 pub(crate) mod view;
 mod writer;
@@ -29,6 +31,7 @@ use parking_lot::Mutex;
 use self::due::Due;
 use self::health_log::HealthLog;
 use self::policies::Policies;
+use self::room::Room;
 use self::view::{Local, View};
 use self::writer::Writer;
 use crate::policy::factory::PolicyFactory;
@@ -36,7 +39,8 @@ use crate::pool::{registry::Registry, snapshot::PoolSnapshot};
 use crate::prompt::{PromptReader, once::Window};
 use crate::sync::atomic::{
     AtomicU64,
-    Ordering::{Acquire, Relaxed, Release},
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
+    fence,
 };
 use crate::sync::exclusive::{Entered, Exclusive};
 use crate::worker::{WorkerId, health::HealthConfig, state::WorkerState};
@@ -46,6 +50,7 @@ pub(crate) struct Fleet {
     view: ArcSwap<View>,
     /// Of the view.
     version: AtomicU64,
+    room: Room,
     locals: Exclusive<Local>,
     rows: Arc<[WorkerState]>,
     /// Told of workers that come and go.
@@ -63,6 +68,7 @@ impl Fleet {
         factory: PolicyFactory,
         prompts: Arc<PromptReader>,
         log: Option<HealthLog>,
+        room: Room,
         every: u64,
     ) -> Self {
         let empty = Arc::new(View {
@@ -76,6 +82,7 @@ impl Fleet {
         Fleet {
             view,
             version: AtomicU64::new(0),
+            room,
             locals: Exclusive::new(local),
             rows: registry.rows(),
             prompts,
@@ -84,6 +91,12 @@ impl Fleet {
             due: Due::new(every),
             writer: Mutex::new(Writer::new(registry, factory)),
         }
+    }
+
+    /// Who waits for a place.
+    #[inline(always)]
+    pub(crate) fn room(&self) -> &Room {
+        &self.room
     }
 
     /// The workers' rows, by slot.
@@ -144,10 +157,16 @@ impl Fleet {
 
     /// Applies what outcomes and time have changed, unless another thread holds the lock.
     pub(crate) fn maintain(&self, now: u64) {
+        let mut changed = false;
         if let Some(mut writer) = self.writer.try_lock() {
+            let before = self.version.load(Relaxed);
             self.settle(&mut writer, now);
+            changed = self.version.load(Relaxed) != before;
         }
         self.tell_health();
+        if changed {
+            self.tell_change();
+        }
     }
 
     /// Publishes anew, and frees replaced policies that no request can reach; `in_use` says whether an
@@ -173,14 +192,22 @@ impl Fleet {
         now: Option<u64>,
         change: impl FnOnce(&mut Writer) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.locked(|writer| {
+        let done = self.locked(|writer| {
             if let Some(now) = now {
                 writer.advance(now);
             }
             let done = change(writer)?;
             self.publish(writer);
             Ok(done)
-        })
+        })?;
+        self.tell_change();
+        Ok(done)
+    }
+
+    /// A changed fleet may have room, or nothing left to wait for.
+    fn tell_change(&self) {
+        fence(SeqCst);
+        self.room.given_back();
     }
 
     /// Runs `work` under the writer lock, and then the maintenance that requests noted while it was held.

@@ -31,9 +31,12 @@ pub enum RoutingError {
         excluded: u32,
     },
     /// Every worker that the request may use is at its limit of in-flight requests, or came to it before
-    /// the request could take its last place.
+    /// the request could take its last place; or it has a limit, and the ticket table is full, so that
+    /// the request would not count towards it. Of a pair: there are workers that may serve together, and
+    /// limits alone keep all of them; where prefill workers could be had, `role` is decode.
     #[error(
-        "all {busy} eligible {role} workers are at their in-flight limit: queue the request or shed it"
+        "all {busy} eligible {role} workers are at their in-flight limit, or no ticket is free to hold them \
+         to it: queue the request or shed it"
     )]
     AllBusy {
         /// The role that is full.
@@ -46,9 +49,9 @@ pub enum RoutingError {
         "no prefill and decode worker share a group: {prefill} prefill and {decode} decode workers are eligible"
     )]
     NoPair {
-        /// Eligible prefill workers.
+        /// Eligible prefill workers, full ones included.
         prefill: u32,
-        /// Eligible decode workers.
+        /// Eligible decode workers, full ones included.
         decode: u32,
     },
     /// The policy failed.
@@ -77,7 +80,8 @@ impl RoutingError {
 
 // Here rather than in the pool, which knows nothing of policies and what they answer.
 impl Candidates<'_> {
-    /// Why there is no candidate: the error to return when nothing can be chosen. O(slots / 64).
+    /// Why there is no candidate: the error to return where there is none. A policy that has candidates and
+    /// wants none of them returns [`PolicyError::Refused`] in a [`PolicyFailure`]. O(slots / 64).
     #[cold]
     pub fn none(&self) -> RoutingError {
         let (role, view) = (self.role(), self.view());
@@ -113,6 +117,12 @@ impl PolicyFailure {
     }
 }
 
+impl From<PolicyFailure> for RoutingError {
+    fn from(failure: PolicyFailure) -> Self {
+        RoutingError::Policy(Box::new(failure))
+    }
+}
+
 /// What a policy can do wrong, and what can be wrong with a policy.
 #[derive(Clone, Debug, Error, PartialEq, Eq)]
 #[non_exhaustive]
@@ -140,6 +150,13 @@ pub enum PolicyError {
     /// The constructor refused its options.
     #[error("options refused: {0}")]
     Options(String),
+    /// The policy had candidates with room and wants none of them. No lack of workers and no limit: waiting
+    /// for a place does not help.
+    #[error("it refused all of {candidates} candidates")]
+    Refused {
+        /// How many it was asked about.
+        candidates: u32,
+    },
     /// The policy reported a failure of its own.
     #[error("{0}")]
     Failed(String),
@@ -177,5 +194,5 @@ pub enum ConfigError {
 /// Turns a policy's own failure into the error of a request.
 #[cold]
 pub(crate) fn failed(name: &str, source: PolicyError) -> RoutingError {
-    RoutingError::Policy(Box::new(PolicyFailure::new(name, source)))
+    PolicyFailure::new(name, source).into()
 }

@@ -11,6 +11,8 @@ pub(crate) trait Mode {
     type Choice: Copy;
     /// The role of the worker that answers.
     const ROLE: Role;
+    /// The roles of all workers that take part.
+    const ROLES: &'static [Role];
 
     fn decide<'a>(
         policy: &dyn RoutingPolicy,
@@ -47,6 +49,7 @@ pub(crate) enum Pair {}
 impl Mode for Single {
     type Choice = Decision;
     const ROLE: Role = Role::Regular;
+    const ROLES: &'static [Role] = &[Role::Regular];
 
     #[inline(always)]
     fn decide<'a>(
@@ -80,6 +83,7 @@ impl Mode for Single {
 impl Mode for Pair {
     type Choice = PairDecision;
     const ROLE: Role = Role::Decode;
+    const ROLES: &'static [Role] = &[Role::Prefill, Role::Decode];
 
     fn decide<'a>(
         policy: &dyn RoutingPolicy,

@@ -2,7 +2,8 @@
 
 use super::decision::{Decision, PairDecision};
 use super::error::RoutingError;
-use crate::pool::{candidates::Candidates, filter::Filter};
+use crate::pool::{candidates::Candidates, filter::Filter, set::SlotSet};
+use crate::worker::Role;
 
 /// Chooses a prefill worker, then a decode worker that may work with it: of the same group, where
 /// groups are set. If the prefill worker's group has no decode worker to give, its group is ruled
@@ -16,12 +17,16 @@ pub fn jointly(
 ) -> Result<PairDecision, RoutingError> {
     let pool = prefill.pool();
     let mut admitted = prefill.admitted();
-    let mut last = None;
+    // Of the policy's own: whatever order the groups come in, it is not told as a lack of workers.
+    let mut own = None;
     for _ in 0..=pool.groups() {
         let filter = Filter::of(admitted);
         let first = match choose(&prefill.restricted(&filter)) {
             Ok(first) => first,
-            Err(error) => return Err(explain(prefill, decode, last.unwrap_or(error))),
+            Err(error) => {
+                own = own.or_else(|| of_policy(error));
+                break;
+            }
         };
         let slot = first.worker.slot();
         let found = match pool.companions(slot) {
@@ -31,28 +36,61 @@ pub fn jointly(
                 choose(&decode.restricted(&filter))
             }
         };
-        let error = match found {
+        match found {
             Ok(second) => return Ok(PairDecision { prefill: first, decode: second }),
-            Err(error) => error,
-        };
-        let Some(members) = pool.group_members(slot) else { return Err(error) };
+            Err(error) => own = own.or_else(|| of_policy(error)),
+        }
+        // One without a group may work with any, so there is nothing else to try.
+        let Some(members) = pool.group_members(slot) else { break };
         admitted = admitted.without(members);
-        last = Some(error);
     }
-    Err(explain(prefill, decode, last.unwrap_or_else(|| prefill.none())))
+    Err(own.unwrap_or_else(|| explain(prefill, decode)))
 }
 
-/// The error that helps most: a role without a worker or without a free one, or no two that fit.
-fn explain(prefill: &Candidates<'_>, decode: &Candidates<'_>, error: RoutingError) -> RoutingError {
-    if matches!(error, RoutingError::Policy(_)) {
-        return error;
+/// The error, unless it says no more than that there was no candidate.
+fn of_policy(error: RoutingError) -> Option<RoutingError> {
+    let no_candidate =
+        matches!(error, RoutingError::AllBusy { .. } | RoutingError::NoHealthyWorkers { .. });
+    if no_candidate { None } else { Some(error) }
+}
+
+/// Why there is no pair, limits aside first: a role without a worker, or no two that fit; and if there are
+/// two that fit, the limit that keeps them. O(groups * slots / 64).
+#[cold]
+fn explain(prefill: &Candidates<'_>, decode: &Candidates<'_>) -> RoutingError {
+    let (prefills, decodes) = (prefill.admitted(), decode.admitted());
+    if prefills.is_empty() {
+        return prefill.none();
     }
-    let (prefills, decodes) = (prefill.iter().count() as u32, decode.iter().count() as u32);
-    if prefills == 0 {
-        prefill.none()
-    } else if decodes == 0 {
-        decode.none()
+    if decodes.is_empty() {
+        return decode.none();
+    }
+    let free: SlotSet = prefill.iter().map(|candidate| candidate.slot()).collect();
+    let fitting = fits(prefill, &decodes);
+    let full = |role, set: SlotSet| RoutingError::AllBusy { role, busy: set.len() as u32 };
+    if fitting.is_empty() {
+        RoutingError::NoPair { prefill: prefills.len() as u32, decode: decodes.len() as u32 }
+    } else if fitting.and(&free).is_empty() {
+        full(Role::Prefill, fitting)
     } else {
-        RoutingError::NoPair { prefill: prefills, decode: decodes }
+        full(Role::Decode, fits(decode, &free))
     }
+}
+
+/// The admitted ones that may work with one of these.
+fn fits(candidates: &Candidates<'_>, others: &SlotSet) -> SlotSet {
+    let pool = candidates.pool();
+    let mut fitting = candidates.admitted();
+    let mut rest = fitting;
+    while let Some(slot) = rest.iter().next() {
+        // A group's workers fit all alike.
+        let alone = || [slot].into_iter().collect();
+        let alike = pool.group_members(slot).copied().unwrap_or_else(alone);
+        let companions = pool.companions(slot).map_or(*others, |companions| others.and(companions));
+        if companions.is_empty() {
+            fitting = fitting.without(&alike);
+        }
+        rest = rest.without(&alike);
+    }
+    fitting
 }

@@ -11,6 +11,7 @@ use super::{
     decision_log::{DecisionLog, DecisionRecord, Hook},
 };
 use crate::fleet::health_log::{self, HealthLog};
+use crate::fleet::room::{self, Room};
 use crate::policy::error::{ConfigError, PolicyError};
 use crate::policy::{PolicyConfig, PolicyFactory, RoutingPolicy};
 use crate::random::Random;
@@ -73,6 +74,7 @@ pub struct RouterBuilder {
     factory: PolicyFactory,
     log: Option<(u32, Hook)>,
     health_log: Option<health_log::Hook>,
+    room: Option<room::Hook>,
 }
 
 impl Router {
@@ -140,6 +142,23 @@ impl RouterBuilder {
         self
     }
 
+    /// Calls `hook` when a place may have come free since a request was refused as
+    /// [`AllBusy`](crate::RoutingError::AllBusy), so that a host can let requests wait without asking again and
+    /// again. Without it nothing is noted; async hosts may use [`Router::poll_select`] instead.
+    ///
+    /// To wait: put the request where the hook finds it, then select once more; whatever comes free after
+    /// that is told. The hook is called once, by the thread that gave the place back, before its call
+    /// returns; no lock is held, and it may use the router. It, or what it sets going, then selects for the
+    /// waiting requests until one is refused again. A change of the fleet or the policies is told, too, as
+    /// it may leave nothing to wait for.
+    ///
+    /// Time alone frees nothing: where ejected workers or forgotten tickets may be what is missing, call
+    /// [`At::tick`](crate::At::tick) once in a while.
+    pub fn on_room(mut self, hook: impl Fn() + Send + Sync + 'static) -> Self {
+        self.room = Some(Box::new(hook));
+        self
+    }
+
     /// Builds the router.
     ///
     /// # Errors
@@ -156,7 +175,13 @@ impl RouterBuilder {
             .log
             .map(|(every, hook)| DecisionLog::new(every, hook, Random::new(self.config.seed)));
         let health_log = self.health_log.map(HealthLog::new);
-        Ok(Router::from_inner(Inner::new(&self.config, factory, log, health_log)?))
+        Ok(Router::from_inner(Inner::new(
+            &self.config,
+            factory,
+            log,
+            health_log,
+            Room::new(self.room),
+        )?))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Commit: charge what was decided, tell the policy, open the ticket.
 //!
-//! **Order.** The workers are charged; where a policy hears of it or a prompt was read, their slots'
-//! generations are checked; a ticket's entry is reserved; the decision is counted; the prompt is remembered
+//! **Order.** A ticket's entry is reserved; the workers are charged; where a policy hears of it or a prompt
+//! was read, their slots' generations are checked; the decision is counted; the prompt is remembered
 //! in the tree; the policy is told; the ticket is opened; the generations are checked once more (see
 //! "Removal" in [`crate::ticket::table`]).
 //!
@@ -12,7 +12,9 @@
 //!
 //! **Undoing.** Before the ticket is open, entry and charges give themselves back when they are dropped,
 //! also where a policy panics; afterwards the ticket is completed as cancelled. What was counted stays
-//! counted, and what was remembered stays in the tree until it is evicted.
+//! counted, and what was remembered stays in the tree until it is evicted. Another request may have found
+//! no room for what is undone here: who waits is told, see `fleet::room`. The entry comes first, so that with
+//! a full table nothing is undone.
 
 use super::complete::Ending;
 use super::inner::Inner;
@@ -32,12 +34,12 @@ impl<'a> Attempt<'_, 'a> {
     ) -> Result<Option<Ticket>, u16> {
         let inner = self.call.inner;
         let charge = self.charge::<M>(choice, request, prompt_bytes);
+        let Some(reserved) = self.reserve() else { return Ok(None) };
         let charged = Charged::new::<M>(inner, choice, charge.resident_tokens.into())?;
         let listens = self.listens || request.prefix.is_some();
         if listens {
             charged.check::<M>(choice)?;
         }
-        let Some(reserved) = self.reserve() else { return Ok(None) };
         self.count::<M>(choice, request);
         if listens {
             self.tell::<M>(choice, request);

@@ -1,7 +1,7 @@
 //! First token, completion, expiry: give back what was charged, and learn from it.
 
 use super::inner::Inner;
-use crate::fleet::due::CLOCK_SLACK;
+use crate::fleet::{due::CLOCK_SLACK, room::Room};
 use crate::policy::{Completion, FirstToken, Usage};
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::ticket::error::TicketError;
@@ -95,13 +95,17 @@ impl Inner {
         if !ticket.is_tracked() {
             return Ok(());
         }
-        // Whatever a policy does, the load is given back when this returns, and the entry last.
+        // Whatever a policy does, the entry is given back when this returns, and then the load: see
+        // `fleet::room`.
         let closed = self.tickets.close(ticket)?;
         match self.fleet.row(closed.participants.slot()) {
             Some(row)
                 if closed.participants.is_simple() && ending.is_plain() && row.is_steady() =>
             {
-                row.release(closed.resident_tokens().into());
+                let resident = closed.resident_tokens().into();
+                drop(closed);
+                row.release(resident);
+                self.fleet.room().given_back();
             }
             Some(row) => self.complete_at_length(closed, row, &ending.of_host(), now),
             None => {}
@@ -121,7 +125,9 @@ impl Inner {
     /// A completion that a policy must hear of, or that something is learned from.
     #[inline(never)]
     fn complete_at_length(&self, closed: Closed<'_>, row: &WorkerState, ending: &Ending, now: u64) {
-        let _load = Release { row, resident: closed.resident_tokens().into() };
+        let _load = self.release(row, closed.resident_tokens().into());
+        // Given back before the load.
+        let closed = closed;
         let prefill = closed.participants.prefill();
         // Once its load was given back, the slot may be another worker's at any time.
         let uncharged = prefill.filter(|_| !closed.prefill_charged());
@@ -244,21 +250,26 @@ impl Inner {
 
     /// Gives back the load of a prefill worker when dropped.
     fn release_of(&self, prefill: Option<u16>) -> Option<Release<'_>> {
-        let row = self.fleet.row(prefill?)?;
-        Some(Release { row, resident: 0 })
+        Some(self.release(self.fleet.row(prefill?)?, 0))
+    }
+
+    fn release<'a>(&'a self, row: &'a WorkerState, resident: u64) -> Release<'a> {
+        Release { row, resident, room: self.fleet.room() }
     }
 }
 
-/// Gives a worker's load back when dropped.
+/// Gives a worker's load back when dropped, and tells who waits for it.
 struct Release<'a> {
     row: &'a WorkerState,
     resident: u64,
+    room: &'a Room,
 }
 
 impl Drop for Release<'_> {
     #[inline]
     fn drop(&mut self) {
         self.row.release(self.resident);
+        self.room.given_back();
     }
 }
 

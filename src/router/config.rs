@@ -46,6 +46,8 @@ pub struct RouterConfig {
     /// Workers that may be registered at once, at most 1,024.
     pub max_workers: usize,
     /// Requests that can be tracked at once, at most 1,048,576; rounded up to a multiple of 64.
+    /// Requests beyond are spread at random over the workers without a limit of in-flight requests, and
+    /// refused as [`AllBusy`](crate::RoutingError::AllBusy) where all have one: see [`Ticket`](crate::Ticket).
     pub max_tickets: usize,
     /// Seconds after which an open ticket is closed as expired, unless renewed.
     pub ticket_deadline_secs: f64,

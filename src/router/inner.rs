@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::config::{RouterConfig, SplitConfig};
 use super::decision_log::DecisionLog;
-use crate::fleet::{Fleet, due::Due, health_log::HealthLog};
+use crate::fleet::{Fleet, due::Due, health_log::HealthLog, room::Room};
 use crate::policy::error::ConfigError;
 use crate::policy::{PolicyConfig, PolicyFactory, RoutingPolicy as _, random::RandomPolicy};
 use crate::pool::{MAX_WORKERS, error::PoolError, registry::Registry};
@@ -66,6 +66,7 @@ impl Inner {
         factory: PolicyFactory,
         log: Option<DecisionLog>,
         health_log: Option<HealthLog>,
+        room: Room,
     ) -> Result<Self, ConfigError> {
         config.check()?;
         let slots = slots_for(config.max_workers);
@@ -79,7 +80,7 @@ impl Inner {
         let deadline = config.ticket_deadline();
         // The whole table is swept eight times within one deadline.
         let every = (deadline / 8 / tickets.parts() as u64).max(1);
-        let fleet = Fleet::new(registry, factory, Arc::clone(&prompts), health_log, every);
+        let fleet = Fleet::new(registry, factory, Arc::clone(&prompts), health_log, room, every);
         let inner = Inner {
             fleet,
             prompts,

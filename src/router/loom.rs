@@ -4,13 +4,18 @@
 //! The model takes sequentially consistent accesses for acquire and release only. Where the protocol
 //! rests on their total order, the fences below stand for it.
 //!
+//! The models of room are of [`crate::fleet::room`].
+//!
 //! Each thread reserves in a stripe of its own, as if it had entered it; [`crate::sync::exclusive`] has a model
 //! of that. The last two models are of threads that found every stripe taken.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use loom::sync::Arc;
 use loom::sync::atomic::{Ordering::SeqCst, fence};
 use loom::thread;
 
+use crate::fleet::room::{Hook, Room};
 use crate::sync::stripe::Place;
 use crate::ticket::{Charge, Participants, Ticket, Tickets};
 use crate::worker::{WorkerId, state::WorkerState};
@@ -20,28 +25,36 @@ const PREFILL: usize = 1;
 const FIRST: u64 = 1;
 const SECOND: u64 = 2;
 
-/// What the router holds: tickets and two rows.
+/// What the router holds: tickets, two rows, and who waits for room in them.
 struct Model {
     tickets: Tickets,
     rows: [WorkerState; 2],
+    room: Room,
+    told: std::sync::Arc<AtomicUsize>,
 }
 
 impl Model {
     fn new() -> Arc<Self> {
         let rows = [WorkerState::new(), WorkerState::new()];
         rows.iter().for_each(|row| row.occupy(FIRST, None));
-        Arc::new(Model { tickets: Tickets::new(64), rows })
+        let told = std::sync::Arc::new(AtomicUsize::new(0));
+        let counted = std::sync::Arc::clone(&told);
+        // No part of the model.
+        let hook: Hook = Box::new(move || {
+            counted.fetch_add(1, Relaxed);
+        });
+        Arc::new(Model { tickets: Tickets::new(64), rows, room: Room::new(Some(hook)), told })
     }
 
-    /// As `commit` does: charge, reserve, open, look at the generation.
+    /// As `commit` does: reserve, charge, open, look at the generation.
     fn open(&self, stripe: Place, prefill: Option<WorkerId>) -> Option<Ticket> {
         let charge = charge(prefill);
+        let reserved = self.tickets.reserve(stripe).expect("the share has room");
         assert!(self.rows[usize::from(SLOT)].charge(0));
         fence(SeqCst);
         if let Some(prefill) = prefill {
             assert!(self.rows[prefill.slot()].charge(0));
         }
-        let reserved = self.tickets.reserve(stripe).expect("the share has room");
         let ticket = self.tickets.open(reserved, charge, u64::MAX);
         if self.rows[usize::from(SLOT)].generation() == FIRST {
             return Some(ticket);
@@ -54,10 +67,28 @@ impl Model {
     fn complete(&self, ticket: Ticket) -> bool {
         let Ok(closed) = self.tickets.close(ticket) else { return false };
         let held = closed.participants.prefill().filter(|_| closed.prefill_charged());
-        for slot in held.into_iter().chain([closed.participants.slot()]) {
-            self.rows[usize::from(slot)].release(0);
-        }
+        let main = closed.participants.slot();
+        held.into_iter().for_each(|slot| self.rows[usize::from(slot)].release(0));
+        drop(closed);
+        self.rows[usize::from(main)].release(0);
         true
+    }
+
+    /// As `complete` completes where somebody may wait.
+    fn complete_and_tell(&self, ticket: Ticket) {
+        assert!(self.complete(ticket));
+        fence(SeqCst);
+        self.room.given_back();
+    }
+
+    /// As `select` takes a place, or is refused, notes that it waits, and looks again; whether it was
+    /// refused.
+    fn is_refused(&self, take: impl Fn() -> bool) -> bool {
+        if take() {
+            return false;
+        }
+        self.room.want();
+        !take()
     }
 
     /// As `complete` takes the first token; whether this call did it.
@@ -295,5 +326,63 @@ fn loom_without_a_stripe_one_closes_while_another_reserves() {
         assert_eq!(model.tickets.open_count(), 1);
         assert!(model.complete(new));
         model.assert_nothing_is_held();
+    });
+}
+
+/// A worker's last place is given back while two look for it: one takes it or is told, whichever way; a
+/// refusal is never forgotten.
+#[test]
+fn loom_who_finds_no_room_is_told_of_it() {
+    model(|| {
+        let model = Model::new();
+        let row = &model.rows[usize::from(SLOT)];
+        row.set_limit(Some(1));
+        let ticket = model.open(mine(), None).expect("no thread removes the worker");
+        let giver = thread::spawn({
+            let model = Arc::clone(&model);
+            move || model.complete_and_tell(ticket)
+        });
+        let refused = model.is_refused(|| row.has_room());
+        giver.join().expect("completing does not panic");
+        assert!(!refused || model.told.load(Relaxed) == 1);
+    });
+}
+
+/// The same of a ticket, in a table that is full: its entry is given back before the load.
+#[test]
+fn loom_who_finds_no_ticket_is_told_of_it() {
+    model(|| {
+        let model = Model::new();
+        let mut last = None;
+        while let Some(reserved) = model.tickets.reserve(mine()) {
+            assert!(model.rows[usize::from(SLOT)].charge(0));
+            last = Some(model.tickets.open(reserved, charge(None), u64::MAX));
+        }
+        let ticket = last.expect("the share has room");
+        let giver = thread::spawn({
+            let model = Arc::clone(&model);
+            move || model.complete_and_tell(ticket)
+        });
+        let refused = model.is_refused(|| model.tickets.reserve(mine()).is_some());
+        giver.join().expect("completing does not panic");
+        assert!(!refused || model.told.load(Relaxed) == 1);
+    });
+}
+
+/// Two give back at once: one refusal is told once.
+#[test]
+fn loom_one_refusal_is_told_once() {
+    model(|| {
+        let model = Model::new();
+        model.rows[usize::from(SLOT)].set_limit(Some(2));
+        let tickets = [mine(), other()].map(|stripe| model.open(stripe, None).expect("it stays"));
+        model.room.want();
+        let giver = thread::spawn({
+            let model = Arc::clone(&model);
+            move || model.complete_and_tell(tickets[0])
+        });
+        model.complete_and_tell(tickets[1]);
+        giver.join().expect("completing does not panic");
+        assert_eq!(model.told.load(Relaxed), 1);
     });
 }

@@ -6,6 +6,7 @@
 //! - [`at`]: the methods of a router that depend on time.
 //! - `inner`: all of one router, and how it is made and maintained.
 //! - [`selection`]: what a host gets; dropping it gives the load back.
+//! - `poll`: waiting for room, for async hosts.
 //! - [`builder`], [`config`]: how a router is made.
 //! - [`decision_log`], `metrics`: what a host can read back.
 
@@ -19,6 +20,7 @@ mod inner;
 #[cfg(all(test, pointsman_loom))]
 mod loom;
 mod metrics;
+mod poll;
 mod select;
 pub(crate) mod selection;
 

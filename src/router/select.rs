@@ -12,7 +12,8 @@ use crate::prefix::Unit;
 use crate::prompt::{ReadPrompt, clamp, once::PromptOnce};
 use crate::random;
 use crate::request::Request;
-use crate::sync::stripe::Place;
+use crate::sync::atomic::Ordering::SeqCst;
+use crate::sync::{fence, stripe::Place};
 use crate::ticket::Ticket;
 use crate::worker::Role;
 
@@ -88,12 +89,19 @@ impl Inner {
             let filter = filter.as_ref();
             let (listens, shadow, full) = (false, None, None);
             let attempt = Attempt { call, view, installed, listens, shadow, filter, full };
-            let done = attempt.without_prompt::<M, S>(&mut lost, &finish);
-            if lost.is_none() {
-                return done;
+            match attempt.without_prompt::<M, S>(&mut lost, &finish) {
+                Err(ref error) if lost.is_some() || self.awaits(error) => {}
+                done => return done,
             }
         }
         call.until_committed::<M, S>(&mut local, lost, &finish)
+    }
+
+    /// Whether a request that is refused so can be told of room: then it has to look once more.
+    #[cold]
+    fn awaits(&self, error: &RoutingError) -> bool {
+        let room = self.fleet.room();
+        matches!(error, RoutingError::AllBusy { .. }) && room.has_hook()
     }
 
     #[inline(always)]
@@ -139,7 +147,8 @@ impl Inner {
 
 impl<'a> Call<'a> {
     /// The loop: view, policy, prompt, decide, commit, else again. It ends, as each turn commits or rules
-    /// one more worker out.
+    /// one more worker out. Where the host can be told of room, a refusal counts only once that was noted:
+    /// the request then looks at all workers again.
     #[inline(never)]
     fn until_committed<M: Mode, S>(
         self,
@@ -150,6 +159,7 @@ impl<'a> Call<'a> {
         let Local { view, window, .. } = local;
         let mut prompt = PromptOnce::new(window);
         let mut full: SlotSet = first_lost.into_iter().collect();
+        let mut noted = false;
         loop {
             self.inner.fleet.refresh(view);
             let (plan, pool) = (view.policies.plan(M::ROLE), &view.pool);
@@ -177,7 +187,13 @@ impl<'a> Call<'a> {
             match lost {
                 Some(slot) => full.insert(slot),
                 // Committed or refused.
-                None => return done,
+                None => match done {
+                    Err(ref error) if !noted && self.inner.awaits(error) => {
+                        self.inner.fleet.room().want();
+                        (noted, full) = (true, SlotSet::default());
+                    }
+                    done => return done,
+                },
             }
         }
     }
@@ -265,6 +281,9 @@ impl<'t, 'a: 't> Attempt<'t, 'a> {
             Ok(None) => self.untracked::<M, S>(&request, finish),
             Err(slot) => {
                 *lost = Some(slot.into());
+                // What was undone may be what another request has not found.
+                fence(SeqCst);
+                self.call.inner.fleet.room().given_back();
                 Err(self.candidates(M::ROLE).none())
             }
         }
@@ -272,14 +291,18 @@ impl<'t, 'a: 't> Attempt<'t, 'a> {
 
     /// The ticket table is full, so nothing of this request will be counted. A policy that compares
     /// counts would send all such requests to the one worker that looked best when the table filled
-    /// up; a random draw spreads them.
+    /// up; a random draw spreads them. A worker with a limit is not among those: nothing could hold them to
+    /// it, so for them a full table is a limit that has been reached.
     #[cold]
     fn untracked<M: Mode, S>(
         self,
         request: &RequestView<'_>,
         finish: &impl Fn(Committed<'_, M::Choice>) -> S,
     ) -> Result<S, RoutingError> {
-        let choice = M::decide(&self.call.inner.fallback, |role| self.candidates(role), request)?;
+        let mut closed = self.full.copied().unwrap_or_default();
+        M::ROLES.iter().for_each(|&role| self.candidates(role).limited_into(&mut closed));
+        let this = Attempt { full: Some(&closed).filter(|closed| !closed.is_empty()), ..self };
+        let choice = M::decide(&self.call.inner.fallback, |role| this.candidates(role), request)?;
         self.call.inner.count_untracked();
         self.count::<M>(&choice, request);
         Ok(finish(self.committed::<M>(

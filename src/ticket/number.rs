@@ -17,7 +17,9 @@ pub(super) const LOW: u64 = (1 << INDEX_BITS) - 1;
 /// The number of an open request, by which the host completes it.
 ///
 /// 0 is a request that could not be tracked because the table was full. Such requests are spread at
-/// random; they count neither as load nor towards limits, and completing them teaches nothing. Watch
+/// random; they count neither as load nor towards limits, so they go to workers without a limit only: where
+/// all have one, they are refused as [`AllBusy`](crate::RoutingError::AllBusy). Completing them teaches
+/// nothing. Watch
 /// `pointsman_tickets_untracked_total`: where it rises, tickets are not completed, or `max_tickets` is
 /// too small. A ticket means something only to the router that issued it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]

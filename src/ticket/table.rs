@@ -116,6 +116,12 @@ impl Tickets {
         size_of_val(&*self.entries) + Striped::<AtomicU32>::BYTES
     }
 
+    /// Whether no entry of any stripe is free. O(capacity) if so.
+    #[cfg(feature = "tower")]
+    pub(crate) fn is_full(&self) -> bool {
+        self.entries.iter().take(self.capacity).all(|entry| entry.phase() != FREE)
+    }
+
     /// How many tickets are open or just being opened or closed. O(capacity).
     pub(crate) fn open_count(&self) -> usize {
         self.entries.iter().filter(|entry| entry.phase() != FREE).count()

@@ -142,7 +142,7 @@ impl WorkerState {
     pub(crate) fn charge(&self, resident_tokens: u64) -> bool {
         let before = in_flight(self.requests.fetch_add(SELECTED + 1, SeqCst));
         if before >= self.limit.load(Relaxed) as usize {
-            self.requests.fetch_sub(SELECTED + 1, Relaxed);
+            self.requests.fetch_sub(SELECTED + 1, SeqCst);
             return false;
         }
         if resident_tokens > 0 {
@@ -159,7 +159,8 @@ impl WorkerState {
             self.resident_tokens.fetch_sub(resident_tokens, Relaxed);
         }
         // Release: a thread that finds the slot empty (Acquire) also sees all that the request wrote.
-        self.requests.fetch_sub(1, Release);
+        // Sequentially consistent: see `fleet::room`.
+        self.requests.fetch_sub(1, SeqCst);
     }
 
     /// Takes back a charge for a request that was not sent: it does not count as selected either.
@@ -167,7 +168,7 @@ impl WorkerState {
         if resident_tokens > 0 {
             self.resident_tokens.fetch_sub(resident_tokens, Relaxed);
         }
-        self.requests.fetch_sub(SELECTED + 1, Release);
+        self.requests.fetch_sub(SELECTED + 1, SeqCst);
     }
 
     /// Keeps the slot from changing hands while a callback about its worker runs.

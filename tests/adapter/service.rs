@@ -4,7 +4,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use http::{Request, Response, StatusCode};
@@ -378,4 +378,49 @@ fn workers_come_and_go_with_their_services() {
     };
     drop(body);
     assert!(format!("{:?}", setup.service).contains("services: 0"));
+}
+
+/// Not ready while limits keep every worker, and woken when a place comes free.
+#[test]
+fn readiness_is_room() {
+    struct Woken(AtomicUsize);
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+    let mut config = RouterConfig::default();
+    config.max_tickets = 64;
+    let mut service = PolicyService::new(Router::new(config).unwrap());
+    let engine = || Engine("a", Arc::new(Script::default()));
+    let woken = Arc::new(Woken(AtomicUsize::new(0)));
+    let waker = Waker::from(Arc::clone(&woken));
+    let mut cx = Context::from_waker(&waker);
+    let mut is_ready = |service: &mut PolicyService<Engine>| {
+        Service::<Request<()>>::poll_ready(service, &mut cx).is_ready()
+    };
+    assert!(is_ready(&mut service), "without workers there is nothing to wait for");
+    service.add(WorkerSpec::new("a").max_in_flight(2), engine()).unwrap();
+    let first = ready(service.call(Request::new(()))).unwrap();
+    assert!(is_ready(&mut service));
+    let second = ready(service.call(Request::new(()))).unwrap();
+    assert!(!is_ready(&mut service) && !is_ready(&mut service));
+    assert_eq!(woken.0.load(Relaxed), 0);
+    drop(first);
+    assert_eq!(woken.0.load(Relaxed), 1);
+    assert!(is_ready(&mut service));
+    // A full ticket table is a limit, where workers have one.
+    let limited = service.router().workers()[0].info.id;
+    service.router().set_max_in_flight(limited, Some(1000)).unwrap();
+    let held: Vec<_> = (0..63).map(|_| ready(service.call(Request::new(()))).unwrap()).collect();
+    assert!(!is_ready(&mut service));
+    drop(second);
+    assert_eq!(woken.0.load(Relaxed), 2);
+    assert!(is_ready(&mut service));
+    drop(held);
+    // And one without a limit is always ready.
+    service.add(WorkerSpec::new("b"), engine()).unwrap();
+    let held: Vec<_> = (0..70).map(|_| ready(service.call(Request::new(()))).unwrap()).collect();
+    assert!(is_ready(&mut service));
+    drop(held);
 }

@@ -68,8 +68,9 @@ impl pointsman::RoutingPolicy for Strict {
 
     fn on_request_complete(&self, event: &Completion) {
         self.add(event.worker, -1, "completion of a worker that is not registered");
-        if event.prefill != event.worker && !event.first_token_seen {
-            self.add(event.prefill, -1, "completion of a prefill worker that is not registered");
+        let prefill = event.prefill.filter(|&prefill| prefill != event.worker);
+        if let Some(prefill) = prefill.filter(|_| !event.first_token_seen) {
+            self.add(prefill, -1, "completion of a prefill worker that is not registered");
         }
     }
 

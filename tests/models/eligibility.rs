@@ -124,14 +124,34 @@ impl Model {
         })
     }
 
-    /// Whether some prefill and some decode worker may serve together.
-    fn has_pair(&self, demand: &Demand) -> bool {
-        let free = |role| {
-            let candidates = self.candidates(role, demand).into_iter();
-            candidates.filter(|worker| worker.has_room()).collect::<Vec<_>>()
-        };
-        let decode = free(Role::Decode);
-        free(Role::Prefill).iter().any(|p| decode.iter().any(|d| may_pair(p, d)))
+    /// What the error must be where no pair can be named, `None` where one can: limits are to blame exactly
+    /// where there would be a pair without them.
+    fn pair_refusal(&self, demand: &Demand) -> Option<RoutingError> {
+        let prefill = self.candidates(Role::Prefill, demand);
+        let decode = self.candidates(Role::Decode, demand);
+        for (role, candidates) in [(Role::Prefill, &prefill), (Role::Decode, &decode)] {
+            if candidates.is_empty() {
+                return self.refusal(role, demand);
+            }
+        }
+        let free = |worker: &&&Worker| worker.has_room();
+        let count = |found: usize| found as u32;
+        let fitting: Vec<_> =
+            prefill.iter().filter(|p| decode.iter().any(|d| may_pair(p, d))).collect();
+        if fitting.is_empty() {
+            let (prefill, decode) = (count(prefill.len()), count(decode.len()));
+            return Some(RoutingError::NoPair { prefill, decode });
+        }
+        let had: Vec<_> = fitting.iter().copied().filter(free).collect();
+        if had.is_empty() {
+            let busy = count(fitting.len());
+            return Some(RoutingError::AllBusy { role: Role::Prefill, busy });
+        }
+        let beside: Vec<_> = decode.iter().filter(|d| had.iter().any(|p| may_pair(p, d))).collect();
+        if beside.iter().copied().any(|worker| worker.has_room()) {
+            return None;
+        }
+        Some(RoutingError::AllBusy { role: Role::Decode, busy: count(beside.len()) })
     }
 }
 
@@ -282,8 +302,11 @@ fn select(router: &Router, model: &mut Model, demand: &Demand) {
 
 fn select_pair(router: &Router, model: &mut Model, demand: &Demand) {
     let found = with_request(model, demand, |request| router.at(model.now).select_pair(request));
-    assert_eq!(found.is_ok(), model.has_pair(demand), "{found:?}");
-    let Ok(pair) = found else { return };
+    let pair = match (found, model.pair_refusal(demand)) {
+        (Ok(pair), None) => pair,
+        (Err(error), Some(expected)) => return assert_eq!(error, expected),
+        (found, expected) => panic!("{found:?}, expected {expected:?}"),
+    };
     let [prefill, worker] = [pair.prefill().worker(), pair.decode().worker()];
     for (role, id) in [(Role::Prefill, prefill), (Role::Decode, worker)] {
         let candidates = model.candidates(role, demand);

@@ -23,6 +23,7 @@ mod observers;
 mod pairs;
 mod policy_switch;
 mod pool;
+mod refusals;
 mod tickets;
 mod tickets_model;
 mod update;

@@ -302,3 +302,44 @@ fn a_pair_s_limits_hold_for_both() {
     held.pop();
     assert!(router.select_pair(&Request::none()).is_ok());
 }
+
+#[test]
+fn where_a_limit_alone_keeps_a_pair_the_pool_is_busy() {
+    for name in POLICIES {
+        let router = support::router(name);
+        let pair = || refusal(router.select_pair(&Request::none()));
+        let busy = |role, busy| RoutingError::AllBusy { role, busy };
+        // A's only decode worker is draining while its prefill worker is free; B's prefill is full.
+        let free = worker(&router, Role::Prefill, "pa", Some("a"));
+        let draining = worker(&router, Role::Decode, "da", Some("a"));
+        let limited = worker(&router, Role::Prefill, "pb", Some("b"));
+        let decode = worker(&router, Role::Decode, "db", Some("b"));
+        router.drain_worker(draining).unwrap();
+        router.set_max_in_flight(limited, Some(1)).unwrap();
+        let held = router.select_pair(&Request::none()).unwrap();
+        assert_eq!(held.prefill().worker(), limited);
+        assert_eq!(pair(), busy(Role::Prefill, 1), "{name}");
+        // Without that pair's decode worker there is nothing to wait for.
+        router.set_health(decode, pointsman::HostHealth::Unhealthy).unwrap();
+        let expected = RoutingError::NoHealthyWorkers {
+            role: Role::Decode,
+            workers: 2,
+            unhealthy: 1,
+            draining: 1,
+            excluded: 0,
+        };
+        assert_eq!(pair(), expected, "{name}");
+        // With A's decode worker back, B's unhealthy: A is served, and once it is full, that is the limit.
+        router.resume_worker(draining).unwrap();
+        router.set_max_in_flight(draining, Some(1)).unwrap();
+        let second = router.select_pair(&Request::none()).unwrap();
+        assert_eq!(second.prefill().worker(), free);
+        assert_eq!(pair(), busy(Role::Decode, 1), "{name}");
+        // A full worker and one that waits for a partner, and they do not fit.
+        let request = Request::none().exclude(std::slice::from_ref(&free));
+        let error = refusal(router.select_pair(&request));
+        assert_eq!(error, RoutingError::NoPair { prefill: 1, decode: 1 }, "{name}");
+        drop((held, second));
+        assert_idle(&router);
+    }
+}

@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::callback::{Inside, in_callback};
 use crate::policy::*;
 use crate::special::{POINTSMAN_NONE, POINTSMAN_UNKNOWN};
-use crate::status::{POINTSMAN_ALL_BUSY, POINTSMAN_NO_WORKER, POINTSMAN_OK};
+use crate::status::{POINTSMAN_NO_WORKER, POINTSMAN_OK};
 use arrays::Arrays;
 
 const KNOWN_FLAGS: pointsman_policy_flags =
@@ -110,7 +110,7 @@ impl OwnPolicy {
 
     #[cold]
     fn failure(&self, source: PolicyError) -> RoutingError {
-        RoutingError::Policy(Box::new(PolicyFailure::new(self.made_by.name.clone(), source)))
+        PolicyFailure::new(self.made_by.name.clone(), source).into()
     }
 
     /// Asks the host, with the candidates in arrays on the stack.
@@ -156,7 +156,10 @@ impl OwnPolicy {
         };
         match status {
             POINTSMAN_OK => arrays.decide(&decided).ok_or_else(|| self.out_of_range(&decided)),
-            POINTSMAN_NO_WORKER | POINTSMAN_ALL_BUSY => Err(candidates.none()),
+            // It was shown workers with room, so that none of them is taken is its own decision.
+            POINTSMAN_NO_WORKER => {
+                Err(self.failure(PolicyError::Refused { candidates: arrays.count as u32 }))
+            }
             other => Err(self.failed(format!("select returned {other}"))),
         }
     }

@@ -2,10 +2,10 @@
 #include "check.h"
 
 /* The callbacks that there are; the events of a policy are told apart. */
-enum callback { NOTHING, LOG, DECISION, HEALTH, SELECT, EVENT, CREATE = EVENT + 8, DESTROY, RELEASE, CALLBACKS };
+enum callback { NOTHING, LOG, DECISION, HEALTH, ROOM, SELECT, EVENT, CREATE = EVENT + 8, DESTROY, RELEASE, CALLBACKS };
 
 static const char *const names[CALLBACKS] = {
-    "none",   "log",    "decision log", "health log", "select",  "event",   "dispatch", "first token",
+    "none",   "log",    "decision log", "health log", "room", "select",  "event",   "dispatch", "first token",
     "complete", "added", "removed",      "forked",     "changed", "create", "destroy", "release"};
 
 /* What a function does in a callback. CHOOSES: it works where no policy of the host's own has to choose. */
@@ -175,6 +175,8 @@ static const uint8_t key[32] = {1};
     X(pointsman_builder_set_decision_log, REFUSED,                                                  \
       pointsman_builder_set_decision_log(BUILDER, 1, NULL, NULL))                                   \
     X(pointsman_builder_set_health_log, REFUSED, pointsman_builder_set_health_log(BUILDER, NULL, NULL)) \
+    X(pointsman_builder_set_room_callback, REFUSED,                                                 \
+      pointsman_builder_set_room_callback(BUILDER, NULL, NULL))                                      \
     X(pointsman_builder_build, REFUSED, pointsman_builder_build(BUILDER, &host.made_router))
 
 #define TRY(name, rule, call) \
@@ -219,6 +221,10 @@ static void on_decision(void *user_data, const pointsman_decision_record *record
 static void on_health(void *user_data, const pointsman_health_change *change) {
     (void)user_data, (void)change;
     called(HEALTH);
+}
+static void on_room(void *user_data) {
+    (void)user_data;
+    called(ROOM);
 }
 static pointsman_status choose(void *instance, const pointsman_candidates *candidates,
                                const pointsman_request_view *request, pointsman_decision *decision) {
@@ -265,6 +271,7 @@ static pointsman_builder *new_builder(void) {
     OK(pointsman_builder_set_log(builder, POINTSMAN_LOG_DEBUG, on_line, NULL));
     OK(pointsman_builder_set_decision_log(builder, 1, on_decision, NULL));
     OK(pointsman_builder_set_health_log(builder, on_health, NULL));
+    OK(pointsman_builder_set_room_callback(builder, on_room, NULL));
     return builder;
 }
 
@@ -319,6 +326,22 @@ static void logs(void) {
     OK(pointsman_worker_remove(host.router, sick, 0));
 }
 
+/* A place that comes free after a request was refused for want of one. */
+static void room(void) {
+    pointsman_worker_spec spec = POINTSMAN_WORKER_SPEC_INIT;
+    pointsman_request request = POINTSMAN_REQUEST_INIT;
+    pointsman_selection chosen = POINTSMAN_SELECTION_INIT;
+    uint64_t narrow = 0;
+    spec.url = "http://narrow", spec.max_in_flight = 1;
+    OK(pointsman_worker_add(host.router, &spec, 0, &narrow));
+    request.allowed = &narrow, request.allowed_count = 1;
+    OK(pointsman_select(host.router, &request, &chosen));
+    const uint64_t ticket = chosen.ticket;
+    CHECK(pointsman_select(host.router, &request, &chosen) == POINTSMAN_ALL_BUSY);
+    CALLS(ROOM, OK(pointsman_complete(host.router, ticket, NULL)));
+    OK(pointsman_worker_remove(host.router, narrow, 0));
+}
+
 static void a_policy_s_own(void) {
     uint64_t other = 0;
     CALLS(SELECT, OK(pointsman_complete(host.router, opened(), NULL)));
@@ -359,6 +382,7 @@ int main(void) {
         add_worker(host.router, "http://d", POINTSMAN_ROLE_DECODE);
         OK(select_one());
         logs();
+    room();
         if (own) a_policy_s_own();
         pointsman_router_free(host.router);
         pointsman_builder_free(host.builder);

@@ -171,8 +171,20 @@ static void settings() {
         CHECK(it.until.since_beginning() > it.now.since_beginning());
         ejections++;
     }));
+    int rooms = 0;
+    CHECK(builder->on_room([&rooms] { rooms++; }));
     auto router = builder->build(), twin = builder->build();
     CHECK(router && twin);
+    {
+        pointsman::worker_spec spec("only");
+        auto only = twin->add_worker(spec);
+        CHECK(only && twin->set_max_in_flight(*only, 1));
+        auto held = twin->select(pointsman::request());
+        CHECK(held && !twin->select(pointsman::request()) && rooms == 0);
+        CHECK(held->complete(pointsman::outcome::success) && rooms == 1);
+        CHECK(twin->remove_worker(*only));
+        decisions = lines = 0;
+    }
     auto a = router->add_worker(pointsman::worker_spec("a"));
     CHECK(a && router->add_worker(pointsman::worker_spec("b")));
     CHECK(router->add_worker(pointsman::worker_spec("c")).error().code == POINTSMAN_LIMIT);

@@ -203,7 +203,7 @@ static void misbehaving(void) {
     policy.flags = POINTSMAN_POLICY_WANTS_REQUEST_EVENTS;
     pointsman_router *router = router_with(&host, &policy, "{\"policy\": \"least\"}");
     uint64_t worker = add_worker(router, "a", 0);
-    add_worker(router, "b", 0);
+    uint64_t other = add_worker(router, "b", 0);
     host.router = router;
     pointsman_request request = POINTSMAN_REQUEST_INIT;
     pointsman_selection chosen = POINTSMAN_SELECTION_INIT;
@@ -218,7 +218,25 @@ static void misbehaving(void) {
     MISBEHAVES(RUNNER_UP_TOO_HIGH, POINTSMAN_POLICY_FAILED, "runner-up 2");
     MISBEHAVES(FAILS_ODDLY, POINTSMAN_POLICY_FAILED, "select returned 42");
     host.mode = WANTS_NONE;
-    CHECK(pointsman_select(router, &request, &chosen) == POINTSMAN_ALL_BUSY);
+    FAILS(POINTSMAN_NO_WORKER, "refused all of 2 candidates",
+          pointsman_select(router, &request, &chosen));
+    /* Only a limit is told as one: beside a full worker, too, the refusal is the policy's own. */
+    pointsman_selection second = POINTSMAN_SELECTION_INIT, none = POINTSMAN_SELECTION_INIT;
+    OK(pointsman_worker_set_max_in_flight(router, worker, 1));
+    OK(pointsman_worker_set_max_in_flight(router, other, 1));
+    host.mode = WELL;
+    OK(pointsman_select(router, &request, &chosen));
+    host.mode = WANTS_NONE;
+    FAILS(POINTSMAN_NO_WORKER, "refused all of 1 candidates",
+          pointsman_select(router, &request, &none));
+    host.mode = WELL;
+    OK(pointsman_select(router, &request, &second));
+    host.mode = WANTS_NONE;
+    FAILS(POINTSMAN_ALL_BUSY, "in-flight limit", pointsman_select(router, &request, &none));
+    OK(pointsman_complete(router, chosen.ticket, NULL));
+    OK(pointsman_complete(router, second.ticket, NULL));
+    OK(pointsman_worker_set_max_in_flight(router, worker, 0));
+    OK(pointsman_worker_set_max_in_flight(router, other, 0));
     /* Calls from inside a callback that would deadlock or recurse are refused; the rest goes on. */
     host.mode = CALLS_BACK;
     OK(pointsman_select(router, &request, &chosen));

@@ -246,6 +246,88 @@ static void told_time(void) {
     pointsman_router_free(router);
 }
 
+/* A limit holds whether requests can be tracked or not. */
+static void full_table(void) {
+    pointsman_router *router = new_router("{\"policy\": \"power_of_two\", \"max_tickets\": 64}");
+    uint64_t workers[2] = {add_worker(router, "a", POINTSMAN_ROLE_REGULAR),
+                           add_worker(router, "b", POINTSMAN_ROLE_REGULAR)};
+    for (int i = 0; i < 2; i++) OK(pointsman_worker_set_max_in_flight(router, workers[i], 70));
+    pointsman_request request = POINTSMAN_REQUEST_INIT;
+    pointsman_selection chosen = POINTSMAN_SELECTION_INIT;
+    uint64_t first = 0;
+    int served = 0;
+    for (int i = 0; i < 1000; i++) {
+        pointsman_status status = pointsman_select(router, &request, &chosen);
+        if (status != POINTSMAN_OK) {
+            CHECK(status == POINTSMAN_ALL_BUSY);
+            continue;
+        }
+        CHECK(chosen.ticket != 0);
+        if (served++ == 0) first = chosen.ticket;
+    }
+    CHECK(served == 64);
+    /* One without a limit takes what cannot be tracked. */
+    OK(pointsman_worker_set_max_in_flight(router, workers[1], 0));
+    for (int i = 0; i < 100; i++) {
+        OK(pointsman_select(router, &request, &chosen));
+        CHECK(chosen.ticket == 0 && chosen.worker == workers[1]);
+    }
+    OK(pointsman_worker_set_max_in_flight(router, workers[1], 70));
+    OK(pointsman_complete(router, first, NULL));
+    OK(pointsman_select(router, &request, &chosen));
+    CHECK(chosen.ticket != 0);
+    CHECK(pointsman_select(router, &request, &chosen) == POINTSMAN_ALL_BUSY);
+    pointsman_router_free(router);
+}
+
+static void on_room(void *user_data) {
+    ++*(int *)user_data;
+}
+
+/* A refused host is told when to ask again, and at no other time. */
+static void room(void) {
+    int told = 0;
+    pointsman_builder *builder = NULL;
+    pointsman_router *router = NULL;
+    OK(pointsman_builder_new(&builder));
+    OK(pointsman_builder_set_room_callback(builder, on_room, &told));
+    OK(pointsman_builder_build(builder, &router));
+    uint64_t worker = add_worker(router, "a", POINTSMAN_ROLE_REGULAR);
+    OK(pointsman_worker_set_max_in_flight(router, worker, 2));
+    pointsman_request request = POINTSMAN_REQUEST_INIT;
+    pointsman_selection held[2] = {POINTSMAN_SELECTION_INIT, POINTSMAN_SELECTION_INIT};
+    pointsman_selection chosen = POINTSMAN_SELECTION_INIT;
+    for (int i = 0; i < 2; i++) OK(pointsman_select(router, &request, &held[i]));
+    OK(pointsman_complete(router, held[0].ticket, NULL));
+    CHECK(told == 0);
+    OK(pointsman_select(router, &request, &held[0]));
+    for (int i = 0; i < 3; i++) {
+        CHECK(pointsman_select(router, &request, &chosen) == POINTSMAN_ALL_BUSY);
+    }
+    CHECK(told == 0);
+    OK(pointsman_complete(router, held[0].ticket, NULL));
+    CHECK(told == 1);
+    OK(pointsman_complete(router, held[1].ticket, NULL));
+    CHECK(told == 1);
+    for (int i = 0; i < 2; i++) OK(pointsman_select(router, &request, &held[i]));
+    CHECK(pointsman_select(router, &request, &chosen) == POINTSMAN_ALL_BUSY);
+    OK(pointsman_worker_set_max_in_flight(router, worker, 3));
+    CHECK(told == 2);
+    pointsman_router_free(router);
+
+    /* Without it, nothing is told. */
+    OK(pointsman_builder_set_room_callback(builder, NULL, NULL));
+    OK(pointsman_builder_build(builder, &router));
+    worker = add_worker(router, "a", POINTSMAN_ROLE_REGULAR);
+    OK(pointsman_worker_set_max_in_flight(router, worker, 1));
+    OK(pointsman_select(router, &request, &held[0]));
+    CHECK(pointsman_select(router, &request, &chosen) == POINTSMAN_ALL_BUSY);
+    OK(pointsman_complete(router, held[0].ticket, NULL));
+    CHECK(told == 2);
+    pointsman_router_free(router);
+    pointsman_builder_free(builder);
+}
+
 static void metrics(void) {
     pointsman_router *router = new_router("{\"policy\": \"round_robin\", \"max_tickets\": 64}");
     add_worker(router, "http://a \"quoted\"", POINTSMAN_ROLE_REGULAR);
@@ -399,6 +481,8 @@ int main(void) {
     pairs();
     outcomes();
     told_time();
+    full_table();
+    room();
     metrics();
     policy_switch();
     builders();

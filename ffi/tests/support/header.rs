@@ -14,7 +14,7 @@ use quote::{ToTokens, quote};
 use syn::parse::{Parse, ParseStream};
 
 /// The sections of the header, in the order of reading, and the modules that each is made of.
-const SECTIONS: [(&[&str], &str); 16] = [
+const SECTIONS: [(&[&str], &str); 17] = [
     (&["version"], "Version"),
     (&["special"], "Special values"),
     (&["status", "errors"], "Errors"),
@@ -29,6 +29,7 @@ const SECTIONS: [(&[&str], &str); 16] = [
     (&["fingerprinter"], "Prompts made into fingerprints"),
     (&["metrics"], "Metrics"),
     (&["log"], "Log"),
+    (&["room"], "Waiting for room"),
     (&["policy"], "Policies of the host's own"),
     (&["builder"], "Builder"),
 ];

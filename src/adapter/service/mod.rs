@@ -79,8 +79,10 @@ const ATTEMPTS: usize = 8;
 
 /// The workers of a router, with a service each, as one service. Clones are the same service.
 ///
-/// Always ready: the chosen worker's readiness is waited for by the response's future, so that one
-/// worker that is not ready does not delay other workers' requests. Each call clones the worker's service.
+/// Not ready while limits keep every worker from a further request; the task is woken when a place comes
+/// free. Put `tower`'s load shedding in front to refuse requests instead. The chosen worker's own readiness
+/// is waited for by the response's future, so that one worker that is not ready does not delay other
+/// workers' requests. Each call clones the worker's service.
 pub struct PolicyService<S> {
     router: Router,
     shared: Arc<Shared<S>>,
@@ -201,8 +203,8 @@ where
     type Error = ServiceError<S::Error>;
     type Future = ResponseFuture<S, B>;
 
-    fn poll_ready(&mut self, _cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
-        Poll::Ready(Ok(()))
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.router.poll_room(cx).map(Ok)
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
