@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::media::Media;
 use crate::prefix::BlockSize;
 use crate::range::{self, OutOfRange};
 
@@ -57,12 +58,15 @@ impl BodyConfig {
         BodyOptions { block_bytes, namespace: None, config: *self }
     }
 
-    /// Bytes that a content part takes which has the kinds of media whose bits are set.
-    pub(super) fn media_bytes(&self, kinds: u8) -> u64 {
-        // In the order of `Media`.
-        let each = [self.image_tokens, self.audio_tokens, self.video_tokens, self.file_tokens];
-        let counted = each.iter().enumerate().filter(|(bit, _)| kinds >> bit & 1 == 1);
-        counted.map(|(_, &tokens)| 4 * u64::from(tokens)).sum()
+    /// Bytes that one of these takes.
+    pub(super) fn media_bytes(&self, media: Media) -> u64 {
+        let tokens = match media {
+            Media::Image => self.image_tokens,
+            Media::Audio => self.audio_tokens,
+            Media::Video => self.video_tokens,
+            Media::File => self.file_tokens,
+        };
+        4 * u64::from(tokens)
     }
 }
 

@@ -7,7 +7,7 @@
 use arrayvec::ArrayVec;
 
 use crate::json::MIN_ROOM;
-use crate::prefix::{BlockSize, Fingerprint, Fingerprinter, HashKey, Unit};
+use crate::prefix::{BlockSize, Fingerprint, Fingerprinter, HashKey, Place, Rendering, Unit};
 
 /// Ends a message; stands between the strings of a batch.
 pub(super) const MESSAGE_SEPARATOR: u8 = 0xff;
@@ -40,22 +40,101 @@ pub(super) struct PromptHasher<'k, 'b> {
     tokens: ArrayVec<u32, TOKENS>,
     text: [u8; BUFFER],
     filled: usize,
+    /// Whether nothing has come yet but the text before the messages.
+    only_first: bool,
 }
 
 impl<'k, 'b> PromptHasher<'k, 'b> {
     pub(super) fn new(key: &'k HashKey, block: BlockSize, out: &'b mut [u64]) -> Self {
         let output = Output::Idle(out);
-        PromptHasher { key, block, output, tokens: ArrayVec::new(), text: [0; BUFFER], filled: 0 }
+        PromptHasher {
+            key,
+            block,
+            output,
+            tokens: ArrayVec::new(),
+            text: [0; BUFFER],
+            filled: 0,
+            only_first: false,
+        }
     }
 
     /// Whether the prompt is of this unit, which the first call decides.
     pub(super) fn start(&mut self, unit: Unit) -> bool {
+        if self.only_first && unit == Unit::Tokens {
+            // No engine puts text before given tokens.
+            self.reset_to_tokens();
+        }
+        self.only_first = false;
+        self.open(unit)
+    }
+
+    fn open(&mut self, unit: Unit) -> bool {
         if let Output::Idle(out) = &mut self.output {
             let out = core::mem::take(out);
             let fingerprinter = Fingerprinter::new(self.key, unit, self.block, out);
             self.output = Output::Running(unit, fingerprinter);
         }
         matches!(&self.output, Output::Running(running, _) if *running == unit)
+    }
+
+    /// Forgets what was hashed: given tokens take its place.
+    pub(super) fn reset_to_tokens(&mut self) {
+        self.tokens.clear();
+        (self.filled, self.only_first) = (0, false);
+        if let Output::Running(..) = &self.output
+            && let Output::Running(_, fingerprinter) =
+                core::mem::replace(&mut self.output, Output::Idle(&mut []))
+        {
+            self.output = Output::Idle(fingerprinter.into_buffer());
+        }
+    }
+
+    /// Begins the text that stands before the messages, whether these were there already or not. False
+    /// if the prompt is not text.
+    pub(super) fn begin_first(&mut self) -> bool {
+        self.only_first |= matches!(self.output, Output::Idle(_));
+        if !self.open(Unit::Text) {
+            return false;
+        }
+        self.hash_buffer();
+        if let Output::Running(_, fingerprinter) = &mut self.output {
+            fingerprinter.first_part();
+        }
+        true
+    }
+
+    /// Bytes of text so far.
+    pub(super) fn written(&self) -> u64 {
+        match &self.output {
+            Output::Running(_, fingerprinter) => fingerprinter.bytes() + self.filled as u64,
+            Output::Idle(_) => 0,
+        }
+    }
+
+    /// Ends the text that stands before the messages; `counts` says whether there was any.
+    pub(super) fn end_first(&mut self, counts: bool) {
+        self.hash_buffer();
+        if let Output::Running(_, fingerprinter) = &mut self.output {
+            fingerprinter.end_first_part(counts);
+        }
+    }
+
+    /// Where the text has got to.
+    pub(super) fn place(&mut self) -> Place {
+        self.hash_buffer();
+        match &self.output {
+            Output::Running(_, fingerprinter) => fingerprinter.place(),
+            Output::Idle(_) => Place::default(),
+        }
+    }
+
+    /// Ends the head of the messages, and says where.
+    pub(super) fn end_head(&mut self) -> Place {
+        let place = self.place();
+        if let Output::Running(_, fingerprinter) = &mut self.output {
+            fingerprinter.restart();
+        }
+        place
     }
 
     /// At least [`MIN_ROOM`] bytes for text.
@@ -161,21 +240,15 @@ impl<'k, 'b> PromptHasher<'k, 'b> {
         }
     }
 
-    /// The fingerprint, or nothing if the prompt has not begun. `shaping` digests what is rendered
-    /// before the prompt, in about `preamble` bytes. Nothing may follow.
-    pub(super) fn finish(
-        &mut self,
-        preamble: u64,
-        namespace: u64,
-        shaping: u64,
-    ) -> Option<Fingerprint<'b>> {
+    /// The fingerprint, or nothing if the prompt has not begun. Nothing may follow.
+    pub(super) fn finish(&mut self, rendering: &Rendering<'_>) -> Option<Fingerprint<'b>> {
         self.hash_tokens();
         self.hash_buffer();
         match core::mem::replace(&mut self.output, Output::Idle(&mut [])) {
-            Output::Idle(_) => None,
-            Output::Running(_, fingerprinter) => {
-                Some(fingerprinter.finish_after(preamble, namespace, shaping))
+            Output::Running(_, fingerprinter) if !self.only_first => {
+                Some(fingerprinter.finish_rendered(rendering))
             }
+            _ => None,
         }
     }
 }

@@ -29,6 +29,8 @@ mod fingerprint;
 mod hasher;
 mod listener;
 mod meaning;
+mod media;
+mod object;
 mod scope;
 mod string;
 
@@ -44,7 +46,7 @@ use meaning::Meaning;
 
 /// Reads a raw JSON body chunk by chunk.
 ///
-/// Every way of cutting a body into chunks gives the same result. Less than 7 KiB, on the caller's
+/// Every way of cutting a body into chunks gives the same result. Less than 24 KiB, on the caller's
 /// stack.
 pub struct BodyReader<'k, 'b> {
     parser: Parser,

@@ -19,6 +19,15 @@ pub(crate) enum Number {
 }
 
 impl Number {
+    /// Its value, if that is whole and not negative.
+    pub(crate) fn whole(self) -> Option<u64> {
+        match self {
+            Number::Unsigned(value) => Some(value),
+            Number::Float(value) if value >= 0.0 && value.fract() == 0.0 => Some(value as u64),
+            _ => None,
+        }
+    }
+
     /// What `text` says, which is a number by the grammar of JSON.
     pub(super) fn from_text(text: &str) -> Number {
         if let Ok(value) = text.parse() {

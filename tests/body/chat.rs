@@ -29,7 +29,8 @@ fn another_turn_extends_the_prefix_and_changes_nothing_before_it() {
         let shorter = read(&chat(messages.clone()));
         assert!(shorter.total < longer.total);
         assert_eq!(shared_blocks(&shorter, &longer), shorter.blocks.len());
-        assert_eq!(shorter.blocks.len() as u64, shorter.total / 128);
+        // The system message is a part of its own, and so may leave a block that is not full.
+        assert!((0..=1).contains(&(shorter.total / 128 - shorter.blocks.len() as u64)));
         longer = shorter;
     }
 }
@@ -96,9 +97,9 @@ fn shaping_fields_count_wherever_they_stand_and_sampling_does_not() {
     assert_eq!(plain, body(r#""tools":null,"#, r#","response_format":null"#));
     for shaping in [
         r#""tools":[{"type":"function","function":{"name":"f"}}]"#,
-        r#""tool_choice":"none""#,
-        r#""response_format":{"type":"json_object"}"#,
-        r#""chat_template_kwargs":{"enable_thinking":false}"#,
+        r#""chat_template":"t""#,
+        r#""chat_template_kwargs":{"date":"today"}"#,
+        r#""output_config":{"effort":"low"}"#,
         r#""documents":[{"title":"t","text":"x"}]"#,
         r#""reasoning_effort":"high""#,
     ] {
@@ -168,8 +169,7 @@ fn media_count_as_configured_and_not_by_their_size() {
     let long = read(json!([text, image("data:".to_owned() + &"A".repeat(9000))]));
     assert_eq!(short.total, long.total);
     // A separator between the parts and one before the filler.
-    let extra = "type".len() + "image_url".len();
-    assert_eq!(short.total, plain.total + 2 + 400 + extra as u64);
+    assert_eq!(short.total, plain.total + 2 + 400);
     assert_eq!(shared_blocks(&short, &long), 1);
     assert_eq!(short.blocks.len(), 4);
 
