@@ -300,7 +300,7 @@ fn body_of(read: &BodyFingerprint<'_>) -> pointsman_body {
             _ => POINTSMAN_BODY_NONE,
         },
         stream: read.stream.into(),
-        max_tokens: read.max_tokens.unwrap_or(POINTSMAN_UNKNOWN),
+        max_tokens: read.most_output_tokens().unwrap_or(POINTSMAN_UNKNOWN),
         has_prompt: read.fingerprint.is_some().into(),
         reserved: 0,
     }

@@ -67,7 +67,7 @@ impl Meaning<'_, '_> {
     fn action_as_first(&mut self, kind: ValueKind) -> Action {
         match (self.begin_first(), kind) {
             (false, _) => Action::Skip,
-            (true, ValueKind::String) => Action::Prompt,
+            (true, ValueKind::String) => self.action_as_part_text(),
             (true, _) => Action::Enter(Scope::Parts),
         }
     }
@@ -133,7 +133,8 @@ impl Meaning<'_, '_> {
             }
             (Key::Content, ValueKind::String) => {
                 self.content_seen = true;
-                self.action_as_text()
+                self.turn.says_something = true;
+                self.action_as_part_text()
             }
             (Key::Content, ValueKind::Array) => {
                 self.content_seen = true;
@@ -150,7 +151,10 @@ impl Meaning<'_, '_> {
         self.parts += 1;
         match kind {
             ValueKind::Object => Action::Enter(Scope::Part),
-            ValueKind::String => self.action_as_part_text(),
+            ValueKind::String => {
+                self.turn.says_something = true;
+                self.action_as_part_text()
+            }
             _ => Action::Digest,
         }
     }
@@ -171,7 +175,13 @@ impl Meaning<'_, '_> {
 
     /// Text before the messages does not begin the prompt.
     fn action_as_part_text(&mut self) -> Action {
-        if self.first.is_some() { Action::Prompt } else { self.action_as_text() }
+        let is_first = self.first.is_some();
+        let action = if is_first { Action::Prompt } else { self.action_as_text() };
+        let strips = self.options.config.profile.strip_billing_line;
+        if strips && (is_first || self.facts.messages == 0) && action == Action::Prompt {
+            self.prompt.begin_stripped();
+        }
+        action
     }
 
     fn action_as_text(&mut self) -> Action {

@@ -11,6 +11,12 @@ use super::media::{self, Key};
 use super::object::{Entries, Whole};
 use crate::json::{Container, MAX_DEPTH};
 
+/// Bytes that templates put around what is in a container, which they mostly write as JSON: a comma or
+/// a bracket, a colon, and quotes.
+const COMMA: u64 = 2;
+const COLON: u64 = 2;
+pub(super) const QUOTES: u64 = 2;
+
 /// A container that is open inside the value.
 #[derive(Clone, Copy, Debug)]
 struct Level {
@@ -114,14 +120,17 @@ impl<'k> CanonicalDigest<'k> {
         let digester = self.digester;
         let Some(level) = self.levels.last_mut() else { return Some(value) };
         match level.container {
-            Container::Array => level.entries.chain(digester, value.digest, value.weight),
+            Container::Array => {
+                level.entries.chain(digester, value.digest, value.weight.saturating_add(COMMA));
+            }
             Container::Object => {
                 let entry = digester.pair(Domain::Entry, level.label, value.digest);
+                let name_bytes = level.name_bytes + QUOTES + COLON + COMMA;
                 if level.verbatim {
-                    let bytes = level.name_bytes.saturating_add(value.weight);
+                    let bytes = value.weight.saturating_add(name_bytes);
                     level.entries.chain(digester, entry, bytes);
                 } else {
-                    level.entries.add(level.key, entry, level.name_bytes, &value);
+                    level.entries.add(level.key, entry, name_bytes, &value);
                 }
             }
         }

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::media::Media;
+use super::profile::RenderProfile;
 use crate::prefix::BlockSize;
 use crate::range::{self, OutOfRange};
 
@@ -23,6 +24,8 @@ pub struct BodyConfig {
     pub video_tokens: u32,
     /// Tokens that a file counts for; by default 2,048.
     pub file_tokens: u32,
+    /// What of a conversation the engines' chat template renders, and where.
+    pub profile: RenderProfile,
     /// Longest body in bytes; longer ones are refused. 128 MiB by default.
     pub max_bytes: u64,
 }
@@ -35,6 +38,7 @@ impl Default for BodyConfig {
             audio_tokens: 750,
             video_tokens: 4096,
             file_tokens: 2048,
+            profile: RenderProfile::default(),
             max_bytes: 128 << 20,
         }
     }

@@ -7,7 +7,8 @@ use super::digest::{Digester, Domain};
 use super::fields::{Field, PromptField};
 use super::fingerprint::{BodyFingerprint, BodyKind, NoPrefix};
 use super::hasher::PromptHasher;
-use crate::prefix::{Declared, DeclaredAt, Place, Rendering};
+use super::profile::{History, RenderProfile, ToolsAt};
+use crate::prefix::{Declared, DeclaredAt, Fingerprint, Place, Rendering};
 
 /// Tools that are told apart; the others count as one more.
 const TOOLS: usize = 128;
@@ -65,6 +66,10 @@ pub(super) struct Facts {
     pub(super) sampling_listed: bool,
     /// Where the first message ends, if it is a system message.
     pub(super) head: Option<Place>,
+    /// Where the user's last message begins, and the blocks up to its end.
+    pub(super) spoke: Option<(Place, usize)>,
+    /// Whether there was reasoning since.
+    pub(super) reasoned: bool,
     pub(super) stream: bool,
     max_tokens: Option<u32>,
     old_max_tokens: Option<u32>,
@@ -88,7 +93,7 @@ impl Facts {
             // What was wrong with the other prompt does not matter.
             self.no_prefix = None;
             (self.elements, self.rest_ignored, self.templated) = (0, false, false);
-            self.head = None;
+            (self.head, self.spoke) = (None, None);
         } else if self.prompt_field.is_some() {
             // Told at the end.
             return false;
@@ -147,7 +152,9 @@ impl Facts {
             self.no_prefix(NoPrefix::SeveralPrompts);
         }
         let fingerprint = match self.no_prefix {
-            None if self.prompt_field.is_some() => self.render(digester, namespace, prompt),
+            None if self.prompt_field.is_some() => {
+                self.render(digester, &options.config.profile, namespace, prompt)
+            }
             _ => None,
         };
         let prompts = if fingerprint.is_some() { self.elements.max(1) } else { 1 };
@@ -171,9 +178,10 @@ impl Facts {
     fn render<'b>(
         &self,
         digester: Digester<'_>,
+        profile: &RenderProfile,
         namespace: u64,
         prompt: &mut PromptHasher<'_, 'b>,
-    ) -> Option<crate::prefix::Fingerprint<'b>> {
+    ) -> Option<Fingerprint<'b>> {
         let is_rendered = self.prompt_field != Some(PromptField::InputIds);
         let (shaping, tools) = match is_rendered {
             true => (self.shaping.and(&self.rendering), &self.tools[..]),
@@ -187,13 +195,22 @@ impl Facts {
             declared.push(documents);
         }
         declared.extend(tools.iter().copied());
+        let passes = match profile.history {
+            History::Keep => false,
+            History::DropReturned => self.reasoned,
+            History::DropAlways => true,
+        };
         prompt.finish(&Rendering {
             namespace,
             shaping: seed,
             head: self.head,
             declared: &declared,
-            declared_at: DeclaredAt::Head,
-            passing: None,
+            declared_at: match (profile.tools, self.spoke) {
+                (ToolsAt::BeforeSystem, _) => DeclaredAt::Start,
+                (ToolsAt::LastUser, Some((place, _))) => DeclaredAt::Place(place),
+                _ => DeclaredAt::Head,
+            },
+            passing: self.spoke.map(|(_, blocks)| blocks).filter(|_| passes),
         })
     }
 

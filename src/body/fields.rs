@@ -2,6 +2,7 @@
 //! fields are sampling parameters. What stands in a message is told by [`super::media::key`].
 
 use super::media::Media;
+use super::profile::RenderProfile;
 
 /// What the value of a field at the top is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,8 +19,12 @@ pub(super) enum Field {
     System,
     /// What the chat template is told.
     TemplateKwargs,
-    /// How much a model shall think, rendered at the head.
+    /// How much a model shall think: counts where it is rendered at the head.
     Effort,
+    /// Whether it shall think, which tool it shall call, what it shall answer: the same.
+    Thinking,
+    ToolChoice,
+    ResponseFormat,
     /// An object that holds it.
     HoldsEffort,
     /// Images or the like: digested, and counted as configured.
@@ -96,6 +101,9 @@ pub(super) fn top(name: &[u8]) -> Field {
         b"chat_template_kwargs" => Field::TemplateKwargs,
         b"reasoning_effort" => Field::Effort,
         b"reasoning" | b"output_config" => Field::HoldsEffort,
+        b"enable_thinking" | b"thinking" => Field::Thinking,
+        b"tool_choice" | b"function_call" => Field::ToolChoice,
+        b"response_format" => Field::ResponseFormat,
         b"chat_template"
         | b"task"
         | b"previous_response_id"
@@ -120,10 +128,24 @@ pub(super) fn top(name: &[u8]) -> Field {
     }
 }
 
-/// Fields of `chat_template_kwargs`. Whether to think is rendered behind the messages.
+impl Field {
+    /// What it is under this profile: a field that is rendered behind the messages does not count.
+    pub(super) fn under(self, profile: &RenderProfile) -> Field {
+        let counts = match self {
+            Field::Effort | Field::HoldsEffort => profile.effort_at_head,
+            Field::Thinking => profile.thinking_at_head,
+            Field::ToolChoice => profile.tool_choice_at_head,
+            Field::ResponseFormat => profile.response_format_at_head,
+            _ => true,
+        };
+        if counts { self } else { Field::Ignored }
+    }
+}
+
+/// Fields of `chat_template_kwargs`.
 pub(super) fn template(name: &[u8]) -> Field {
     match name {
-        b"enable_thinking" | b"thinking" | b"thinking_budget" => Field::Ignored,
+        b"enable_thinking" | b"thinking" | b"thinking_budget" => Field::Thinking,
         b"reasoning_effort" => Field::Effort,
         _ => Field::Digested,
     }

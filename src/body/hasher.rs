@@ -16,6 +16,9 @@ pub(super) const PART_SEPARATOR: u8 = 0xfe;
 /// Stands between the token arrays of a batch.
 const TOKENS_SEPARATOR: u32 = u32::MAX;
 
+/// Some clients put a line before the system text that is another one with every request.
+const BILLING_LINE: &[u8] = b"x-anthropic-billing-header:";
+
 /// Tokens passed on at once.
 const TOKENS: usize = 64;
 
@@ -42,6 +45,8 @@ pub(super) struct PromptHasher<'k, 'b> {
     filled: usize,
     /// Whether nothing has come yet but the text before the messages.
     only_first: bool,
+    /// Whether the text under way loses its first line, if that is a [`BILLING_LINE`].
+    strips: bool,
 }
 
 impl<'k, 'b> PromptHasher<'k, 'b> {
@@ -55,6 +60,7 @@ impl<'k, 'b> PromptHasher<'k, 'b> {
             text: [0; BUFFER],
             filled: 0,
             only_first: false,
+            strips: false,
         }
     }
 
@@ -153,7 +159,7 @@ impl<'k, 'b> PromptHasher<'k, 'b> {
 
     /// Takes text that lies elsewhere. Long text is hashed there.
     pub(super) fn write(&mut self, mut bytes: &[u8]) {
-        if bytes.len() >= BUFFER {
+        if bytes.len() >= BUFFER && !self.strips {
             self.hash_buffer();
             return push_text(&mut self.output, bytes);
         }
@@ -169,6 +175,7 @@ impl<'k, 'b> PromptHasher<'k, 'b> {
     /// Hashes the whole blocks of the gathered text.
     #[inline(never)]
     fn hash_blocks(&mut self) {
+        self.strip();
         let whole = self.filled - self.filled % self.block.bytes();
         push_text(&mut self.output, &self.text[..whole]);
         self.text.copy_within(whole..self.filled, 0);
@@ -176,8 +183,32 @@ impl<'k, 'b> PromptHasher<'k, 'b> {
     }
 
     fn hash_buffer(&mut self) {
+        self.strip();
         push_text(&mut self.output, &self.text[..self.filled]);
         self.filled = 0;
+    }
+
+    /// The text that begins now loses its first line, if that is a billing line.
+    pub(super) fn begin_stripped(&mut self) {
+        self.hash_buffer();
+        self.strips = true;
+    }
+
+    /// Ends the text that began then; whether nothing of it is left.
+    pub(super) fn end_stripped(&mut self) -> bool {
+        self.strip() && self.filled == 0
+    }
+
+    fn strip(&mut self) -> bool {
+        let text = &self.text[..self.filled];
+        let strips = core::mem::take(&mut self.strips) && text.starts_with(BILLING_LINE);
+        if strips {
+            let end = text.iter().position(|&byte| byte == b'\n');
+            let end = end.map_or(self.filled, |newline| newline + 1);
+            self.text.copy_within(end..self.filled, 0);
+            self.filled -= end;
+        }
+        strips
     }
 
     pub(super) fn token(&mut self, token: u32) {

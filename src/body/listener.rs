@@ -3,10 +3,11 @@
 use super::digest::Domain;
 use super::fields::{self, Field};
 use super::fingerprint::NoPrefix;
-use super::meaning::{Meaning, Speaker};
+use super::meaning::Meaning;
 use super::media::{self, Key};
 use super::object::Whole;
 use super::scope::{Action, Scope, ValueKind};
+use super::turn;
 use crate::json::{Container, Events, Literal, MAX_SHORT, Number, StringKind};
 
 /// Stands for the name of the field that says how much to think.
@@ -176,12 +177,16 @@ impl Meaning<'_, '_> {
         }
         (self.name_bytes, self.label) = (bytes, None);
         match self.scope {
-            Scope::Message | Scope::Part => self.key = media::key(name, true),
+            Scope::Message => {
+                (self.key, self.key_reasons) = (media::key(name, true), turn::is_reasoning(name));
+            }
+            Scope::Part => self.key = media::key(name, true),
             Scope::Top => (self.field, self.items) = (fields::top(name), 0),
             Scope::Template => self.field = fields::template(name),
             Scope::Effort => self.field = fields::effort(name),
             _ => self.field = fields::sampling(name),
         }
+        self.field = self.field.under(&self.options.config.profile);
         if self.field == Field::Effort && self.scope.is_setting() {
             // The same wherever it stands.
             self.label = Some(self.digester.pair(Domain::Name, EFFORT, 0));
@@ -189,6 +194,11 @@ impl Meaning<'_, '_> {
     }
 
     fn value_end(&mut self) {
+        let is_prompt = self.text == Action::Prompt;
+        if is_prompt && self.prompt.end_stripped() && self.parts == 1 {
+            // As if the part had not been there.
+            self.parts = 0;
+        }
         match self.text {
             Action::Digest => {
                 self.items += u64::from(!self.opaque.in_object());
@@ -212,12 +222,16 @@ impl Meaning<'_, '_> {
         }
         match self.scope {
             Scope::Message => {
-                if self.name.held() == b"role" && matches!(value, b"system" | b"developer") {
-                    self.speaker = Speaker::System;
-                }
+                let name = self.name.held();
+                self.turn.told(name, value);
                 self.message.told(self.key, value)
             }
-            Scope::Part => self.part.told(self.key, value),
+            Scope::Part => {
+                if self.key == Key::Type {
+                    self.turn.part_is(value);
+                }
+                self.part.told(self.key, value)
+            }
             _ => self.field == Field::Effort && value == fields::USUAL_EFFORT,
         }
     }

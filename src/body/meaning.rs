@@ -3,7 +3,7 @@
 //! A few scopes have a meaning (see [`Scope`]); every other value is opaque: digested by
 //! [`CanonicalDigest`] if it counts, skipped if not.
 
-use super::canonical::CanonicalDigest;
+use super::canonical::{CanonicalDigest, QUOTES};
 use super::config::BodyOptions;
 use super::digest::{Digester, Domain};
 use super::facts::Facts;
@@ -12,19 +12,12 @@ use super::fingerprint::{BodyFingerprint, NoPrefix};
 use super::hasher::{MESSAGE_SEPARATOR, PART_SEPARATOR, PromptHasher};
 use super::media::Key;
 use super::object::{Entries, Whole};
+use super::profile::{History, ToolsAt};
 use super::scope::{Action, Scope};
 use super::string::StringBuffer;
+use super::turn::{Speaker, Turn};
 use crate::json::MAX_SHORT;
-use crate::prefix::HashKey;
-
-/// Who speaks, as far as it matters.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Speaker {
-    #[default]
-    Other,
-    /// Who gives the rules: `system` or `developer`.
-    System,
-}
+use crate::prefix::{HashKey, Place};
 
 /// What was read so far, and where in the body the next value stands.
 pub(super) struct Meaning<'k, 'b> {
@@ -35,6 +28,8 @@ pub(super) struct Meaning<'k, 'b> {
     /// in a message and in a part.
     pub(super) field: Field,
     pub(super) key: Key,
+    /// Whether the message's field under way holds reasoning.
+    pub(super) key_reasons: bool,
     /// Digest of that key, once it is asked for, and its length.
     pub(super) label: Option<u64>,
     pub(super) name_bytes: u64,
@@ -50,7 +45,9 @@ pub(super) struct Meaning<'k, 'b> {
     pub(super) items: u64,
     /// Whether the text under way stands before the messages, and how much text there was before it.
     pub(super) first: Option<u64>,
-    pub(super) speaker: Speaker,
+    pub(super) turn: Turn,
+    /// Where the message under way begins.
+    message_start: Place,
     pub(super) message: Entries,
     /// Whether the message's content, and the part's text, was seen.
     pub(super) content_seen: bool,
@@ -71,6 +68,7 @@ impl<'k, 'b> Meaning<'k, 'b> {
             scope: Scope::Root,
             field: Field::Ignored,
             key: Key::Ignored,
+            key_reasons: false,
             label: None,
             name_bytes: 0,
             skipping: 0,
@@ -80,7 +78,8 @@ impl<'k, 'b> Meaning<'k, 'b> {
             text: Action::Skip,
             items: 0,
             first: None,
-            speaker: Speaker::Other,
+            turn: Turn::default(),
+            message_start: Place::default(),
             message: Entries::default(),
             content_seen: false,
             text_seen: false,
@@ -100,7 +99,10 @@ impl<'k, 'b> Meaning<'k, 'b> {
         match scope {
             Scope::Message => self.begin_message(),
             Scope::Parts => self.parts = 0,
-            Scope::Part => (self.part, self.text_seen) = (Entries::default(), false),
+            Scope::Part => {
+                (self.part, self.text_seen) = (Entries::default(), false);
+                self.turn.begin_part();
+            }
             Scope::Tokens => self.separate(),
             Scope::Samplings => self.facts.sampling_listed = true,
             _ => {}
@@ -145,7 +147,10 @@ impl<'k, 'b> Meaning<'k, 'b> {
 
     fn begin_message(&mut self) {
         self.message = Entries::default();
-        (self.content_seen, self.speaker) = (false, Speaker::Other);
+        (self.content_seen, self.turn) = (false, Turn::default());
+        if self.options.config.profile.tools == ToolsAt::LastUser && self.first.is_none() {
+            self.message_start = self.prompt.place();
+        }
     }
 
     fn end_message(&mut self) {
@@ -156,15 +161,31 @@ impl<'k, 'b> Meaning<'k, 'b> {
         if self.first.is_some() {
             return;
         }
-        if self.facts.messages == 0 && self.speaker == Speaker::System {
+        if self.facts.messages == 0 && self.turn.speaker == Speaker::System {
             self.facts.head = Some(self.prompt.end_head());
         }
+        self.end_turn();
         self.facts.messages = self.facts.messages.saturating_add(1);
         self.facts.rest_ignored = self.options.config.first_message_only;
     }
 
+    /// Notes where the user last spoke, and whether there was reasoning since.
+    fn end_turn(&mut self) {
+        let profile = &self.options.config.profile;
+        if profile.history == History::Keep && profile.tools != ToolsAt::LastUser {
+            return;
+        }
+        if self.turn.is_users() {
+            self.facts.spoke = Some((self.message_start, self.prompt.place().blocks));
+            self.facts.reasoned = false;
+        } else {
+            self.facts.reasoned |= self.turn.reasons;
+        }
+    }
+
     /// A part that is only text leaves no record, so that it equals a plain string.
     fn end_part(&mut self) {
+        self.turn.end_part();
         if self.part.count == 0 {
             return;
         }
@@ -221,7 +242,10 @@ impl<'k, 'b> Meaning<'k, 'b> {
     /// Takes the digest of a complete field.
     fn deliver_entry(&mut self, entry: u64, whole: &Whole) {
         match self.scope {
-            Scope::Message => self.message.add(self.key, entry, self.name_bytes, whole),
+            Scope::Message => {
+                self.message.add(self.key, entry, self.name_bytes, whole);
+                self.turn.reasons |= self.key_reasons && !whole.empty;
+            }
             Scope::Part => self.part.add(self.key, entry, self.name_bytes, whole),
             _ if whole.empty => {}
             Scope::Top => match self.field {
@@ -250,9 +274,10 @@ impl<'k, 'b> Meaning<'k, 'b> {
 
     /// Adds the digested string that has just ended.
     pub(super) fn end_digested(&mut self) {
-        let weight = self.value.length();
-        let mut whole = Whole { digest: 0, weight, media: None, empty: weight == 0 };
-        if !self.opaque.is_open() && self.scope.is_object() && self.field != Field::Effort {
+        let (length, is_open) = (self.value.length(), self.opaque.is_open());
+        let weight = length + if is_open { QUOTES } else { 0 };
+        let mut whole = Whole { digest: 0, weight, media: None, empty: length == 0 };
+        if !is_open && self.scope.is_object() && self.field != Field::Effort {
             let field = StringBuffer::tiny_field(&self.name, &self.value, self.digester);
             if let Some(entry) = field {
                 return self.deliver_entry(entry, &whole);

@@ -31,12 +31,15 @@ mod listener;
 mod meaning;
 mod media;
 mod object;
+mod profile;
 mod scope;
 mod string;
+mod turn;
 
 pub use config::{BodyConfig, BodyOptions};
 pub use error::BodyError;
 pub use fingerprint::{BodyFingerprint, BodyKind, NoPrefix};
+pub use profile::{History, RenderProfile, ToolsAt};
 
 pub use crate::json::{JsonError, JsonErrorKind, MAX_DEPTH, MAX_NUMBER_BYTES};
 

@@ -39,11 +39,20 @@ pub(crate) struct ReadPrompt<'b> {
     pub(crate) fingerprint: Fingerprint<'b>,
     /// Most tokens that the body allows the answer.
     pub(crate) max_tokens: Option<u32>,
+    /// Answers that it asks for.
+    pub(crate) answers: u32,
 }
 
 impl<'b> ReadPrompt<'b> {
     fn plain(fingerprint: Fingerprint<'b>) -> Self {
-        ReadPrompt { fingerprint, max_tokens: None }
+        ReadPrompt { fingerprint, max_tokens: None, answers: 1 }
+    }
+
+    /// Tokens that will be generated, where the body tells more of it than that an answer has `usual` tokens.
+    pub(crate) fn output_tokens(&self, usual: u32) -> Option<u32> {
+        let each = self.max_tokens.map_or(usual, |most| most.min(usual));
+        let known = self.max_tokens.is_some() || self.answers > 1;
+        known.then(|| each.saturating_mul(self.answers))
     }
 }
 
@@ -216,7 +225,7 @@ impl PromptReader {
     fn of_body<'b>(&self, body: BodyFingerprint<'b>) -> ReadPrompt<'b> {
         let empty = || Fingerprinter::new(&self.key, Unit::Text, self.block, &mut []).finish(0, 0);
         let fingerprint = body.fingerprint.unwrap_or_else(empty);
-        ReadPrompt { fingerprint, max_tokens: body.max_tokens }
+        ReadPrompt { fingerprint, max_tokens: body.max_tokens, answers: body.answers }
     }
 
     fn copy<'b>(

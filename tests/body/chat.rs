@@ -203,18 +203,18 @@ fn what_is_rendered_before_the_messages_counts_as_whole_blocks_before_them() {
     };
     let tool = |seed: &str| json!([{"name": "f", "description": words(seed, 1000)}]);
     let (plain, one, other) = (read(&chat(messages.clone())), body(tool("a")), body(tool("b")));
-    assert_eq!(one.total, plain.total + 7 * 128);
-    assert_eq!(one.blocks.len(), plain.blocks.len() + 7);
+    assert_eq!(one.total, plain.total + 8 * 128);
+    assert_eq!(one.blocks.len(), plain.blocks.len() + 8);
     assert_eq!(shared_blocks(&one, &other), 0);
     assert_eq!(shared_blocks(&one, &body(tool("a"))), one.blocks.len());
 
     // Another question after the same tools shares the tools.
     let mut asked = chat(vec![message("user", words("other", 300))]);
     asked["tools"] = tool("a");
-    assert_eq!(shared_blocks(&one, &read(&asked)), 7);
+    assert_eq!(shared_blocks(&one, &read(&asked)), 8);
 
     let key = key();
-    for length in [0, 3, 7, 8] {
+    for length in [0, 3, 8, 9] {
         let mut out = vec![0; length];
         let mut body = chat(messages.clone());
         body["tools"] = tool("a");

@@ -95,7 +95,7 @@ def value(key, v, place, verbatim=False):
         chain, length = 0, 0
         for element in v:
             whole = value(key, element, place, verbatim)
-            chain, length = pair(key, ELEMENT, chain, whole.digest), length + whole.weight
+            chain, length = pair(key, ELEMENT, chain, whole.digest), length + inside(element, whole) + 2
         return Whole(pair(key, ARRAY, chain), length, empty=not v)
     if not isinstance(v, dict):
         return Whole(scalar(key, v), 1, empty=v is None or (v is False and place != "top"))
@@ -104,13 +104,19 @@ def value(key, v, place, verbatim=False):
         for name, inner in v.items():
             whole = value(key, inner, place, True)
             entry = pair(key, ENTRY, string(key, NAME, name.encode()), whole.digest)
-            chain, length = pair(key, ELEMENT, chain, entry), length + len(name.encode()) + whole.weight
+            chain = pair(key, ELEMENT, chain, entry)
+            length += len(name.encode()) + 6 + inside(inner, whole)
         return Whole(pair(key, OBJECT, chain), length, empty=not v)
     entries = Entries(key, place)
     for name, inner in v.items():
         entries.add(name, inner)
     total, length = entries.total()
     return Whole(pair(key, OBJECT, total), length, entries.media(), not entries.count)
+
+
+def inside(v, whole):
+    """Bytes that a value takes in a container, which templates mostly write as JSON."""
+    return whole.weight + (2 if isinstance(v, str) else 0)
 
 
 class Entries:
@@ -144,7 +150,7 @@ class Entries:
         if whole.empty:
             return
         self.count += 1
-        self.weight += len(name.encode()) + whole.weight
+        self.weight += len(name.encode()) + (whole.weight if self.tiny else 6 + inside(v, whole))
         tiny = self.tiny and isinstance(v, str) and max(len(name.encode()), len(v.encode())) <= 16
         entry = field(key, name, v) if tiny else entry_of(key, name, whole)
         holds = name in HOLDS or name in DATA or (name == "source" and whole.media is not None)
