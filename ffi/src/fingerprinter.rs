@@ -46,7 +46,7 @@ pub struct pointsman_body {
     pub kind: pointsman_body_kind,
     /// 1 if the answer is to be streamed, else 0.
     pub stream: u32,
-    /// Most tokens to be generated; POINTSMAN_UNKNOWN if the body does not say.
+    /// Most tokens to be generated for all answers together; POINTSMAN_UNKNOWN if the body does not say.
     pub max_tokens: u32,
     /// 1 if a prompt was found that can be read, else 0: the fingerprint is empty then.
     pub has_prompt: u32,

@@ -43,6 +43,7 @@ pub(super) struct CanonicalDigest<'k> {
 }
 
 impl<'k> CanonicalDigest<'k> {
+    #[inline(always)]
     pub(super) fn new(digester: Digester<'k>) -> Self {
         CanonicalDigest { digester, levels: ArrayVec::new(), in_message: false, objects: 0 }
     }

@@ -50,6 +50,7 @@ pub(super) struct PromptHasher<'k, 'b> {
 }
 
 impl<'k, 'b> PromptHasher<'k, 'b> {
+    #[inline(always)]
     pub(super) fn new(key: &'k HashKey, block: BlockSize, out: &'b mut [u64]) -> Self {
         let output = Output::Idle(out);
         PromptHasher {

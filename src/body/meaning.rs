@@ -60,6 +60,8 @@ pub(super) struct Meaning<'k, 'b> {
 }
 
 impl<'k, 'b> Meaning<'k, 'b> {
+    /// In place: it is large.
+    #[inline(always)]
     pub(super) fn new(key: &'k HashKey, options: BodyOptions, out: &'b mut [u64]) -> Self {
         let digester = Digester(key);
         Meaning {

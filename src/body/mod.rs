@@ -13,8 +13,8 @@
 //!
 //! The prompt's text is hashed as it is unescaped. The other fields may come in any order and
 //! the text is not held back for them, so they are summed up and follow the text as a record: two
-//! messages that differ in their role only share the blocks of their text. Fields that engines
-//! render before the messages (`tools` and the like) go into every block instead.
+//! messages that differ in their role only share the blocks of their text. What engines render before
+//! the messages (`system`, `tools`) is hashed or digested for itself and put in order at the end.
 //!
 //! Nothing is allocated.
 
@@ -60,6 +60,7 @@ pub struct BodyReader<'k, 'b> {
 
 impl<'k, 'b> BodyReader<'k, 'b> {
     /// A reader whose block hashes go to `out`; what it has no room for is counted and not hashed.
+    #[inline(always)]
     pub fn new(key: &'k HashKey, options: BodyOptions, out: &'b mut [u64]) -> Self {
         BodyReader {
             parser: Parser::new(),

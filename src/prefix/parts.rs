@@ -228,8 +228,9 @@ impl Sheet<'_, '_> {
     /// Finishes the text up to block `to`, where something with this digest ends.
     fn pass(&mut self, to: usize, digest: Option<u64>) {
         let to = to.saturating_add(self.shift).min(self.held).max(self.done);
+        let seed = self.seed;
         for hash in &mut self.out[self.done..to] {
-            *hash ^= self.seed;
+            *hash ^= seed;
         }
         self.done = to;
         if let Some(digest) = digest {
