@@ -11,7 +11,7 @@ use super::profile::{History, RenderProfile, ToolsAt};
 use crate::prefix::{Declared, DeclaredAt, Fingerprint, Place, Rendering};
 
 /// Tools that are told apart; the others count as one more.
-const TOOLS: usize = 128;
+const TOOLS: usize = 64;
 
 /// An unordered set of digested fields.
 #[derive(Clone, Copy, Debug, Default)]

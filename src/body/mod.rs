@@ -120,9 +120,17 @@ pub fn read_body<'b>(
     body: &[u8],
     out: &'b mut [u64],
 ) -> Result<BodyFingerprint<'b>, BodyError> {
-    let mut reader = BodyReader::new(key, options, out);
-    reader.push(body)?;
-    reader.finish()
+    // Without a `BodyReader`, which would be moved: it is large.
+    let mut parser = Parser::new();
+    let mut meaning = Meaning::new(key, options, out);
+    let max_bytes = options.config.max_bytes;
+    let within = usize::try_from(max_bytes).map_or(body, |most| &body[..body.len().min(most)]);
+    parser.push(within, &mut meaning)?;
+    if within.len() < body.len() {
+        return Err(BodyError::TooLong { max_bytes });
+    }
+    parser.finish(&mut meaning)?;
+    Ok(meaning.finish())
 }
 
 /// Reads a parsed body, with the result that [`BodyReader`] has for its bytes.

@@ -7,7 +7,7 @@ pub(crate) mod estimates;
 pub(crate) mod once;
 
 use self::estimates::Estimates;
-use crate::body::{BodyFingerprint, BodyOptions, BodyReader, read_value};
+use crate::body::{BodyFingerprint, BodyOptions, BodyReader, read_body, read_value};
 use crate::policy::error::ConfigError;
 use crate::policy::error::RoutingError;
 use crate::prefix::{
@@ -200,9 +200,8 @@ impl PromptReader {
                 print(Unit::Tokens, buffer, &|printer| printer.push_tokens(tokens))
             }
             Prompt::Json(body) => {
-                let mut reader = self.body_reader(request.namespace, buffer);
-                reader.push(body)?;
-                self.of_body(reader.finish()?)
+                let options = self.body_options(request.namespace);
+                self.of_body(read_body(&self.key, options, body, buffer)?)
             }
             Prompt::Value(body) => {
                 let options = self.body_options(request.namespace);

@@ -22,7 +22,7 @@ SHAPING = (
 ).split()
 TOP_MEDIA = dict(image_data="image", audio_data="audio", video_data="video")
 THINKING = ("enable_thinking", "thinking", "thinking_budget")
-TOOLS = 128
+TOOLS = 64
 
 PLAIN_TYPES = ("message", "text", "input_text", "output_text", "function")
 HOLDS = dict(
