@@ -276,5 +276,3 @@ fn the_key_stays_out_of_debug_output() {
     assert_eq!(format!("{key:?}"), format!("HashKey {{ id: {}, .. }}", key.id()));
     assert_ne!(HashKey::random().id(), HashKey::random().id());
 }
-
-/// The total stays the greatest that can be said, and the fingerprint consistent in itself.
