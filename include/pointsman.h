@@ -1100,7 +1100,7 @@ typedef struct pointsman_body {
     pointsman_body_kind kind;
     /** 1 if the answer is to be streamed, else 0. */
     uint32_t stream;
-    /** Most tokens to be generated; POINTSMAN_UNKNOWN if the body does not say. */
+    /** Most tokens to be generated for all answers together; POINTSMAN_UNKNOWN if the body does not say. */
     uint32_t max_tokens;
     /** 1 if a prompt was found that can be read, else 0: the fingerprint is empty then. */
     uint32_t has_prompt;

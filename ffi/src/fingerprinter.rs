@@ -46,7 +46,7 @@ pub struct pointsman_body {
     pub kind: pointsman_body_kind,
     /// 1 if the answer is to be streamed, else 0.
     pub stream: u32,
-    /// Most tokens to be generated; POINTSMAN_UNKNOWN if the body does not say.
+    /// Most tokens to be generated for all answers together; POINTSMAN_UNKNOWN if the body does not say.
     pub max_tokens: u32,
     /// 1 if a prompt was found that can be read, else 0: the fingerprint is empty then.
     pub has_prompt: u32,
@@ -303,7 +303,7 @@ fn body_of(read: &BodyFingerprint<'_>) -> pointsman_body {
             _ => POINTSMAN_BODY_NONE,
         },
         stream: read.stream.into(),
-        max_tokens: read.max_tokens.unwrap_or(POINTSMAN_UNKNOWN),
+        max_tokens: read.most_output_tokens().unwrap_or(POINTSMAN_UNKNOWN),
         has_prompt: read.fingerprint.is_some().into(),
         reserved: 0,
     }

@@ -180,7 +180,7 @@ impl Adapter {
             let read = prompt.read(&self.prompts, request)?;
             let per_block = self.prompts.tokens_per_block(read.fingerprint.header().unit);
             prompt_tokens = self.prompts.tokens_of(&read.fingerprint);
-            output_tokens = read.max_tokens.map_or(output_tokens, |most| most.min(output_tokens));
+            output_tokens = read.output_tokens(output_tokens).unwrap_or(output_tokens);
             query = Some(PrefixQuery::new(tree, &roster.pool, read.fingerprint, per_block));
         }
         let prefix = query.as_ref();

@@ -5,6 +5,7 @@ use super::fields::{Field, PromptField};
 use super::fingerprint::NoPrefix;
 use super::hasher::PART_SEPARATOR;
 use super::meaning::Meaning;
+use super::media::Key;
 use super::scope::{Action, Scope, ValueKind};
 use crate::prefix::Unit;
 
@@ -14,7 +15,7 @@ impl Meaning<'_, '_> {
         if self.skipping > 0 {
             Action::Skip
         } else if self.opaque.is_open() {
-            Action::Digest
+            if self.opaque.ignores() { Action::Skip } else { Action::Digest }
         } else {
             self.action_for(kind)
         }
@@ -31,36 +32,63 @@ impl Meaning<'_, '_> {
             Scope::Message => self.action_in_message(kind),
             Scope::Parts => self.action_in_parts(kind),
             Scope::Part => self.action_in_part(kind),
-            Scope::Sampling if self.field == Field::MaxTokens => Action::Keep,
-            Scope::Sampling => Action::Skip,
+            Scope::Tools => Action::Digest,
+            Scope::Samplings if kind == ValueKind::Object => Action::Enter(Scope::Sampling),
+            Scope::Samplings => Action::Skip,
+            Scope::Template | Scope::Effort | Scope::Sampling => match self.field {
+                Field::Ignored => Action::Skip,
+                Field::MaxTokens | Field::Answers => kept(kind),
+                _ => Action::Digest,
+            },
         }
     }
 
     fn action_at_top(&mut self, kind: ValueKind) -> Action {
-        match self.field {
-            Field::Stream | Field::MaxTokens | Field::OldMaxTokens => match kind {
-                ValueKind::Object | ValueKind::Array | ValueKind::String => Action::Skip,
-                _ => Action::Keep,
-            },
-            // For an engine, null is the same as leaving the field out.
-            _ if kind == ValueKind::Null => Action::Skip,
-            Field::Prompt(field) => self.action_as_prompt(field, kind),
-            Field::Digested | Field::Rendered | Field::Media(_) | Field::Namespace => {
-                Action::Digest
+        match (self.field, kind) {
+            (Field::Ignored, _) => Action::Skip,
+            (Field::Stream | Field::MaxTokens | Field::OldMaxTokens | Field::Answers, _) => {
+                kept(kind)
             }
-            Field::Sampling if kind == ValueKind::Object => Action::Enter(Scope::Sampling),
-            _ => Action::Skip,
+            // For an engine, null is the same as leaving the field out.
+            (_, ValueKind::Null) => Action::Skip,
+            (Field::Prompt(field), _) => self.action_as_prompt(field, kind),
+            (Field::Tools, ValueKind::Array) => Action::Enter(Scope::Tools),
+            (Field::System, ValueKind::String | ValueKind::Array) => self.action_as_first(kind),
+            (Field::TemplateKwargs, ValueKind::Object) => Action::Enter(Scope::Template),
+            (Field::HoldsEffort, ValueKind::Object) => Action::Enter(Scope::Effort),
+            (Field::HoldsEffort, _) => Action::Skip,
+            (Field::Sampling, ValueKind::Object) => Action::Enter(Scope::Sampling),
+            (Field::Sampling, ValueKind::Array) => Action::Enter(Scope::Samplings),
+            (Field::Sampling, _) => Action::Skip,
+            _ => Action::Digest,
+        }
+    }
+
+    fn action_as_first(&mut self, kind: ValueKind) -> Action {
+        match (self.begin_first(), kind) {
+            (false, _) => Action::Skip,
+            (true, ValueKind::String) => self.action_as_part_text(),
+            (true, _) => Action::Enter(Scope::Parts),
         }
     }
 
     fn action_as_prompt(&mut self, field: PromptField, kind: ValueKind) -> Action {
-        if kind == ValueKind::Object && field.may_be_setting() {
-            self.field = Field::Digested;
-            self.label = Some(self.digester.pair(Domain::Name, field as u64, 0));
-            return Action::Digest;
+        match (field, kind) {
+            // The format of the answer.
+            (PromptField::Text, ValueKind::Object) => return Action::Skip,
+            // A template that the engine has.
+            (PromptField::Prompt, ValueKind::Object) => {
+                self.field = Field::Digested;
+                self.label = Some(self.digester.pair(Domain::Name, field as u64, 0));
+                return Action::Digest;
+            }
+            _ => {}
         }
         if !self.facts.claim(field) {
-            return self.no_prefix(NoPrefix::SeveralPrompts);
+            return Action::Skip;
+        }
+        if field == PromptField::InputIds {
+            self.prompt.reset_to_tokens();
         }
         match kind {
             ValueKind::Array => Action::Enter(Scope::Prompt),
@@ -98,16 +126,17 @@ impl Meaning<'_, '_> {
     }
 
     fn action_in_message(&mut self, kind: ValueKind) -> Action {
-        match (self.field, kind) {
-            (Field::Ignored, _) | (_, ValueKind::Null) => Action::Skip,
-            (Field::Content, ValueKind::String | ValueKind::Array) if self.content_seen => {
+        match (self.key, kind) {
+            (Key::Ignored, _) | (Key::Content, ValueKind::Null) => Action::Skip,
+            (Key::Content, ValueKind::String | ValueKind::Array) if self.content_seen => {
                 self.no_prefix(NoPrefix::SeveralPrompts)
             }
-            (Field::Content, ValueKind::String) => {
+            (Key::Content, ValueKind::String) => {
                 self.content_seen = true;
-                self.action_as_text()
+                self.turn.says_something = true;
+                self.action_as_part_text()
             }
-            (Field::Content, ValueKind::Array) => {
+            (Key::Content, ValueKind::Array) => {
                 self.content_seen = true;
                 Action::Enter(Scope::Parts)
             }
@@ -120,30 +149,39 @@ impl Meaning<'_, '_> {
             self.prompt.separator(PART_SEPARATOR);
         }
         self.parts += 1;
-        (self.weight, self.strings) = (0, 0);
         match kind {
             ValueKind::Object => Action::Enter(Scope::Part),
-            ValueKind::String => self.action_as_text(),
+            ValueKind::String => {
+                self.turn.says_something = true;
+                self.action_as_part_text()
+            }
             _ => Action::Digest,
         }
     }
 
     fn action_in_part(&mut self, kind: ValueKind) -> Action {
-        match (self.field, kind) {
-            (Field::Ignored, _) | (_, ValueKind::Null) => Action::Skip,
-            (Field::Text, ValueKind::String) if self.part.text_seen => {
+        match (self.key, kind) {
+            (Key::Ignored, _) => Action::Skip,
+            (Key::Text, ValueKind::String) if self.text_seen => {
                 self.no_prefix(NoPrefix::SeveralPrompts)
             }
-            (Field::Text, ValueKind::String) => {
-                self.part.text_seen = true;
-                self.action_as_text()
-            }
-            (Field::Media(media), _) => {
-                self.part.media |= 1 << media as u8;
-                Action::Digest
+            (Key::Text, ValueKind::String) => {
+                self.text_seen = true;
+                self.action_as_part_text()
             }
             _ => Action::Digest,
         }
+    }
+
+    /// Text before the messages does not begin the prompt.
+    fn action_as_part_text(&mut self) -> Action {
+        let is_first = self.first.is_some();
+        let action = if is_first { Action::Prompt } else { self.action_as_text() };
+        let strips = self.options.config.profile.strip_billing_line;
+        if strips && (is_first || self.facts.messages == 0) && action == Action::Prompt {
+            self.prompt.begin_stripped();
+        }
+        action
     }
 
     fn action_as_text(&mut self) -> Action {
@@ -158,5 +196,13 @@ impl Meaning<'_, '_> {
     pub(super) fn no_prefix(&mut self, reason: NoPrefix) -> Action {
         self.facts.no_prefix(reason);
         Action::Skip
+    }
+}
+
+/// A number or a literal is reported as it is.
+fn kept(kind: ValueKind) -> Action {
+    match kind {
+        ValueKind::Object | ValueKind::Array | ValueKind::String => Action::Skip,
+        _ => Action::Keep,
     }
 }

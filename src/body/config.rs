@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::media::Media;
+use super::profile::RenderProfile;
 use crate::prefix::BlockSize;
 use crate::range::{self, OutOfRange};
 
@@ -22,6 +24,8 @@ pub struct BodyConfig {
     pub video_tokens: u32,
     /// Tokens that a file counts for; by default 2,048.
     pub file_tokens: u32,
+    /// What of a conversation the engines' chat template renders, and where.
+    pub profile: RenderProfile,
     /// Longest body in bytes; longer ones are refused. 128 MiB by default.
     pub max_bytes: u64,
 }
@@ -34,6 +38,7 @@ impl Default for BodyConfig {
             audio_tokens: 750,
             video_tokens: 4096,
             file_tokens: 2048,
+            profile: RenderProfile::default(),
             max_bytes: 128 << 20,
         }
     }
@@ -57,12 +62,15 @@ impl BodyConfig {
         BodyOptions { block_bytes, namespace: None, config: *self }
     }
 
-    /// Bytes that a content part takes which has the kinds of media whose bits are set.
-    pub(super) fn media_bytes(&self, kinds: u8) -> u64 {
-        // In the order of `Media`.
-        let each = [self.image_tokens, self.audio_tokens, self.video_tokens, self.file_tokens];
-        let counted = each.iter().enumerate().filter(|(bit, _)| kinds >> bit & 1 == 1);
-        counted.map(|(_, &tokens)| 4 * u64::from(tokens)).sum()
+    /// Bytes that one of these takes.
+    pub(super) fn media_bytes(&self, media: Media) -> u64 {
+        let tokens = match media {
+            Media::Image => self.image_tokens,
+            Media::Audio => self.audio_tokens,
+            Media::Video => self.video_tokens,
+            Media::File => self.file_tokens,
+        };
+        4 * u64::from(tokens)
     }
 }
 

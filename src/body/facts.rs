@@ -1,24 +1,27 @@
 //! What has been found out about a body besides its prompt.
 
+use arrayvec::ArrayVec;
+
 use super::config::BodyOptions;
 use super::digest::{Digester, Domain};
 use super::fields::{Field, PromptField};
 use super::fingerprint::{BodyFingerprint, BodyKind, NoPrefix};
 use super::hasher::PromptHasher;
+use super::profile::{History, RenderProfile, ToolsAt};
+use crate::prefix::{Declared, DeclaredAt, Fingerprint, Place, Rendering};
+
+/// Tools that are told apart; the others count as one more.
+const TOOLS: usize = 64;
 
 /// An unordered set of digested fields.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct FieldSet {
     /// Sum of the fields' digests.
-    pub(super) sum: u64,
+    sum: u64,
     /// Number of fields.
-    pub(super) count: u32,
+    count: u32,
     /// Bytes that they stand for in the prompt.
-    pub(super) weight: u64,
-    /// In a content part: the kinds of media in it, one bit each.
-    pub(super) media: u8,
-    /// In a content part: whether its text was seen.
-    pub(super) text_seen: bool,
+    weight: u64,
 }
 
 impl FieldSet {
@@ -27,30 +30,76 @@ impl FieldSet {
         self.count = self.count.saturating_add(1);
         self.weight = self.weight.saturating_add(weight);
     }
+
+    fn and(&self, other: &FieldSet) -> FieldSet {
+        FieldSet {
+            sum: self.sum.wrapping_add(other.sum),
+            count: self.count.saturating_add(other.count),
+            weight: self.weight.saturating_add(other.weight),
+        }
+    }
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Facts {
     /// The field that holds the prompt.
     pub(super) prompt_field: Option<PromptField>,
+    /// Every field that was seen which could hold it, one bit each.
+    claimed: u8,
     /// Whether the engine puts the prompt through a chat template.
     pub(super) templated: bool,
     /// Prompts of a batch so far.
     pub(super) elements: u32,
     /// Whether what follows in the prompt array does not count.
     pub(super) rest_ignored: bool,
+    /// What shapes the prompt, whatever it is made of.
     pub(super) shaping: FieldSet,
+    /// What shapes only what is rendered: token ids are not.
+    pub(super) rendering: FieldSet,
     pub(super) namespace: FieldSet,
+    tools: ArrayVec<Declared, TOOLS>,
+    /// Whether there was text before the messages.
+    pub(super) first_seen: bool,
+    /// Messages so far.
+    pub(super) messages: u64,
+    /// Whether there is an array of sampling parameters.
+    pub(super) sampling_listed: bool,
+    /// Where the first message ends, if it is a system message.
+    pub(super) head: Option<Place>,
+    /// Where the user's last message begins, and the blocks up to its end.
+    pub(super) spoke: Option<(Place, usize)>,
+    /// Whether there was reasoning since.
+    pub(super) reasoned: bool,
     pub(super) stream: bool,
     max_tokens: Option<u32>,
     old_max_tokens: Option<u32>,
+    answers: Option<u32>,
     no_prefix: Option<NoPrefix>,
 }
 
 impl Facts {
-    /// Takes `field` as the one field that holds the prompt; false if there was one already.
+    /// Takes `field` as one that holds the prompt; whether it is read.
     pub(super) fn claim(&mut self, field: PromptField) -> bool {
-        self.prompt_field.replace(field).is_none()
+        let (ids, known) = (PromptField::InputIds, self.claimed);
+        self.claimed |= field.bit();
+        if known & field.bit() != 0 {
+            self.no_prefix(NoPrefix::SeveralPrompts);
+            return false;
+        }
+        if self.prompt_field == Some(ids) && field.yields_to_ids() {
+            return false;
+        }
+        if field == ids && self.prompt_field.is_some_and(PromptField::yields_to_ids) {
+            // What was wrong with the other prompt does not matter.
+            self.no_prefix = None;
+            (self.elements, self.rest_ignored, self.templated) = (0, false, false);
+            (self.head, self.spoke) = (None, None);
+        } else if self.prompt_field.is_some() {
+            // Told at the end.
+            return false;
+        }
+        self.prompt_field = Some(field);
+        true
     }
 
     /// Notes why there will be no fingerprint. Of several reasons the first in the order of
@@ -59,26 +108,56 @@ impl Facts {
         self.no_prefix = Some(self.no_prefix.map_or(reason, |known| known.min(reason)));
     }
 
-    pub(super) fn max_tokens(&mut self, field: Field, tokens: u64) {
-        let tokens = Some(u32::try_from(tokens).unwrap_or(u32::MAX));
+    /// Takes a number that says how much is to be generated.
+    pub(super) fn amount(&mut self, field: Field, amount: u64) {
+        let amount = u32::try_from(amount).unwrap_or(u32::MAX);
+        let most = |known: Option<u32>| known.map_or(Some(amount), |known| Some(known.max(amount)));
         match field {
-            Field::OldMaxTokens => self.old_max_tokens = tokens,
-            Field::MaxTokens => self.max_tokens = tokens,
+            Field::OldMaxTokens => self.old_max_tokens = Some(amount),
+            Field::MaxTokens => self.max_tokens = most(self.max_tokens),
+            Field::Answers => self.answers = most(self.answers),
             _ => {}
         }
     }
 
+    /// Takes the next tool.
+    pub(super) fn tool(&mut self, digester: Digester<'_>, digest: u64, weight: u64) {
+        if let Err(error) = self.tools.try_push((digest, weight))
+            && let Some(last) = self.tools.last_mut()
+        {
+            let (digest, weight) = error.element();
+            last.0 = digester.pair(Domain::Element, last.0, digest);
+            last.1 = last.1.saturating_add(weight);
+        }
+    }
+
+    /// Whether more than one field holds a prompt, and none of them takes the others' place.
+    fn several(&self) -> bool {
+        let ids = PromptField::InputIds.bit();
+        let yielding = PromptField::Messages.bit() | PromptField::Text.bit();
+        match self.claimed & ids {
+            0 => self.claimed.count_ones() > 1,
+            _ => self.claimed & !ids & !yielding != 0,
+        }
+    }
+
     pub(super) fn finish<'b>(
-        &self,
+        &mut self,
         digester: Digester<'_>,
         options: &BodyOptions,
         prompt: &mut PromptHasher<'_, 'b>,
     ) -> BodyFingerprint<'b> {
         let namespace = options.namespace.unwrap_or_else(|| self.namespace_digest(digester));
+        if self.several() {
+            self.no_prefix(NoPrefix::SeveralPrompts);
+        }
         let fingerprint = match self.no_prefix {
-            Some(_) => None,
-            None => prompt.finish(self.shaping.weight, namespace, self.shaping_digest(digester)),
+            None if self.prompt_field.is_some() => {
+                self.render(digester, &options.config.profile, namespace, prompt)
+            }
+            _ => None,
         };
+        let prompts = if fingerprint.is_some() { self.elements.max(1) } else { 1 };
         let absent = match self.prompt_field {
             None => NoPrefix::NoPrompt,
             Some(_) => NoPrefix::EmptyPrompt,
@@ -92,7 +171,47 @@ impl Facts {
             namespace,
             stream: self.stream,
             max_tokens: self.max_tokens.or(self.old_max_tokens),
+            answers: self.answers.unwrap_or(1).max(1).saturating_mul(prompts),
         }
+    }
+
+    fn render<'b>(
+        &self,
+        digester: Digester<'_>,
+        profile: &RenderProfile,
+        namespace: u64,
+        prompt: &mut PromptHasher<'_, 'b>,
+    ) -> Option<Fingerprint<'b>> {
+        let is_rendered = self.prompt_field != Some(PromptField::InputIds);
+        let (shaping, tools) = match is_rendered {
+            true => (self.shaping.and(&self.rendering), &self.tools[..]),
+            false => (self.shaping, &[][..]),
+        };
+        let seed = self.shaping_digest(digester, &shaping);
+        // What is rendered beside the tools takes its room before everything.
+        let documents = (digester.pair(Domain::Seed, shaping.sum, 2), shaping.weight);
+        let mut declared = ArrayVec::<Declared, { TOOLS + 1 }>::new();
+        if shaping.weight > 0 {
+            declared.push(documents);
+        }
+        declared.extend(tools.iter().copied());
+        let passes = match profile.history {
+            History::Keep => false,
+            History::DropReturned => self.reasoned,
+            History::DropAlways => true,
+        };
+        prompt.finish(&Rendering {
+            namespace,
+            shaping: seed,
+            head: self.head,
+            declared: &declared,
+            declared_at: match (profile.tools, self.spoke) {
+                (ToolsAt::BeforeSystem, _) => DeclaredAt::Start,
+                (ToolsAt::LastUser, Some((place, _))) => DeclaredAt::Place(place),
+                _ => DeclaredAt::Head,
+            },
+            passing: self.spoke.map(|(_, blocks)| blocks).filter(|_| passes),
+        })
     }
 
     fn namespace_digest(&self, digester: Digester<'_>) -> u64 {
@@ -104,10 +223,10 @@ impl Facts {
     }
 
     /// 0 for a bare prompt, so that it equals the same prompt given as text or tokens.
-    fn shaping_digest(&self, digester: Digester<'_>) -> u64 {
-        if self.shaping.count == 0 && !self.templated {
+    fn shaping_digest(&self, digester: Digester<'_>, shaping: &FieldSet) -> u64 {
+        if shaping.count == 0 && !self.templated {
             return 0;
         }
-        digester.pair(Domain::Seed, self.shaping.sum, self.templated.into())
+        digester.pair(Domain::Seed, shaping.sum, self.templated.into())
     }
 }

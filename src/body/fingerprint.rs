@@ -16,8 +16,17 @@ pub struct BodyFingerprint<'b> {
     pub namespace: u64,
     /// Whether the answer is to be streamed.
     pub stream: bool,
-    /// Most tokens to be generated, where the body says it.
+    /// Most tokens to be generated for one answer, where the body says it.
     pub max_tokens: Option<u32>,
+    /// Answers to be generated: `n` or `best_of` for each prompt of a batch; at least 1.
+    pub answers: u32,
+}
+
+impl BodyFingerprint<'_> {
+    /// Most tokens to be generated for all answers together, where the body says it.
+    pub fn most_output_tokens(&self) -> Option<u32> {
+        self.max_tokens.map(|tokens| tokens.saturating_mul(self.answers))
+    }
 }
 
 /// The kind of a request, given by the field that holds its prompt.
@@ -30,7 +39,7 @@ pub enum BodyKind {
     Completion,
     /// `input`.
     Responses,
-    /// `text` or `input_ids`.
+    /// `text`, `input_ids` or `inputs`.
     Generate,
     /// None of them, or several.
     Unknown,
@@ -42,7 +51,7 @@ impl From<PromptField> for BodyKind {
             PromptField::Messages => BodyKind::Chat,
             PromptField::Prompt => BodyKind::Completion,
             PromptField::Input => BodyKind::Responses,
-            PromptField::Text | PromptField::InputIds => BodyKind::Generate,
+            PromptField::Text | PromptField::InputIds | PromptField::Inputs => BodyKind::Generate,
         }
     }
 }

@@ -7,7 +7,7 @@
 use arrayvec::ArrayVec;
 
 use crate::json::MIN_ROOM;
-use crate::prefix::{BlockSize, Fingerprint, Fingerprinter, HashKey, Unit};
+use crate::prefix::{BlockSize, Fingerprint, Fingerprinter, HashKey, Place, Rendering, Unit};
 
 /// Ends a message; stands between the strings of a batch.
 pub(super) const MESSAGE_SEPARATOR: u8 = 0xff;
@@ -15,6 +15,9 @@ pub(super) const MESSAGE_SEPARATOR: u8 = 0xff;
 pub(super) const PART_SEPARATOR: u8 = 0xfe;
 /// Stands between the token arrays of a batch.
 const TOKENS_SEPARATOR: u32 = u32::MAX;
+
+/// Some clients put a line before the system text that is another one with every request.
+const BILLING_LINE: &[u8] = b"x-anthropic-billing-header:";
 
 /// Tokens passed on at once.
 const TOKENS: usize = 64;
@@ -40,22 +43,105 @@ pub(super) struct PromptHasher<'k, 'b> {
     tokens: ArrayVec<u32, TOKENS>,
     text: [u8; BUFFER],
     filled: usize,
+    /// Whether nothing has come yet but the text before the messages.
+    only_first: bool,
+    /// Whether the text under way loses its first line, if that is a [`BILLING_LINE`].
+    strips: bool,
 }
 
 impl<'k, 'b> PromptHasher<'k, 'b> {
+    #[inline(always)]
     pub(super) fn new(key: &'k HashKey, block: BlockSize, out: &'b mut [u64]) -> Self {
         let output = Output::Idle(out);
-        PromptHasher { key, block, output, tokens: ArrayVec::new(), text: [0; BUFFER], filled: 0 }
+        PromptHasher {
+            key,
+            block,
+            output,
+            tokens: ArrayVec::new(),
+            text: [0; BUFFER],
+            filled: 0,
+            only_first: false,
+            strips: false,
+        }
     }
 
     /// Whether the prompt is of this unit, which the first call decides.
     pub(super) fn start(&mut self, unit: Unit) -> bool {
+        if self.only_first && unit == Unit::Tokens {
+            // No engine puts text before given tokens.
+            self.reset_to_tokens();
+        }
+        self.only_first = false;
+        self.open(unit)
+    }
+
+    fn open(&mut self, unit: Unit) -> bool {
         if let Output::Idle(out) = &mut self.output {
             let out = core::mem::take(out);
             let fingerprinter = Fingerprinter::new(self.key, unit, self.block, out);
             self.output = Output::Running(unit, fingerprinter);
         }
         matches!(&self.output, Output::Running(running, _) if *running == unit)
+    }
+
+    /// Forgets what was hashed: given tokens take its place.
+    pub(super) fn reset_to_tokens(&mut self) {
+        self.tokens.clear();
+        (self.filled, self.only_first) = (0, false);
+        if let Output::Running(..) = &self.output
+            && let Output::Running(_, fingerprinter) =
+                core::mem::replace(&mut self.output, Output::Idle(&mut []))
+        {
+            self.output = Output::Idle(fingerprinter.into_buffer());
+        }
+    }
+
+    /// Begins the text that stands before the messages, whether these were there already or not. False
+    /// if the prompt is not text.
+    pub(super) fn begin_first(&mut self) -> bool {
+        self.only_first |= matches!(self.output, Output::Idle(_));
+        if !self.open(Unit::Text) {
+            return false;
+        }
+        self.hash_buffer();
+        if let Output::Running(_, fingerprinter) = &mut self.output {
+            fingerprinter.first_part();
+        }
+        true
+    }
+
+    /// Bytes of text so far.
+    pub(super) fn written(&self) -> u64 {
+        match &self.output {
+            Output::Running(_, fingerprinter) => fingerprinter.bytes() + self.filled as u64,
+            Output::Idle(_) => 0,
+        }
+    }
+
+    /// Ends the text that stands before the messages; `counts` says whether there was any.
+    pub(super) fn end_first(&mut self, counts: bool) {
+        self.hash_buffer();
+        if let Output::Running(_, fingerprinter) = &mut self.output {
+            fingerprinter.end_first_part(counts);
+        }
+    }
+
+    /// Where the text has got to.
+    pub(super) fn place(&mut self) -> Place {
+        self.hash_buffer();
+        match &self.output {
+            Output::Running(_, fingerprinter) => fingerprinter.place(),
+            Output::Idle(_) => Place::default(),
+        }
+    }
+
+    /// Ends the head of the messages, and says where.
+    pub(super) fn end_head(&mut self) -> Place {
+        let place = self.place();
+        if let Output::Running(_, fingerprinter) = &mut self.output {
+            fingerprinter.restart();
+        }
+        place
     }
 
     /// At least [`MIN_ROOM`] bytes for text.
@@ -74,7 +160,7 @@ impl<'k, 'b> PromptHasher<'k, 'b> {
 
     /// Takes text that lies elsewhere. Long text is hashed there.
     pub(super) fn write(&mut self, mut bytes: &[u8]) {
-        if bytes.len() >= BUFFER {
+        if bytes.len() >= BUFFER && !self.strips {
             self.hash_buffer();
             return push_text(&mut self.output, bytes);
         }
@@ -90,6 +176,7 @@ impl<'k, 'b> PromptHasher<'k, 'b> {
     /// Hashes the whole blocks of the gathered text.
     #[inline(never)]
     fn hash_blocks(&mut self) {
+        self.strip();
         let whole = self.filled - self.filled % self.block.bytes();
         push_text(&mut self.output, &self.text[..whole]);
         self.text.copy_within(whole..self.filled, 0);
@@ -97,8 +184,32 @@ impl<'k, 'b> PromptHasher<'k, 'b> {
     }
 
     fn hash_buffer(&mut self) {
+        self.strip();
         push_text(&mut self.output, &self.text[..self.filled]);
         self.filled = 0;
+    }
+
+    /// The text that begins now loses its first line, if that is a billing line.
+    pub(super) fn begin_stripped(&mut self) {
+        self.hash_buffer();
+        self.strips = true;
+    }
+
+    /// Ends the text that began then; whether nothing of it is left.
+    pub(super) fn end_stripped(&mut self) -> bool {
+        self.strip() && self.filled == 0
+    }
+
+    fn strip(&mut self) -> bool {
+        let text = &self.text[..self.filled];
+        let strips = core::mem::take(&mut self.strips) && text.starts_with(BILLING_LINE);
+        if strips {
+            let end = text.iter().position(|&byte| byte == b'\n');
+            let end = end.map_or(self.filled, |newline| newline + 1);
+            self.text.copy_within(end..self.filled, 0);
+            self.filled -= end;
+        }
+        strips
     }
 
     pub(super) fn token(&mut self, token: u32) {
@@ -161,21 +272,15 @@ impl<'k, 'b> PromptHasher<'k, 'b> {
         }
     }
 
-    /// The fingerprint, or nothing if the prompt has not begun. `shaping` digests what is rendered
-    /// before the prompt, in about `preamble` bytes. Nothing may follow.
-    pub(super) fn finish(
-        &mut self,
-        preamble: u64,
-        namespace: u64,
-        shaping: u64,
-    ) -> Option<Fingerprint<'b>> {
+    /// The fingerprint, or nothing if the prompt has not begun. Nothing may follow.
+    pub(super) fn finish(&mut self, rendering: &Rendering<'_>) -> Option<Fingerprint<'b>> {
         self.hash_tokens();
         self.hash_buffer();
         match core::mem::replace(&mut self.output, Output::Idle(&mut [])) {
-            Output::Idle(_) => None,
-            Output::Running(_, fingerprinter) => {
-                Some(fingerprinter.finish_after(preamble, namespace, shaping))
+            Output::Running(_, fingerprinter) if !self.only_first => {
+                Some(fingerprinter.finish_rendered(rendering))
             }
+            _ => None,
         }
     }
 }

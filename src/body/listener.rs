@@ -1,10 +1,17 @@
 //! The listener that both readers of JSON drive.
 
+use super::digest::Domain;
 use super::fields::{self, Field};
 use super::fingerprint::NoPrefix;
 use super::meaning::Meaning;
+use super::media::{self, Key};
+use super::object::Whole;
 use super::scope::{Action, Scope, ValueKind};
+use super::turn;
 use crate::json::{Container, Events, Literal, MAX_SHORT, Number, StringKind};
+
+/// Stands for the name of the field that says how much to think.
+const EFFORT: u64 = 0x100;
 
 impl Events for Meaning<'_, '_> {
     fn string_begin(&mut self, kind: StringKind) {
@@ -67,24 +74,33 @@ impl Events for Meaning<'_, '_> {
     }
 
     fn wants_number(&self) -> bool {
-        let in_object =
-            matches!(self.scope, Scope::Top | Scope::Message | Scope::Part | Scope::Sampling);
-        self.skipping == 0 && (self.opaque.is_open() || !in_object || self.field != Field::Ignored)
+        if self.skipping > 0 {
+            return false;
+        }
+        if self.opaque.is_open() {
+            return !self.opaque.ignores();
+        }
+        match self.scope {
+            Scope::Message | Scope::Part => self.key != Key::Ignored,
+            scope if scope.is_object() => self.field != Field::Ignored,
+            _ => true,
+        }
     }
 
     fn number(&mut self, number: Number) {
         match (self.action_for_leaf(ValueKind::Number), number) {
-            (Action::Digest, _) => {
-                self.weight += 1;
-                self.add(self.digester.number(number));
-            }
+            (Action::Digest, _) => self.add(Whole::scalar(self.digester.number(number))),
             (Action::Token, Number::Unsigned(token)) if token <= u32::MAX.into() => {
                 self.prompt.token(token as u32);
             }
             (Action::Token, _) => {
                 self.no_prefix(NoPrefix::UnknownShape);
             }
-            (Action::Keep, Number::Unsigned(tokens)) => self.facts.max_tokens(self.field, tokens),
+            (Action::Keep, _) => {
+                if let Some(amount) = number.whole() {
+                    self.facts.amount(self.field, amount);
+                }
+            }
             _ => {}
         }
     }
@@ -93,8 +109,15 @@ impl Events for Meaning<'_, '_> {
         let kind = if literal == Literal::Null { ValueKind::Null } else { ValueKind::Bool };
         match self.action_for_leaf(kind) {
             Action::Digest => {
-                self.weight += 1;
-                self.add(self.digester.literal(literal));
+                let mut whole = Whole::scalar(self.digester.literal(literal));
+                // What may be left out in messages and tools is mostly false then.
+                let by_default = self.scope != Scope::Top && self.scope != Scope::Template;
+                whole.empty = match literal {
+                    Literal::Null => true,
+                    Literal::False => by_default,
+                    Literal::True => false,
+                };
+                self.add(whole);
             }
             Action::Keep if self.field == Field::Stream => {
                 self.facts.stream = literal == Literal::True;
@@ -104,22 +127,28 @@ impl Events for Meaning<'_, '_> {
     }
 
     fn begin(&mut self, container: Container) {
-        if self.skipping > 0 {
+        if self.skipping > 0 || self.opaque.ignores() {
             self.skipping += 1;
-        } else if self.opaque.is_open() {
-            self.opaque.begin(container);
-        } else {
-            let kind =
-                if container == Container::Object { ValueKind::Object } else { ValueKind::Array };
-            match self.action_for(kind) {
-                Action::Enter(scope) => self.enter(scope),
-                Action::Digest => {
+            return;
+        }
+        let is_object = container == Container::Object;
+        self.items += u64::from(is_object && !self.opaque.in_object());
+        if self.opaque.is_open() {
+            return self.opaque.begin(container);
+        }
+        match self.action_for(if is_object { ValueKind::Object } else { ValueKind::Array }) {
+            Action::Enter(scope) => self.enter(scope),
+            Action::Digest => {
+                if self.scope.is_object() {
                     // The keys inside take the place of this one.
                     self.label();
-                    self.opaque.begin(container);
                 }
-                _ => self.skipping = 1,
+                let in_message = matches!(self.scope, Scope::Message | Scope::Part | Scope::Parts);
+                let named = in_message && self.scope != Scope::Parts;
+                let key = if named { self.key } else { Key::Plain };
+                self.opaque.open(container, key, in_message);
             }
+            _ => self.skipping = 1,
         }
     }
 
@@ -128,7 +157,7 @@ impl Events for Meaning<'_, '_> {
             self.skipping -= 1;
         } else if !self.opaque.is_open() {
             self.leave();
-        } else if let Some(whole) = self.opaque.end() {
+        } else if let Some(whole) = self.opaque.end(&self.options.config) {
             self.deliver(whole);
         }
     }
@@ -139,36 +168,71 @@ impl Meaning<'_, '_> {
         if self.skipping > 0 {
             return;
         }
+        let (name, bytes) = (self.name.held(), self.name.length());
         if self.opaque.is_open() {
-            self.weight += self.name.length();
-            self.opaque.key(self.name.digest(self.digester));
+            if self.opaque.key(name, bytes) {
+                self.opaque.label(self.name.digest(self.digester));
+            }
             return;
         }
-        (self.weight, self.strings) = (self.name.length(), 0);
-        self.label = None;
-        let name = self.name.held();
-        self.field = match self.scope {
-            Scope::Top => fields::top(name),
-            Scope::Message => fields::message(name),
-            Scope::Part => fields::part(name),
-            _ => fields::sampling(name),
-        };
+        (self.name_bytes, self.label) = (bytes, None);
+        match self.scope {
+            Scope::Message => {
+                (self.key, self.key_reasons) = (media::key(name, true), turn::is_reasoning(name));
+            }
+            Scope::Part => self.key = media::key(name, true),
+            Scope::Top => (self.field, self.items) = (fields::top(name), 0),
+            Scope::Template => self.field = fields::template(name),
+            Scope::Effort => self.field = fields::effort(name),
+            _ => self.field = fields::sampling(name),
+        }
+        self.field = self.field.under(&self.options.config.profile);
+        if self.field == Field::Effort && self.scope.is_setting() {
+            // The same wherever it stands.
+            self.label = Some(self.digester.pair(Domain::Name, EFFORT, 0));
+        }
     }
 
     fn value_end(&mut self) {
+        let is_prompt = self.text == Action::Prompt;
+        if is_prompt && self.prompt.end_stripped() && self.parts == 1 {
+            // As if the part had not been there.
+            self.parts = 0;
+        }
         match self.text {
             Action::Digest => {
-                let opaque = self.opaque.is_open() || self.field != Field::Type;
-                if opaque || !fields::is_plain_type(self.value.held()) {
-                    self.strings += 1;
-                    self.weight += self.value.length();
+                self.items += u64::from(!self.opaque.in_object());
+                if !self.means_nothing() {
                     self.end_digested();
                 }
             }
+            Action::Prompt if self.scope == Scope::Top && self.first.is_some() => self.end_first(),
             Action::Prompt if self.scope == Scope::Top && self.facts.templated => {
-                self.end_only_message();
+                self.end_only_message(b"user");
             }
             _ => {}
+        }
+    }
+
+    /// Looks at what the string that has just ended says; whether that is nothing.
+    fn means_nothing(&mut self) -> bool {
+        let value = self.value.held();
+        if self.opaque.is_open() {
+            return self.opaque.told(value);
+        }
+        match self.scope {
+            Scope::Message => {
+                let name = self.name.held();
+                self.turn.told(name, value);
+                self.message.told(self.key, value)
+            }
+            Scope::Part => {
+                if self.key == Key::Type {
+                    self.turn.part_is(value);
+                }
+                self.part.told(self.key, value)
+            }
+            _ => self.field == Field::Effort && value == fields::USUAL_EFFORT,
         }
     }
 }

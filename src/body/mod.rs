@@ -13,8 +13,8 @@
 //!
 //! The prompt's text is hashed as it is unescaped. The other fields may come in any order and
 //! the text is not held back for them, so they are summed up and follow the text as a record: two
-//! messages that differ in their role only share the blocks of their text. Fields that engines
-//! render before the messages (`tools` and the like) go into every block instead.
+//! messages that differ in their role only share the blocks of their text. What engines render before
+//! the messages (`system`, `tools`) is hashed or digested for itself and put in order at the end.
 //!
 //! Nothing is allocated.
 
@@ -29,12 +29,17 @@ mod fingerprint;
 mod hasher;
 mod listener;
 mod meaning;
+mod media;
+mod object;
+mod profile;
 mod scope;
 mod string;
+mod turn;
 
 pub use config::{BodyConfig, BodyOptions};
 pub use error::BodyError;
 pub use fingerprint::{BodyFingerprint, BodyKind, NoPrefix};
+pub use profile::{History, RenderProfile, ToolsAt};
 
 pub use crate::json::{JsonError, JsonErrorKind, MAX_DEPTH, MAX_NUMBER_BYTES};
 
@@ -44,7 +49,7 @@ use meaning::Meaning;
 
 /// Reads a raw JSON body chunk by chunk.
 ///
-/// Every way of cutting a body into chunks gives the same result. Less than 7 KiB, on the caller's
+/// Every way of cutting a body into chunks gives the same result. Less than 24 KiB, on the caller's
 /// stack.
 pub struct BodyReader<'k, 'b> {
     parser: Parser,
@@ -55,6 +60,7 @@ pub struct BodyReader<'k, 'b> {
 
 impl<'k, 'b> BodyReader<'k, 'b> {
     /// A reader whose block hashes go to `out`; what it has no room for is counted and not hashed.
+    #[inline(always)]
     pub fn new(key: &'k HashKey, options: BodyOptions, out: &'b mut [u64]) -> Self {
         BodyReader {
             parser: Parser::new(),
@@ -114,9 +120,17 @@ pub fn read_body<'b>(
     body: &[u8],
     out: &'b mut [u64],
 ) -> Result<BodyFingerprint<'b>, BodyError> {
-    let mut reader = BodyReader::new(key, options, out);
-    reader.push(body)?;
-    reader.finish()
+    // Without a `BodyReader`, which would be moved: it is large.
+    let mut parser = Parser::new();
+    let mut meaning = Meaning::new(key, options, out);
+    let max_bytes = options.config.max_bytes;
+    let within = usize::try_from(max_bytes).map_or(body, |most| &body[..body.len().min(most)]);
+    parser.push(within, &mut meaning)?;
+    if within.len() < body.len() {
+        return Err(BodyError::TooLong { max_bytes });
+    }
+    parser.finish(&mut meaning)?;
+    Ok(meaning.finish())
 }
 
 /// Reads a parsed body, with the result that [`BodyReader`] has for its bytes.

@@ -17,8 +17,36 @@ pub(super) enum Scope {
     Parts,
     /// A content part.
     Part,
+    /// The array of tools.
+    Tools,
+    /// What the chat template is told.
+    Template,
+    /// An object that holds how much to think.
+    Effort,
+    /// The array of sampling parameters, one for each prompt.
+    Samplings,
     /// The object of sampling parameters.
     Sampling,
+}
+
+impl Scope {
+    /// Whether its values have names.
+    pub(super) fn is_object(self) -> bool {
+        matches!(
+            self,
+            Scope::Top
+                | Scope::Message
+                | Scope::Part
+                | Scope::Template
+                | Scope::Effort
+                | Scope::Sampling
+        )
+    }
+
+    /// Whether its names are those of the body's own fields.
+    pub(super) fn is_setting(self) -> bool {
+        matches!(self, Scope::Top | Scope::Template | Scope::Effort)
+    }
 }
 
 /// What kind of value comes.

@@ -7,24 +7,51 @@ pub(crate) enum Container {
     Array,
 }
 
-/// A number as `serde_json` tells numbers apart: by sign, and by having a fraction or exponent.
+/// A number: a whole one that is written without fraction and exponent and that fits, else a double. So
+/// it has one value whatever features of `serde_json` are switched on in the program.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Number {
     Unsigned(u64),
+    /// Below 0.
     Negative(i64),
+    /// The nearest double; `-0` is one.
     Float(f64),
+}
+
+impl Number {
+    /// Its value, if that is whole and not negative.
+    pub(crate) fn whole(self) -> Option<u64> {
+        match self {
+            Number::Unsigned(value) => Some(value),
+            Number::Float(value) if value >= 0.0 && value.fract() == 0.0 => Some(value as u64),
+            _ => None,
+        }
+    }
+
+    /// What `text` says, which is a number by the grammar of JSON.
+    pub(super) fn from_text(text: &str) -> Number {
+        if let Ok(value) = text.parse() {
+            return Number::Unsigned(value);
+        }
+        match text.parse() {
+            Ok(value @ ..0) => Number::Negative(value),
+            // `-0` is the integer 0 to the standard library.
+            _ => Number::Float(text.parse().unwrap_or(f64::NAN)),
+        }
+    }
 }
 
 impl From<&serde_json::Number> for Number {
     fn from(number: &serde_json::Number) -> Number {
         if let Some(value) = number.as_u64() {
-            Number::Unsigned(value)
-        } else if let Some(value) = number.as_i64() {
-            Number::Negative(value)
-        } else {
-            // A double is all that is left, save for `arbitrary_precision` switched on elsewhere in
-            // the build, where a number beyond every double has no value to tell it by.
-            Number::Float(number.as_f64().unwrap_or(f64::NAN))
+            return Number::Unsigned(value);
+        }
+        match number.as_i64() {
+            Some(value @ ..0) => Number::Negative(value),
+            // With `arbitrary_precision` an integer 0 that has a sign.
+            Some(_) => Number::Float(-0.0),
+            // With `arbitrary_precision` it may lie beyond every double, and has no value then.
+            None => Number::Float(number.as_f64().unwrap_or(f64::INFINITY)),
         }
     }
 }

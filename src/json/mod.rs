@@ -28,7 +28,6 @@ mod value;
 pub use error::{JsonError, JsonErrorKind};
 pub(crate) use events::{Container, Events, Literal, MAX_SHORT, MIN_ROOM, Number, StringKind};
 pub use nest::MAX_DEPTH;
-pub(crate) use nest::Nest;
 pub use number::MAX_NUMBER_BYTES;
 pub(crate) use parser::Parser;
 pub(crate) use value::report;

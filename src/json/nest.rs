@@ -9,32 +9,32 @@ const _: () = assert!(MAX_DEPTH < u128::BITS as usize);
 
 /// The open containers.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Nest {
+pub(super) struct Nest {
     /// Bit `n` is set where the container at depth `n + 1` is an object.
     objects: u128,
     depth: usize,
 }
 
 impl Nest {
-    pub(crate) const fn new() -> Self {
+    pub(super) const fn new() -> Self {
         Nest { objects: 0, depth: 0 }
     }
 
     /// Open containers.
-    pub(crate) fn depth(self) -> usize {
+    pub(super) fn depth(self) -> usize {
         self.depth
     }
 
     /// The innermost one.
     #[inline]
-    pub(crate) fn innermost(self) -> Option<Container> {
+    pub(super) fn innermost(self) -> Option<Container> {
         let level = self.depth.checked_sub(1)?;
         Some(if self.objects >> level & 1 == 1 { Container::Object } else { Container::Array })
     }
 
     /// Opens a container; false if that would be one too many.
     #[inline]
-    pub(crate) fn open(&mut self, container: Container) -> bool {
+    pub(super) fn open(&mut self, container: Container) -> bool {
         if self.depth == MAX_DEPTH {
             return false;
         }
@@ -49,7 +49,7 @@ impl Nest {
 
     /// Closes the innermost one, if there is one.
     #[inline]
-    pub(crate) fn close(&mut self) {
+    pub(super) fn close(&mut self) {
         self.depth = self.depth.saturating_sub(1);
     }
 }

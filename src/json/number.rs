@@ -99,12 +99,14 @@ impl NumberReader {
         matches!(self.stage, Stage::Zero | Stage::Digits | Stage::Fraction | Stage::Exponent)
     }
 
-    /// The value of a complete number, classified and rounded as `serde_json` does it.
+    /// The value of a complete number.
     pub(super) fn value(&self) -> Result<Number, JsonErrorKind> {
         let text = self.text.as_ref().ok_or(JsonErrorKind::NumberTooLong)?;
-        serde_json::from_slice::<serde_json::Number>(text)
-            .map(|number| Number::from(&number))
-            .map_err(|_| JsonErrorKind::NumberOutOfRange)
+        match std::str::from_utf8(text).map(Number::from_text) {
+            Ok(Number::Float(value)) if !value.is_finite() => Err(JsonErrorKind::NumberOutOfRange),
+            Ok(number) => Ok(number),
+            Err(_) => Err(JsonErrorKind::NumberOutOfRange),
+        }
     }
 }
 

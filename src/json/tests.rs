@@ -134,3 +134,35 @@ fn every_form_finds_the_same_fault_at_the_same_byte() {
         }
     }
 }
+
+#[test]
+fn a_number_has_one_value_whatever_reads_it() {
+    for (text, value) in [
+        ("0", Number::Unsigned(0)),
+        ("18446744073709551615", Number::Unsigned(u64::MAX)),
+        ("18446744073709551616", Number::Float(18_446_744_073_709_551_616.0)),
+        ("-9223372036854775808", Number::Negative(i64::MIN)),
+        ("-9223372036854775809", Number::Float(-9_223_372_036_854_775_808.0)),
+        ("-0", Number::Float(-0.0)),
+        ("-0.0", Number::Float(-0.0)),
+        ("1.0", Number::Float(1.0)),
+        ("1e2", Number::Float(100.0)),
+        // Halfway cases and long ones, which a quick reading of the digits gets wrong by a bit.
+        ("9007199254740993.0", Number::Float(9_007_199_254_740_992.0)),
+        ("1.7976931348623157e308", Number::Float(f64::MAX)),
+        ("5e-324", Number::Float(f64::from_bits(1))),
+        ("2.2250738585072011e-308", Number::Float(f64::from_bits(0x000f_ffff_ffff_ffff))),
+        ("8.41e21", Number::Float(f64::from_bits(0x447c7e83209e90b2))),
+        ("0.1234567890123456789012345678901234567890", Number::Float(0.123_456_789_012_345_68)),
+    ] {
+        let parsed: serde_json::Number = serde_json::from_str(text).unwrap_or_else(|_| 1.into());
+        for number in [Number::from_text(text), Number::from(&parsed)] {
+            assert_eq!(bits(number), bits(value), "{text}");
+        }
+    }
+}
+
+/// Tells the zeros apart.
+fn bits(number: Number) -> (Number, u64) {
+    (number, if let Number::Float(value) = number { value.to_bits() } else { 0 })
+}

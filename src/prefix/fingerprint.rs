@@ -12,7 +12,7 @@
 use super::hash::HashKey;
 
 /// The fingerprint format that this version reads and writes.
-pub const FORMAT_VERSION: u8 = 1;
+pub const FORMAT_VERSION: u8 = 2;
 
 /// What a prompt's length counts, and what a block is cut from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -1,10 +1,7 @@
 //! Prompts become fingerprints here: whole blocks are hashed as bytes or tokens stream past.
 
-use super::fingerprint::{BlockSize, FORMAT_VERSION, Fingerprint, FingerprintHeader, Unit};
+use super::fingerprint::{BlockSize, Unit};
 use super::hash::{HashKey, Path};
-
-/// Tells the digests of preamble blocks from others.
-const PREAMBLE: u64 = 0x10;
 
 /// Hashes a prompt block by block as it streams past.
 ///
@@ -12,15 +9,22 @@ const PREAMBLE: u64 = 0x10;
 /// total and has no hash. Once the buffer is full the rest is counted and not hashed.
 #[derive(Debug)]
 pub struct Fingerprinter<'k, 'b> {
-    key: &'k HashKey,
-    unit: Unit,
-    size: BlockSize,
-    out: &'b mut [u64],
-    blocks: usize,
-    path: Path,
-    pending: [u8; 256],
-    filled: usize,
-    bytes: u64,
+    pub(super) key: &'k HashKey,
+    pub(super) unit: Unit,
+    pub(super) size: BlockSize,
+    pub(super) out: &'b mut [u64],
+    pub(super) blocks: usize,
+    pub(super) path: Path,
+    /// Blocks before the path's first one.
+    pub(super) origin: usize,
+    pub(super) pending: [u8; 256],
+    pub(super) filled: usize,
+    pub(super) bytes: u64,
+    /// Blocks of the first part, and its digest once it has ended.
+    pub(super) start: usize,
+    pub(super) first: Option<u64>,
+    /// Blocks of the second part, where it came before the first one.
+    pub(super) aside: Option<usize>,
 }
 
 impl<'k, 'b> Fingerprinter<'k, 'b> {
@@ -33,9 +37,13 @@ impl<'k, 'b> Fingerprinter<'k, 'b> {
             out,
             blocks: 0,
             path: Path::new(key),
+            origin: 0,
             pending: [0; 256],
             filled: 0,
             bytes: 0,
+            start: 0,
+            first: None,
+            aside: None,
         }
     }
 
@@ -81,48 +89,6 @@ impl<'k, 'b> Fingerprinter<'k, 'b> {
             self.pending[self.filled..self.filled + 4].copy_from_slice(&token.to_le_bytes());
             self.filled += 4;
         }
-    }
-
-    /// Ends the prompt. `namespace` and `shaping` are digests of what else decides whether two
-    /// prompts share a cache entry (see [`Digest`](super::Digest)); 0 stands for none. They may
-    /// become known last because they are XORed into the finished hashes.
-    pub fn finish(self, namespace: u64, shaping: u64) -> Fingerprint<'b> {
-        self.finish_after(0, namespace, shaping)
-    }
-
-    /// As [`finish`](Self::finish), for a prompt that the engine renders after a preamble of `preamble`
-    /// bytes made from what `shaping` digests, for instance tool declarations. Whole blocks of it come
-    /// first, identified by the digests and their position, so that a preamble is shared whole or not at
-    /// all.
-    pub fn finish_after(self, preamble: u64, namespace: u64, shaping: u64) -> Fingerprint<'b> {
-        let shape = (self.size.bytes() as u64) << 8 | self.unit as u64;
-        let seed = self.key.seed(namespace, shaping, shape);
-        let leading = preamble / self.size.bytes() as u64;
-        let inserted = usize::try_from(leading).unwrap_or(usize::MAX).min(self.out.len());
-        let kept = self.blocks.min(self.out.len() - inserted);
-        if inserted > 0 {
-            self.out.copy_within(..kept, inserted);
-        }
-        for (place, hash) in (0..).zip(&mut self.out[..inserted]) {
-            let mut block = [0; 16];
-            block[..8].copy_from_slice(&u64::to_le_bytes(place));
-            block[8..].copy_from_slice(&seed.to_le_bytes());
-            *hash = self.key.digest_block(PREAMBLE, &block);
-        }
-        for hash in &mut self.out[inserted..inserted + kept] {
-            *hash ^= seed;
-        }
-        let header = FingerprintHeader {
-            version: FORMAT_VERSION,
-            unit: self.unit,
-            block_bytes: self.size.bytes() as u16,
-            key_id: self.key.id(),
-            namespace,
-            total: (self.bytes / self.unit.bytes() as u64)
-                .saturating_add(leading.saturating_mul(self.size.units(self.unit) as u64)),
-            blocks: (inserted + kept) as u32,
-        };
-        Fingerprint { header, blocks: &self.out[..inserted + kept] }
     }
 
     fn is_full(&self) -> bool {

@@ -7,7 +7,7 @@ pub(crate) mod estimates;
 pub(crate) mod once;
 
 use self::estimates::Estimates;
-use crate::body::{BodyFingerprint, BodyOptions, BodyReader, read_value};
+use crate::body::{BodyFingerprint, BodyOptions, BodyReader, read_body, read_value};
 use crate::policy::error::ConfigError;
 use crate::policy::error::RoutingError;
 use crate::prefix::{
@@ -39,11 +39,20 @@ pub(crate) struct ReadPrompt<'b> {
     pub(crate) fingerprint: Fingerprint<'b>,
     /// Most tokens that the body allows the answer.
     pub(crate) max_tokens: Option<u32>,
+    /// Answers that it asks for.
+    pub(crate) answers: u32,
 }
 
 impl<'b> ReadPrompt<'b> {
     fn plain(fingerprint: Fingerprint<'b>) -> Self {
-        ReadPrompt { fingerprint, max_tokens: None }
+        ReadPrompt { fingerprint, max_tokens: None, answers: 1 }
+    }
+
+    /// Tokens that will be generated, where the body tells more of it than that an answer has `usual` tokens.
+    pub(crate) fn output_tokens(&self, usual: u32) -> Option<u32> {
+        let each = self.max_tokens.map_or(usual, |most| most.min(usual));
+        let known = self.max_tokens.is_some() || self.answers > 1;
+        known.then(|| each.saturating_mul(self.answers))
     }
 }
 
@@ -201,9 +210,8 @@ impl PromptReader {
                 print(Unit::Tokens, buffer, &|printer| printer.push_tokens(tokens))
             }
             Prompt::Json(body) => {
-                let mut reader = self.body_reader(request.namespace, buffer);
-                reader.push(body)?;
-                self.of_body(reader.finish()?)
+                let options = self.body_options(request.namespace);
+                self.of_body(read_body(&self.key, options, body, buffer)?)
             }
             Prompt::Value(body) => {
                 let options = self.body_options(request.namespace);
@@ -226,7 +234,7 @@ impl PromptReader {
     fn of_body<'b>(&self, body: BodyFingerprint<'b>) -> ReadPrompt<'b> {
         let empty = || Fingerprinter::new(&self.key, Unit::Text, self.block, &mut []).finish(0, 0);
         let fingerprint = body.fingerprint.unwrap_or_else(empty);
-        ReadPrompt { fingerprint, max_tokens: body.max_tokens }
+        ReadPrompt { fingerprint, max_tokens: body.max_tokens, answers: body.answers }
     }
 
     fn copy<'b>(

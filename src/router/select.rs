@@ -238,7 +238,7 @@ impl<'t, 'a: 't> Attempt<'t, 'a> {
         let size = Size {
             tokens: prompts.tokens_of(&fingerprint),
             bytes: if unit == Unit::Text { clamp(fingerprint.total()) } else { 0 },
-            output: read.max_tokens.map(|most| most.min(prompts.estimates().answer_tokens())),
+            output: read.output_tokens(prompts.estimates().answer_tokens()),
         };
         let Some(tree) = prompts.tree() else {
             return self.decide_and_commit::<M, S>(size, None, lost, finish);

@@ -29,7 +29,8 @@ fn another_turn_extends_the_prefix_and_changes_nothing_before_it() {
         let shorter = read(&chat(messages.clone()));
         assert!(shorter.total < longer.total);
         assert_eq!(shared_blocks(&shorter, &longer), shorter.blocks.len());
-        assert_eq!(shorter.blocks.len() as u64, shorter.total / 128);
+        // The system message is a part of its own, and so may leave a block that is not full.
+        assert!((0..=1).contains(&(shorter.total / 128 - shorter.blocks.len() as u64)));
         longer = shorter;
     }
 }
@@ -96,9 +97,9 @@ fn shaping_fields_count_wherever_they_stand_and_sampling_does_not() {
     assert_eq!(plain, body(r#""tools":null,"#, r#","response_format":null"#));
     for shaping in [
         r#""tools":[{"type":"function","function":{"name":"f"}}]"#,
-        r#""tool_choice":"none""#,
-        r#""response_format":{"type":"json_object"}"#,
-        r#""chat_template_kwargs":{"enable_thinking":false}"#,
+        r#""chat_template":"t""#,
+        r#""chat_template_kwargs":{"date":"today"}"#,
+        r#""output_config":{"effort":"low"}"#,
         r#""documents":[{"title":"t","text":"x"}]"#,
         r#""reasoning_effort":"high""#,
     ] {
@@ -168,8 +169,7 @@ fn media_count_as_configured_and_not_by_their_size() {
     let long = read(json!([text, image("data:".to_owned() + &"A".repeat(9000))]));
     assert_eq!(short.total, long.total);
     // A separator between the parts and one before the filler.
-    let extra = "type".len() + "image_url".len();
-    assert_eq!(short.total, plain.total + 2 + 400 + extra as u64);
+    assert_eq!(short.total, plain.total + 2 + 400);
     assert_eq!(shared_blocks(&short, &long), 1);
     assert_eq!(short.blocks.len(), 4);
 
@@ -203,18 +203,18 @@ fn what_is_rendered_before_the_messages_counts_as_whole_blocks_before_them() {
     };
     let tool = |seed: &str| json!([{"name": "f", "description": words(seed, 1000)}]);
     let (plain, one, other) = (read(&chat(messages.clone())), body(tool("a")), body(tool("b")));
-    assert_eq!(one.total, plain.total + 7 * 128);
-    assert_eq!(one.blocks.len(), plain.blocks.len() + 7);
+    assert_eq!(one.total, plain.total + 8 * 128);
+    assert_eq!(one.blocks.len(), plain.blocks.len() + 8);
     assert_eq!(shared_blocks(&one, &other), 0);
     assert_eq!(shared_blocks(&one, &body(tool("a"))), one.blocks.len());
 
     // Another question after the same tools shares the tools.
     let mut asked = chat(vec![message("user", words("other", 300))]);
     asked["tools"] = tool("a");
-    assert_eq!(shared_blocks(&one, &read(&asked)), 7);
+    assert_eq!(shared_blocks(&one, &read(&asked)), 8);
 
     let key = key();
-    for length in [0, 3, 7, 8] {
+    for length in [0, 3, 8, 9] {
         let mut out = vec![0; length];
         let mut body = chat(messages.clone());
         body["tools"] = tool("a");

@@ -11,8 +11,16 @@ use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use serde_json::{Map, Value, json};
 
+/// Where what a user's own object holds begins, whose keys count in their order.
+const VERBATIM: [&str; 6] =
+    ["parameters", "input_schema", "inputSchema", "arguments", "input", "args"];
+
 /// Writes a value in one of its many forms.
 fn write(value: &Value, rng: &mut SmallRng, out: &mut String) {
+    write_inside(value, 0, false, rng, out);
+}
+
+fn write_inside(value: &Value, depth: usize, ordered: bool, rng: &mut SmallRng, out: &mut String) {
     space(rng, out);
     match value {
         Value::String(text) => write_text(text, rng, out),
@@ -20,14 +28,16 @@ fn write(value: &Value, rng: &mut SmallRng, out: &mut String) {
             out.push('[');
             for (index, element) in elements.iter().enumerate() {
                 out.push_str(if index > 0 { "," } else { "" });
-                write(element, rng, out);
+                write_inside(element, depth + 1, ordered, rng, out);
             }
             space(rng, out);
             out.push(']');
         }
         Value::Object(entries) => {
             let mut entries: Vec<_> = entries.iter().collect();
-            entries.shuffle(rng);
+            if !ordered {
+                entries.shuffle(rng);
+            }
             out.push('{');
             for (index, (key, value)) in entries.into_iter().enumerate() {
                 out.push_str(if index > 0 { "," } else { "" });
@@ -35,7 +45,8 @@ fn write(value: &Value, rng: &mut SmallRng, out: &mut String) {
                 write_text(key, rng, out);
                 space(rng, out);
                 out.push(':');
-                write(value, rng, out);
+                let ordered = ordered || (depth > 0 && VERBATIM.contains(&key.as_str()));
+                write_inside(value, depth + 1, ordered, rng, out);
             }
             space(rng, out);
             out.push('}');
@@ -139,6 +150,12 @@ fn any_key() -> impl Strategy<Value = String> {
         "max_new_tokens",
         "cache_control",
         "model",
+        "source",
+        "data",
+        "uuid",
+        "media_type",
+        "parameters",
+        "signature",
     ]);
     prop_oneof![4 => known.prop_map(str::to_owned), 1 => any_text()]
 }
@@ -147,6 +164,9 @@ fn any_message() -> impl Strategy<Value = Value> {
     let part = prop_oneof![
         any_text().prop_map(|text| json!({"type": "text", "text": text})),
         any_text().prop_map(|url| json!({"type": "image_url", "image_url": {"url": url}})),
+        any_text().prop_map(|data| json!({"type": "tool_result", "content": [
+            {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}},
+        ]})),
         any_value(),
         proptest::collection::btree_map(any_key(), any_value(), 0..4)
             .prop_map(|entries| Value::Object(entries.into_iter().collect())),
@@ -202,8 +222,21 @@ fn any_body() -> impl Strategy<Value = Value> {
         "temperature",
         "logit_bias",
         "chat_template_kwargs",
+        "system",
+        "input_ids",
+        "inputs",
+        "reasoning_effort",
+        "output_config",
+        "n",
+        "documents",
     ]);
-    let others = proptest::collection::btree_map(known, any_value(), 0..4);
+    let kinds = proptest::sample::select(vec!["text", "image", "base64", "document", "medium"]);
+    let value = prop_oneof![
+        4 => any_value(),
+        1 => kinds.prop_map(Value::from),
+        2 => proptest::collection::vec(any_message(), 0..3).prop_map(Value::from),
+    ];
+    let others = proptest::collection::btree_map(known, value, 0..4);
     (any_prompt(), others).prop_map(|((name, prompt), others)| {
         let mut body: Map<_, _> =
             others.into_iter().map(|(key, value)| (key.to_owned(), value)).collect();

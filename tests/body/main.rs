@@ -1,13 +1,17 @@
 //! JSON request bodies: what their fingerprints depend on, what is wrong with others.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test may panic")]
 
+mod cases;
 mod chat;
 mod differential;
 mod errors;
 mod prompts;
+mod rendering;
 mod vectors;
 
-use pointsman::body::{BodyConfig, BodyKind, BodyOptions, NoPrefix, read_body, read_value};
+use pointsman::body::{
+    BodyConfig, BodyFingerprint, BodyKind, BodyOptions, NoPrefix, read_body, read_value,
+};
 use pointsman::prefix::{HashKey, Unit};
 use serde_json::{Value, json};
 
@@ -22,6 +26,7 @@ pub(crate) struct Read {
     pub(crate) namespace: u64,
     pub(crate) stream: bool,
     pub(crate) max_tokens: Option<u32>,
+    pub(crate) answers: u32,
 }
 
 pub(crate) fn key() -> HashKey {
@@ -42,15 +47,28 @@ pub(crate) fn read_with(options: BodyOptions, body: &str) -> Read {
     let value: Value = serde_json::from_str(body).unwrap();
     let value = read_value(&key, options, &value, &mut value_out).unwrap();
     assert_eq!(raw, value, "the readers disagree about {body}");
-    Read {
-        blocks: raw.fingerprint.map_or(Vec::new(), |print| print.blocks().to_vec()),
-        total: raw.fingerprint.map_or(0, |print| print.total()),
-        unit: raw.fingerprint.map(|print| print.header().unit),
-        no_prefix: raw.no_prefix,
-        kind: raw.kind,
-        namespace: raw.namespace,
-        stream: raw.stream,
-        max_tokens: raw.max_tokens,
+    Read::from(raw)
+}
+
+/// Reads a body as it was written: a parsed one loses the order of keys, which counts in a tool's parameters.
+pub(crate) fn read_written(options: BodyOptions, body: &str) -> Read {
+    let mut out = vec![0; 1024];
+    Read::from(read_body(&key(), options, body.as_bytes(), &mut out).unwrap())
+}
+
+impl From<BodyFingerprint<'_>> for Read {
+    fn from(read: BodyFingerprint<'_>) -> Read {
+        Read {
+            blocks: read.fingerprint.map_or(Vec::new(), |print| print.blocks().to_vec()),
+            total: read.fingerprint.map_or(0, |print| print.total()),
+            unit: read.fingerprint.map(|print| print.header().unit),
+            no_prefix: read.no_prefix,
+            kind: read.kind,
+            namespace: read.namespace,
+            stream: read.stream,
+            max_tokens: read.max_tokens,
+            answers: read.answers,
+        }
     }
 }
 

@@ -61,7 +61,6 @@ fn the_responses_api_is_read_like_a_chat() {
     for shaping in [
         json!({"input": text, "instructions": "Be brief."}),
         json!({"input": text, "previous_response_id": "resp_1"}),
-        json!({"input": text, "text": {"format": {"type": "json_object"}}}),
         json!({"input": text, "prompt": {"id": "template"}}),
     ] {
         let read = read(&shaping);
@@ -99,7 +98,11 @@ fn unknown_shapes_have_no_prefix_and_a_reason() {
         (r#"{"prompt":[1,"x"]}"#, NoPrefix::MixedPrompt),
         (r#"{"input":[[1],{"role":"user"}]}"#, NoPrefix::MixedPrompt),
         (r#"{"prompt":"x","messages":[]}"#, NoPrefix::SeveralPrompts),
-        (r#"{"text":"x","input_ids":[1]}"#, NoPrefix::SeveralPrompts),
+        (r#"{"prompt":"x","input_ids":[1]}"#, NoPrefix::SeveralPrompts),
+        (r#"{"text":"x","messages":[]}"#, NoPrefix::SeveralPrompts),
+        (r#"{"system":"x"}"#, NoPrefix::NoPrompt),
+        (r#"{"system":"x","messages":[]}"#, NoPrefix::EmptyPrompt),
+        (r#"{"system":"x","instructions":"y","input":"z"}"#, NoPrefix::SeveralPrompts),
         (r#"{"prompt":7,"messages":[]}"#, NoPrefix::SeveralPrompts),
     ] {
         let read = read_text(body);
@@ -126,16 +129,16 @@ fn a_prompt_given_twice_has_no_prefix() {
 #[test]
 fn other_keys_given_twice_count_twice() {
     let key = key();
-    let blocks = |tools: &str| {
+    let blocks = |fields: &str| {
         let mut out = [0; 8];
-        let body = format!(r#"{{"prompt":"{}",{tools}}}"#, words("x", 200));
+        let body = format!(r#"{{"prompt":"{}",{fields}}}"#, words("x", 200));
         let read = read_body(&key, BodyOptions::default(), body.as_bytes(), &mut out).unwrap();
         read.fingerprint.unwrap().blocks().to_vec()
     };
-    let twice = blocks(r#""tools":[1],"tools":[2]"#);
-    assert_eq!(twice, blocks(r#""tools":[2],"tools":[1]"#));
-    assert_ne!(twice, blocks(r#""tools":[2]"#));
-    assert_ne!(blocks(r#""tools":[1],"tools":[1]"#), blocks(r#""tools":[1]"#));
+    let twice = blocks(r#""suffix":[1],"suffix":[2]"#);
+    assert_eq!(twice, blocks(r#""suffix":[2],"suffix":[1]"#));
+    assert_ne!(twice, blocks(r#""suffix":[2]"#));
+    assert_ne!(blocks(r#""suffix":[1],"suffix":[1]"#), blocks(r#""suffix":[1]"#));
 }
 
 #[test]
@@ -155,7 +158,15 @@ fn stream_and_most_tokens_are_read_from_where_each_api_has_them() {
     );
     assert_eq!(facts(json!({"max_tokens": null, "stream": null})), (false, None));
     assert_eq!(facts(json!({"max_tokens": -1, "stream": 1})), (false, None));
-    assert_eq!(facts(json!({"max_tokens": 1e9, "stream": {"a": true}})), (false, None));
+    assert_eq!(
+        facts(json!({"max_tokens": 1e9, "stream": {"a": true}})),
+        (false, Some(1_000_000_000))
+    );
+    assert_eq!(facts(json!({"max_tokens": 100.0})), (false, Some(100)));
+    assert_eq!(facts(json!({"max_tokens": 0.5, "stream": []})), (false, None));
+    assert_eq!(facts(json!({"parameters": {"max_new_tokens": 4}})), (false, Some(4)));
+    let listed = json!({"sampling_params": [{"max_new_tokens": 6}, {"max_new_tokens": 9}]});
+    assert_eq!(facts(listed), (false, Some(9)));
     assert_eq!(facts(json!({"max_tokens": 1u64 << 40, "stream": "true"})), (false, Some(u32::MAX)));
 }
 

@@ -77,17 +77,23 @@ def fingerprint(key, data, unit, size, namespace, shaping):
     for word in (namespace, shaping, size << 8 | unit):
         seed = step(key, seed, word)
     seed = multilinear(key.seed, seed) >> 64
+    hashes = [h ^ seed for h in path(key, data, size)]
+    total = len(data) // (4 if unit else 1)
+    head = struct.pack("<BBHLQQLL", 2, unit, size, key.id, namespace, total, len(hashes), 0)
+    return head + struct.pack("<%dQ" % len(hashes), *hashes)
+
+
+def path(key, data, size):
+    """The hashes of the whole blocks of a text that nothing stands before."""
     hashes, segments, total = [], 1, 0
     for i in range(len(data) // size):
         value = nh(key, data[i * size : (i + 1) * size])
         a, b = key.positions[i % 32]
         total += a * (value & M64) + b * (value >> 64)
-        hashes.append(((multilinear(key.base, segments) + total & M128) >> 64) ^ seed)
+        hashes.append((multilinear(key.base, segments) + total & M128) >> 64)
         if i % 32 == 31:
             segments, total = step(key, segments, (key.carry + total & M128) >> 64), 0
-    total = len(data) // (4 if unit else 1)
-    head = struct.pack("<BBHLQQLL", 1, unit, size, key.id, namespace, total, len(hashes), 0)
-    return head + struct.pack("<%dQ" % len(hashes), *hashes)
+    return hashes
 
 
 def digest(key, data, domain):

@@ -230,7 +230,7 @@ fn read(state: &mut State, stream: Stream, filter: &Filter, bodies: &[u32]) {
             });
         }
         let Ok(print) = reader.finish() else { return Body::Malformed };
-        state.max_tokens = print.max_tokens;
+        state.max_tokens = print.most_output_tokens();
         match print.fingerprint {
             Some(fingerprint) => {
                 state.keep(&fingerprint);

@@ -99,3 +99,24 @@ fn the_length_of_answers_is_learned_from_usage() {
     let _open = select(2000 * SECOND);
     assert!((3090..=3100).contains(&resident()), "{}", resident());
 }
+
+#[test]
+fn all_answers_that_a_body_asks_for_are_charged() {
+    let resident = |body: &str| {
+        let router = router(0, LeastWorkConfig::default());
+        router.add_worker(WorkerSpec::new("http://a")).unwrap();
+        let selection = router.at(SECOND).select(&Request::json(body.as_bytes())).unwrap();
+        let resident = router.metrics().workers[0].resident_tokens;
+        router.at(SECOND).complete(selection, Outcome::Success, Usage::default()).unwrap();
+        assert_eq!(router.metrics().workers[0].resident_tokens, 0);
+        resident
+    };
+    let one = resident(r#"{"prompt":"abcd","max_tokens":10}"#);
+    assert_eq!(resident(r#"{"prompt":"abcd","max_tokens":10,"n":8}"#), one + 70);
+    assert_eq!(
+        resident(r#"{"text":"abcd","sampling_params":{"max_new_tokens":10,"n":8}}"#),
+        one + 70
+    );
+    let batch = format!(r#"{{"prompt":[{}"abcd"],"max_tokens":10}}"#, r#""abcd","#.repeat(63));
+    assert!((640..800).contains(&resident(&batch)));
+}

@@ -1,0 +1,59 @@
+//! Whose turn a message is, as far as chat templates care.
+
+/// Who speaks.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Speaker {
+    #[default]
+    Other,
+    /// Who gives the rules: `system` or `developer`.
+    System,
+    User,
+}
+
+/// What a message says about itself.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Turn {
+    pub(super) speaker: Speaker,
+    /// Whether there is more in it than results of tools.
+    pub(super) says_something: bool,
+    /// Whether there is reasoning in it.
+    pub(super) reasons: bool,
+    /// Whether the part under way is a tool's result.
+    is_result: bool,
+}
+
+impl Turn {
+    /// Takes a short field of the message.
+    pub(super) fn told(&mut self, name: &[u8], value: &[u8]) {
+        match (name, value) {
+            (b"role", b"system" | b"developer") => self.speaker = Speaker::System,
+            (b"role", b"user") => self.speaker = Speaker::User,
+            (b"type", b"reasoning") => self.reasons = true,
+            _ => {}
+        }
+    }
+
+    pub(super) fn begin_part(&mut self) {
+        self.is_result = false;
+    }
+
+    /// Takes the type of the part under way.
+    pub(super) fn part_is(&mut self, value: &[u8]) {
+        self.is_result = value == b"tool_result";
+        self.reasons |= matches!(value, b"thinking" | b"redacted_thinking" | b"reasoning");
+    }
+
+    pub(super) fn end_part(&mut self) {
+        self.says_something |= !self.is_result;
+    }
+
+    /// Whether the user speaks, and not only tools answer.
+    pub(super) fn is_users(&self) -> bool {
+        self.speaker == Speaker::User && self.says_something
+    }
+}
+
+/// Whether a field of a message holds reasoning.
+pub(super) fn is_reasoning(name: &[u8]) -> bool {
+    matches!(name, b"reasoning_content" | b"reasoning" | b"thinking")
+}
