@@ -13,7 +13,7 @@
 //! - `argument`, `handle`: what C passes, checked once: pointers, strings, arrays, sized structs and
 //!   handles.
 //!
-//! The interface itself, in the order of the header: [`version`], [`errors`], [`router`], [`role`], [`worker`],
+//! The interface itself, in the order of the header: [`version`], [`errors`], [`router`], [`role`], [`label`], [`worker`],
 //! [`listing`], [`request`], [`reason`], [`selection`], [`outcome`], [`route`], [`fingerprint`],
 //! [`fingerprinter`], [`metrics`], [`log`], [`policy`], [`builder`]; and `own_policy`, a host's policy
 //! at work. No file needs, in a circle, what needs it: `tests/imports.rs` holds that.
@@ -30,6 +30,7 @@ pub mod errors;
 mod failure;
 pub mod fingerprint;
 pub mod fingerprinter;
+pub mod label;
 pub mod listing;
 pub mod log;
 pub mod metrics;

@@ -8,8 +8,8 @@ use pointsman_core::{Prompt, Request, WorkerId};
 use crate::argument::{self, input};
 use crate::failure::Failure;
 use crate::fingerprint::borrowed;
+use crate::label::{each_label, pointsman_label};
 use crate::special::{POINTSMAN_UNKNOWN, known};
-use crate::worker::{each_label, pointsman_label};
 
 /// What a request's prompt points to: one of the POINTSMAN_PROMPT_ constants.
 #[allow(non_camel_case_types)]

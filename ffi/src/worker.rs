@@ -8,6 +8,7 @@ use pointsman_core::{HostHealth, LoadReport, WorkerChange, WorkerId, WorkerSpec}
 use crate::argument::{self, Out, input, optional_out};
 use crate::failure::Failure;
 use crate::handle::outside;
+use crate::label::{each_label, pointsman_label};
 use crate::log;
 use crate::role::{pointsman_role, role_of};
 use crate::router::pointsman_router;
@@ -26,28 +27,6 @@ pub const POINTSMAN_HEALTH_HEALTHY: pointsman_health = 1;
 
 /// The host says that it is unhealthy: it takes no requests.
 pub const POINTSMAN_HEALTH_UNHEALTHY: pointsman_health = 2;
-
-/// One label: of a worker, or demanded by a request. For example a model's name, a zone or a customer's
-/// tier. A worker has any number of labels, a request at most POINTSMAN_MAX_REQUEST_LABELS, and only
-/// workers with all of them may serve it. Metrics do not show labels. Elements of an array of labels lie
-/// as far apart as the first one's size says.
-#[allow(non_camel_case_types)]
-#[derive(Clone, Copy)]
-#[repr(C)]
-pub struct pointsman_label {
-    /// Set by POINTSMAN_LABEL_INIT.
-    pub size: u32,
-    /// Must be 0.
-    pub reserved: u32,
-    /// The key, UTF-8.
-    pub key: *const c_char,
-    /// Its length; POINTSMAN_NUL_TERMINATED by default.
-    pub key_length: usize,
-    /// The value, UTF-8.
-    pub value: *const c_char,
-    /// Its length; POINTSMAN_NUL_TERMINATED by default.
-    pub value_length: usize,
-}
 
 /// What a worker is, given once at registration. Everything is copied.
 #[allow(non_camel_case_types)]
@@ -131,12 +110,7 @@ pub struct pointsman_load {
     pub at: u64,
 }
 
-sized!(
-    pointsman_label.reserved,
-    pointsman_worker_spec,
-    pointsman_worker_change.reserved,
-    pointsman_load.reserved
-);
+sized!(pointsman_worker_spec, pointsman_worker_change.reserved, pointsman_load.reserved);
 
 export! {
     /// Registers a worker, which takes requests from here on. worker may be NULL; it gets the
@@ -232,38 +206,6 @@ export! {
 #[inline]
 pub(crate) fn id(worker: u64) -> Result<WorkerId, Failure> {
     if worker == 0 { Err(Failure::IdZero) } else { Ok(WorkerId::from_raw(worker)) }
-}
-
-/// Borrows labels one by one; the array advances by the size of its first element.
-///
-/// # Safety
-/// `labels` is NULL or valid for `count` labels that outlive `'a`.
-pub(crate) unsafe fn each_label<'a>(
-    labels: *const pointsman_label,
-    count: usize,
-    mut take: impl FnMut(&'a str, &'a str),
-) -> Result<(), Failure> {
-    if count == 0 {
-        return Ok(());
-    }
-    let mut room = MaybeUninit::uninit();
-    // SAFETY: the caller keeps this function's `# Safety`.
-    let stride = unsafe { argument::input(labels, "labels", &mut room) }?.size as usize;
-    if stride % align_of::<pointsman_label>() != 0 {
-        return Err(Failure::argument("labels", "has elements of an odd size"));
-    }
-    for i in 0..count {
-        let mut room = MaybeUninit::uninit();
-        // SAFETY: the caller keeps this function's `# Safety`; elements lie `stride` bytes apart.
-        unsafe {
-            let at = labels.cast::<u8>().add(i * stride).cast::<pointsman_label>();
-            let label = argument::input(at, "labels", &mut room)?;
-            let key = argument::text(label.key, label.key_length, "label key")?;
-            let value = argument::text(label.value, label.value_length, "label value")?;
-            take(key, value);
-        }
-    }
-    Ok(())
 }
 
 /// Reads a worker's description.

@@ -19,7 +19,7 @@ const SECTIONS: [(&[&str], &str); 17] = [
     (&["special"], "Special values"),
     (&["status", "errors"], "Errors"),
     (&["router"], "Router"),
-    (&["role", "worker"], "Workers"),
+    (&["role", "label", "worker"], "Workers"),
     (&["listing"], "Workers, looked up"),
     (&["request"], "Request"),
     (&["reason", "selection"], "Selection"),

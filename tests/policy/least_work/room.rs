@@ -1,7 +1,8 @@
 //! KV room: a worker that is full starts nothing, however little prefill it has to do.
 
 use pointsman::{
-    Outcome, Request, Router, Selection, Usage, WorkerId, WorkerSpec, policy::LeastWorkConfig,
+    Outcome, Request, Router, Selection, Usage, WorkerChange, WorkerId, WorkerSpec,
+    policy::LeastWorkConfig,
 };
 
 use super::{SECOND, gauge, router, tokens};
@@ -80,6 +81,30 @@ fn room_is_given_back_at_the_end_however_it_ends() {
             router.at(now + SECOND).complete(request, outcome, Usage::default()).unwrap();
         }
     }
+    assert_eq!(excess(), 0.0);
+}
+
+#[test]
+fn room_follows_a_capacity_that_changes_and_requests_in_flight_stay_counted() {
+    let (router, now) = two_workers(5, 2.0);
+    let requests = fill(&router, now, 3);
+    let id = requests[0].worker();
+    let excess = || gauge(&router, id, "overcommitted_kv_tokens");
+    let hold = |fits: Option<u64>| {
+        let tokens = fits.map(|fits| fits * (PROMPT as u64 + u64::from(ANSWER)));
+        router.update_worker(id, WorkerChange::new().kv_capacity_tokens(tokens)).unwrap();
+    };
+    assert!(all_on_one(&requests) && excess() == 0.0);
+    for (fits, beyond) in [(Some(2), 1.0), (None, 0.0), (Some(1), 2.0), (Some(3), 0.0)] {
+        hold(fits);
+        assert_eq!(excess(), beyond * (PROMPT as f64 + f64::from(ANSWER)), "{fits:?}");
+    }
+    let next = fill(&router, now + SECOND, 1);
+    assert_ne!(next[0].worker(), id, "it is full");
+    for request in requests.into_iter().chain(next) {
+        router.at(now + SECOND).complete(request, Outcome::Success, Usage::default()).unwrap();
+    }
+    hold(Some(0));
     assert_eq!(excess(), 0.0);
 }
 
