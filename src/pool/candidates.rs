@@ -209,14 +209,6 @@ impl<'a> Candidates<'a> {
         self.filter.map_or(*bits, |filter| bits.and(filter.slots()))
     }
 
-    /// Adds the eligible workers that have a limit. O(eligible) where any has one.
-    pub(crate) fn limited_into(&self, set: &mut SlotSet) {
-        if self.view.limited {
-            let limited = |&slot: &usize| self.loads.row(slot).is_some_and(WorkerState::is_limited);
-            self.view.bits.iter().filter(limited).for_each(|slot| set.insert(slot));
-        }
-    }
-
     /// How many those are; O(slots / 64) where the request restricts them.
     pub(crate) fn admitted_len(&self) -> usize {
         self.filter.map_or(self.len(), |_| self.admitted().len())

@@ -67,9 +67,7 @@ impl Router {
     #[cfg(feature = "tower")]
     fn is_full(&self) -> bool {
         self.with_candidates(crate::worker::Role::Regular, &Request::none(), |candidates, _| {
-            let mut limited = crate::pool::set::SlotSet::default();
-            candidates.limited_into(&mut limited);
-            let unlimited = candidates.admitted().without(&limited);
+            let unlimited = candidates.admitted().without(&self.inner().limited(candidates));
             let closed = candidates.iter().next().is_none() || self.inner().tickets.is_full();
             !candidates.is_empty() && unlimited.is_empty() && closed
         })

@@ -15,7 +15,7 @@ use crate::request::Request;
 use crate::sync::atomic::Ordering::SeqCst;
 use crate::sync::{fence, stripe::Place};
 use crate::ticket::Ticket;
-use crate::worker::Role;
+use crate::worker::{Role, state::WorkerState};
 
 /// One request.
 #[derive(Clone, Copy)]
@@ -90,16 +90,24 @@ impl Inner {
             let (listens, shadow, full) = (false, None, None);
             let attempt = Attempt { call, view, installed, listens, shadow, filter, full };
             match attempt.without_prompt::<M, S>(&mut lost, &finish) {
-                Err(ref error) if lost.is_some() || self.awaits(error) => {}
+                Err(ref error) if lost.is_some() || self.waits_for_room(error) => {}
                 done => return done,
             }
         }
         call.until_committed::<M, S>(&mut local, lost, &finish)
     }
 
+    /// The eligible workers that have a limit. O(eligible) where any has one.
+    pub(super) fn limited(&self, candidates: &Candidates<'_>) -> SlotSet {
+        let view = candidates.view();
+        let limited =
+            |&slot: &usize| self.fleet.rows().get(slot).is_some_and(WorkerState::is_limited);
+        if view.limited { view.bits.iter().filter(limited).collect() } else { SlotSet::default() }
+    }
+
     /// Whether a request that is refused so can be told of room: then it has to look once more.
     #[cold]
-    fn awaits(&self, error: &RoutingError) -> bool {
+    fn waits_for_room(&self, error: &RoutingError) -> bool {
         let room = self.fleet.room();
         matches!(error, RoutingError::AllBusy { .. }) && room.has_hook()
     }
@@ -188,7 +196,7 @@ impl<'a> Call<'a> {
                 Some(slot) => full.insert(slot),
                 // Committed or refused.
                 None => match done {
-                    Err(ref error) if !noted && self.inner.awaits(error) => {
+                    Err(ref error) if !noted && self.inner.waits_for_room(error) => {
                         self.inner.fleet.room().want();
                         (noted, full) = (true, SlotSet::default());
                     }
@@ -300,7 +308,9 @@ impl<'t, 'a: 't> Attempt<'t, 'a> {
         finish: &impl Fn(Committed<'_, M::Choice>) -> S,
     ) -> Result<S, RoutingError> {
         let mut closed = self.full.copied().unwrap_or_default();
-        M::ROLES.iter().for_each(|&role| self.candidates(role).limited_into(&mut closed));
+        for &role in M::ROLES {
+            closed = closed.or(&self.call.inner.limited(&self.candidates(role)));
+        }
         let this = Attempt { full: Some(&closed).filter(|closed| !closed.is_empty()), ..self };
         let choice = M::decide(&self.call.inner.fallback, |role| this.candidates(role), request)?;
         self.call.inner.count_untracked();
