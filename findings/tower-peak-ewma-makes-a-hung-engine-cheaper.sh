@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Crates: tower 0.5.3 (features balance, load), tokio 1 (its paused clock, so no real time passes)
+# Crates: tower 0.5.3 (feature load), tokio 1.54.1 (its paused clock, so no real time passes)
 #
-# Guess: PeakEwma exists to be quick about bad news, so an engine that hangs gets dearer the longer its request is out, and
+# Guess: PeakEwma is there to be quick about bad news, so an engine that hangs gets dearer the longer its request is out, and
 #   traffic stays with the other one.
 # Seen: bad news is only what has arrived. While a request is out, the estimate falls by itself, by the decay time, as it does for
 #   an idle engine, and only the factor (requests out + 1) holds against it. The cost of an engine that never answers goes to 0:
@@ -19,7 +19,7 @@ edition = "2021"
 
 [dependencies]
 tower = { version = "=0.5.3", features = ["load"] }
-tokio = { version = "1", features = ["rt", "time", "macros", "test-util"] }
+tokio = { version = "=1.54.1", features = ["rt", "time", "macros", "test-util"] }
 TOML
 cat >"$folder/src/main.rs" <<'RUST'
 use std::{convert::Infallible, future::Future, pin::Pin, task::Context, task::Poll, time::Duration};

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Crates: tower 0.5.3 (feature load), tokio 1
+# Crates: tower 0.5.3 (feature load), tokio 1.54.1
 #
 # Guess: PendingRequests counts an engine's requests until they are over. For a streamed answer that is the end of the
 #   stream, so an engine that streams 50 answers has a load of 50.
@@ -19,7 +19,7 @@ edition = "2021"
 
 [dependencies]
 tower = { version = "=0.5.3", features = ["load"] }
-tokio = { version = "1", features = ["rt", "time", "macros", "sync", "test-util"] }
+tokio = { version = "=1.54.1", features = ["rt", "time", "macros", "sync", "test-util"] }
 TOML
 cat >"$folder/src/main.rs" <<'RUST'
 use std::{convert::Infallible, future::Future, pin::Pin, task::Context, task::Poll, time::Duration};
