@@ -45,7 +45,7 @@ pub struct pointsman_worker_spec {
     pub group: *const c_char,
     /// Its length; POINTSMAN_NUL_TERMINATED by default.
     pub group_length: usize,
-    /// Share of the work in relation to the others': above 0, at most 1,000,000; 1 by default.
+    /// Share of the work in relation to the others': from 0.000001 to 1,000,000; 1 by default.
     pub weight: f64,
     /// Tokens that fit into its KV cache, at least 1; POINTSMAN_UNKNOWN64 by default.
     pub kv_capacity_tokens: u64,
@@ -77,7 +77,7 @@ pub struct pointsman_worker_change {
     pub group: *const c_char,
     /// Its length; POINTSMAN_NUL_TERMINATED by default.
     pub group_length: usize,
-    /// Its weight: above 0, at most 1,000,000. 0: as it is.
+    /// Its weight: from 0.000001 to 1,000,000. 0: as it is.
     pub weight: f64,
     /// Tokens that fit into its KV cache; POINTSMAN_UNKNOWN64: not known. 0: as it is.
     pub kv_capacity_tokens: u64,
@@ -164,7 +164,7 @@ export! {
         worker: u64,
     ) -> pointsman_status => resume(outside(router), worker);
 
-    /// Changes a worker's weight: above 0, at most 1,000,000.
+    /// Changes a worker's weight: from 0.000001 to 1,000,000.
     ///
     /// Errors: POINTSMAN_INVALID_ARGUMENT (0 is not allowed: drain it), POINTSMAN_NOT_FOUND,
     /// POINTSMAN_IN_CALLBACK.

@@ -122,12 +122,12 @@ impl Facts {
 
     /// Takes the next tool.
     pub(super) fn tool(&mut self, digester: Digester<'_>, digest: u64, weight: u64) {
-        if let Err(error) = self.tools.try_push((digest, weight))
-            && let Some(last) = self.tools.last_mut()
-        {
+        if let Err(error) = self.tools.try_push((digest, weight)) {
             let (digest, weight) = error.element();
-            last.0 = digester.pair(Domain::Element, last.0, digest);
-            last.1 = last.1.saturating_add(weight);
+            if let Some(last) = self.tools.last_mut() {
+                last.0 = digester.pair(Domain::Element, last.0, digest);
+                last.1 = last.1.saturating_add(weight);
+            }
         }
     }
 

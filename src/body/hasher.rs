@@ -88,12 +88,10 @@ impl<'k, 'b> PromptHasher<'k, 'b> {
     pub(super) fn reset_to_tokens(&mut self) {
         self.tokens.clear();
         (self.filled, self.only_first) = (0, false);
-        if let Output::Running(..) = &self.output
-            && let Output::Running(_, fingerprinter) =
-                core::mem::replace(&mut self.output, Output::Idle(&mut []))
-        {
-            self.output = Output::Idle(fingerprinter.into_buffer());
-        }
+        self.output = match core::mem::replace(&mut self.output, Output::Idle(&mut [])) {
+            Output::Running(_, fingerprinter) => Output::Idle(fingerprinter.into_buffer()),
+            other => other,
+        };
     }
 
     /// Begins the text that stands before the messages, whether these were there already or not. False

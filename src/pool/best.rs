@@ -39,7 +39,7 @@ impl<'r, T: Copy> Best<'r, T> {
     pub(crate) fn offer_weighted(&mut self, score: f64, weight: f64, value: T) {
         let [first, _] = self.scores;
         if score != first {
-            if !(score > first) {
+            if self.values[0].is_none() || score < first {
                 self.weight = weight;
             }
             return self.offer(score, value);

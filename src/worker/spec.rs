@@ -48,7 +48,7 @@ impl WorkerSpec {
         self
     }
 
-    /// The worker's share relative to others of its role: above 0, at most 1,000,000. Default 1.
+    /// The worker's share relative to others of its role: from 0.000001 to 1,000,000. Default 1.
     pub fn weight(mut self, weight: f64) -> Self {
         self.weight = weight;
         self
