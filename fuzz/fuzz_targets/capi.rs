@@ -17,7 +17,7 @@ use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use memory::{Memory, NUL_TERMINATED};
 use pointsman_capi::{
-    builder::*, errors::*, fingerprint::*, fingerprinter::*, listing::*, log::*, metrics::*,
+    builder::*, errors::*, fingerprint::*, fingerprinter::*, label::*, listing::*, log::*, metrics::*,
     outcome::*, policy::*, reason::*, request::*, route::*, router::*, selection::*, status::*,
     version::*, worker::*,
 };

@@ -20,7 +20,6 @@ struct Setting {
     unit: Unit,
     size: BlockSize,
     blocks: usize,
-    preamble: u64,
     digests: [u64; 2],
 }
 
@@ -31,7 +30,7 @@ impl Setting {
 
     fn finish<'b>(&self, printer: Fingerprinter<'_, 'b>) -> Fingerprint<'b> {
         let [namespace, shaping] = self.digests;
-        printer.finish_after(self.preamble, namespace, shaping)
+        printer.finish(namespace, shaping)
     }
 }
 
@@ -41,7 +40,6 @@ fn run(input: &mut Unstructured<'_>) -> Result<()> {
         unit: *input.choose(&[Unit::Text, Unit::Tokens])?,
         size: BlockSize::new(16 * input.int_in_range(4..=16)?).expect("a valid size"),
         blocks: input.int_in_range(0..=MOST_BLOCKS)?,
-        preamble: if input.arbitrary()? { input.arbitrary()? } else { 0 },
         digests: input.arbitrary()?,
     };
     let cuts: [u8; 6] = input.arbitrary()?;

@@ -149,8 +149,8 @@ impl<'a> Candidates<'a> {
         }
     }
 
-    /// The candidate with the least load for its weight (see [`Candidate::relative_load`]); among equals
-    /// each as often as its weight says. O(candidates).
+    /// The candidate with the least load for its weight (few requests compare as they are,
+    /// many by weight); among equals each as often as its weight says. O(candidates).
     pub fn least_loaded(&self, random: &Random) -> Option<Candidate<'a>> {
         self.extremes(random).map(|extremes| extremes.least)
     }

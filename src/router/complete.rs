@@ -98,17 +98,14 @@ impl Inner {
         // Whatever a policy does, the entry is given back when this returns, and then the load: see
         // `fleet::room`.
         let closed = self.tickets.close(ticket)?;
-        match self.fleet.row(closed.participants.slot()) {
-            Some(row)
-                if closed.participants.is_simple() && ending.is_plain() && row.is_steady() =>
-            {
-                let resident = closed.resident_tokens().into();
-                drop(closed);
-                row.release(resident);
-                self.fleet.room().given_back();
-            }
-            Some(row) => self.complete_at_length(closed, row, &ending.of_host(), now),
-            None => {}
+        let Some(row) = self.fleet.row(closed.participants.slot()) else { return Ok(()) };
+        if closed.participants.is_simple() && ending.is_plain() && row.is_steady() {
+            let resident = closed.resident_tokens().into();
+            drop(closed);
+            row.release(resident);
+            self.fleet.room().given_back();
+        } else {
+            self.complete_at_length(closed, row, &ending.of_host(), now);
         }
         Ok(())
     }

@@ -48,7 +48,7 @@ fn reports_usages_and_lengths_of_the_largest_numbers() {
 fn the_widest_and_narrowest_weights() {
     for name in POLICIES {
         let router = router(name);
-        let light = add(&router, WorkerSpec::new("light").weight(f64::MIN_POSITIVE));
+        let light = add(&router, WorkerSpec::new("light").weight(1e-6));
         let heavy = add(&router, WorkerSpec::new("heavy").weight(1e6));
         for _ in 0..5_000 {
             drop(router.at(SECOND).select(&Request::none()).unwrap());

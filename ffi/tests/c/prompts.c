@@ -9,7 +9,8 @@ static const char *BODY =
     "answer in full sentences, you give years where you know them, and you say so where you do "
     "not. You never invent a station, a line or an accident. When asked for sources you name "
     "books.\"}, {\"role\": \"user\", \"content\": \"Why is the gauge of most railways 1435 mm? "
-    "And which countries have chosen another one, and do they regret it by now?\"}]}";
+    "And which countries have chosen another one, and do they regret it by now? "
+    "Name the three that changed theirs last, and what that cost them in years and in money.\"}]}";
 
 static pointsman_request with(uint32_t kind, const void *prompt, size_t length) {
     pointsman_request request = POINTSMAN_REQUEST_INIT;
@@ -138,7 +139,7 @@ static void refused(void) {
         field;                                                                \
         FAILS(status, text, pointsman_select(router, &request, &chosen));     \
     } while (0)
-    BAD(POINTSMAN_BAD_FINGERPRINT, "format 2", bad.version = 2);
+    BAD(POINTSMAN_BAD_FINGERPRINT, "format 3", bad.version = 3);
     BAD(POINTSMAN_INVALID_ARGUMENT, "fingerprint.version", bad.version = 257);
     BAD(POINTSMAN_INVALID_ARGUMENT, "fingerprint.unit", bad.unit = 2);
     BAD(POINTSMAN_INVALID_ARGUMENT, "fingerprint.block_bytes", bad.block_bytes = 1 << 20);

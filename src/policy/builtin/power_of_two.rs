@@ -7,7 +7,7 @@
 //!
 //! Weights decide how often a worker is drawn. So where all are idle, shares are the weights'; and as
 //! loads are compared relative to weights as far as they grow with them
-//! ([`Candidate::relative_load`]), shares stay near the weights' under load.
+//! (`Candidate::relative_load`), shares stay near the weights' under load.
 
 use std::time::Duration;
 
