@@ -380,7 +380,7 @@ typedef struct pointsman_worker_spec {
     const char *group;
     /** Its length; POINTSMAN_NUL_TERMINATED by default. */
     size_t group_length;
-    /** Share of the work in relation to the others': above 0, at most 1,000,000; 1 by default. */
+    /** Share of the work in relation to the others': from 0.000001 to 1,000,000; 1 by default. */
     double weight;
     /** Tokens that fit into its KV cache, at least 1; POINTSMAN_UNKNOWN64 by default. */
     uint64_t kv_capacity_tokens;
@@ -411,7 +411,7 @@ typedef struct pointsman_worker_change {
     const char *group;
     /** Its length; POINTSMAN_NUL_TERMINATED by default. */
     size_t group_length;
-    /** Its weight: above 0, at most 1,000,000. 0: as it is. */
+    /** Its weight: from 0.000001 to 1,000,000. 0: as it is. */
     double weight;
     /** Tokens that fit into its KV cache; POINTSMAN_UNKNOWN64: not known. 0: as it is. */
     uint64_t kv_capacity_tokens;
@@ -503,7 +503,7 @@ pointsman_status pointsman_worker_drain(const pointsman_router *router, uint64_t
 pointsman_status pointsman_worker_resume(const pointsman_router *router, uint64_t worker);
 
 /**
- * Changes a worker's weight: above 0, at most 1,000,000.
+ * Changes a worker's weight: from 0.000001 to 1,000,000.
  *
  * Errors: POINTSMAN_INVALID_ARGUMENT (0 is not allowed: drain it), POINTSMAN_NOT_FOUND,
  * POINTSMAN_IN_CALLBACK.
@@ -1100,7 +1100,9 @@ typedef struct pointsman_body {
     pointsman_body_kind kind;
     /** 1 if the answer is to be streamed, else 0. */
     uint32_t stream;
-    /** Most tokens to be generated for all answers together; POINTSMAN_UNKNOWN if the body does not say. */
+    /**
+     * Most tokens to be generated for all answers together; POINTSMAN_UNKNOWN if the body does not say.
+     */
     uint32_t max_tokens;
     /** 1 if a prompt was found that can be read, else 0: the fingerprint is empty then. */
     uint32_t has_prompt;
