@@ -1,7 +1,7 @@
 //! What watches and divides decisions: a split, a shadow, the decision log.
 
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use pointsman::{
@@ -132,12 +132,12 @@ fn the_log_sees_every_decision_or_a_share_of_them() {
 
 #[test]
 fn a_log_that_selects_is_not_logged_in_turn() {
-    let (asking, logged) = (Arc::new(OnceLock::<Router>::new()), Arc::new(AtomicUsize::new(0)));
+    let (asking, logged) = (Arc::new(Mutex::new(None::<Router>)), Arc::new(AtomicUsize::new(0)));
     let (same, count) = (Arc::clone(&asking), Arc::clone(&logged));
     let router = Router::builder()
         .decision_log(1, move |record| {
             count.fetch_add(1, Relaxed);
-            let Some(router) = same.get() else { return };
+            let Some(router) = same.lock().unwrap().clone() else { return };
             let selection = router.select(&Request::none()).unwrap();
             assert_ne!(selection.ticket(), record.ticket);
             selection.complete(Outcome::Success, Usage::default()).unwrap();
@@ -145,10 +145,12 @@ fn a_log_that_selects_is_not_logged_in_turn() {
         .build()
         .unwrap();
     add_many(&router, Role::Regular, 2);
-    asking.set(router.clone()).unwrap();
+    *asking.lock().unwrap() = Some(router.clone());
     (0..3).for_each(|_| drop(pick(&router, &Request::none())));
     assert_eq!(logged.load(Relaxed), 3);
     assert_eq!(router.metrics().decisions.iter().map(|row| row.count).sum::<u64>(), 6);
+    // A router that its own log owns is never freed.
+    asking.lock().unwrap().take();
 }
 
 /// A router with two workers that notes what its health log is told.
