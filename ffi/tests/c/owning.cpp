@@ -35,7 +35,7 @@ static void ownership() {
     auto made = pointsman::router::make(R"({"policy": "power_of_two"})");
     CHECK(made);
     pointsman::router router = std::move(*made);
-    auto one = router.add_worker(pointsman::worker_spec("http://one").weight(2).user_data(7));
+    auto one = router.add_worker(pointsman::worker_spec("http://one").weight(1).user_data(7));
     auto two = router.add_worker(pointsman::worker_spec("http://two").label("zone", "b"));
     CHECK(one && two && *one != *two);
     {
