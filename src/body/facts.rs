@@ -10,7 +10,7 @@ use super::hasher::PromptHasher;
 use super::profile::{History, RenderProfile, ToolsAt};
 use crate::prefix::{Declared, DeclaredAt, Fingerprint, Place, Rendering};
 
-/// Tools that are told apart; the others count as one more.
+/// Tools that are told apart; the others count as one with the last.
 const TOOLS: usize = 64;
 
 /// An unordered set of digested fields.
