@@ -23,8 +23,8 @@ impl Ending {
         Ending { outcome, usage: Usage::default(), failed_role: None }
     }
 
-    /// Only the router lets a ticket expire: at its deadline, or when its worker has left. From a host the same outcome means that it has heard no
-    /// more of the request: a cancellation.
+    /// Only the router lets a ticket expire: at its deadline, or when its worker has left. From a host the
+    /// same outcome means that it has heard no more of the request: a cancellation.
     fn of_host(self) -> Self {
         match self.outcome {
             Outcome::Expired => Ending { outcome: Outcome::ClientCancelled, ..self },
