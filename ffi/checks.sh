@@ -216,7 +216,7 @@ cost() { # 3 min
     echo "$policy: $c instructions through C, $rust in Rust: $((c - rust)) more"
     # What checking every pointer and writing the answer takes, in calls that are not inlined; power-of-two
     # has a runner-up to pass on.
-    [ $((c - rust)) -le $([ $policy = round_robin ] && echo 85 || echo 100) ]
+    [ $((c - rust)) -le $([ $policy = round_robin ] && echo 90 || echo 100) ]
   done
   rm -r "$work"
 }
