@@ -61,3 +61,17 @@ pub(crate) unsafe fn each_label<'a>(
     }
     Ok(())
 }
+
+/// All labels, borrowed.
+///
+/// # Safety
+/// As for [`each_label`].
+pub(crate) unsafe fn all_labels<'a>(
+    labels: *const pointsman_label,
+    count: usize,
+) -> Result<Vec<(&'a str, &'a str)>, Failure> {
+    let mut all = Vec::new();
+    // SAFETY: the caller keeps this function's `# Safety`.
+    unsafe { each_label(labels, count, |key, value| all.push((key, value))) }?;
+    Ok(all)
+}

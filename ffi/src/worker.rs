@@ -8,7 +8,7 @@ use pointsman_core::{HostHealth, LoadReport, WorkerChange, WorkerId, WorkerSpec}
 use crate::argument::{self, Out, input, optional_out};
 use crate::failure::Failure;
 use crate::handle::outside;
-use crate::label::{each_label, pointsman_label};
+use crate::label::{all_labels, pointsman_label};
 use crate::log;
 use crate::role::{pointsman_role, role_of};
 use crate::router::pointsman_router;
@@ -217,15 +217,12 @@ unsafe fn described(
     name: &'static str,
     room: &mut MaybeUninit<pointsman_worker_spec>,
 ) -> Result<WorkerSpec, Failure> {
-    let mut labels = Vec::new();
     // SAFETY: the caller keeps this function's `# Safety`.
-    let (raw, url, group) = unsafe {
+    let (raw, labels, url, group) = unsafe {
         let raw = input(pointer, name, room)?;
-        each_label(raw.labels, raw.label_count as usize, |key, value| {
-            labels.push((key, value));
-        })?;
         (
             raw,
+            all_labels(raw.labels, raw.label_count as usize)?,
             argument::text(raw.url, raw.url_length, "spec.url")?,
             argument::text(raw.group, raw.group_length, "spec.group")?,
         )
@@ -257,15 +254,12 @@ unsafe fn changed(
     name: &'static str,
     room: &mut MaybeUninit<pointsman_worker_change>,
 ) -> Result<WorkerChange, Failure> {
-    let mut labels = Vec::new();
     // SAFETY: the caller keeps this function's `# Safety`.
-    let (raw, url, group) = unsafe {
+    let (raw, labels, url, group) = unsafe {
         let raw = input(pointer, name, room)?;
-        each_label(raw.labels, raw.label_count as usize, |key, value| {
-            labels.push((key, value));
-        })?;
         (
             raw,
+            all_labels(raw.labels, raw.label_count as usize)?,
             argument::optional_text(raw.url, raw.url_length, "change.url")?,
             argument::optional_text(raw.group, raw.group_length, "change.group")?,
         )

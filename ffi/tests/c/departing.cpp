@@ -1,19 +1,11 @@
 // Owners that die inside a callback of what they own, and objects that were moved away.
 #include <pointsman.hpp>
 
-#include <cstdio>
-#include <cstdlib>
 #include <functional>
 #include <string>
 #include <vector>
 
-#define CHECK(condition)                                                        \
-    do {                                                                        \
-        if (!(condition)) {                                                     \
-            std::fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-            std::abort();                                                       \
-        }                                                                       \
-    } while (0)
+#include "check.hpp"
 
 namespace {
 

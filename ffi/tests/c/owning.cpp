@@ -2,22 +2,15 @@
 #include <pointsman.hpp>
 
 #include <chrono>
-#include <cstdio>
 #include <cstdlib>
 #include <string>
 #include <thread>
 #include <type_traits>
 #include <vector>
 
-using namespace std::chrono_literals;
+#include "check.hpp"
 
-#define CHECK(condition)                                                        \
-    do {                                                                        \
-        if (!(condition)) {                                                     \
-            std::fprintf(stderr, "%s:%d: %s\n", __FILE__, __LINE__, #condition); \
-            std::abort();                                                       \
-        }                                                                       \
-    } while (0)
+using namespace std::chrono_literals;
 
 static_assert(!std::is_copy_constructible_v<pointsman::router>);
 static_assert(!std::is_copy_constructible_v<pointsman::selection>);
