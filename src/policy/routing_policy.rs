@@ -23,8 +23,8 @@ use crate::worker::{WorkerId, spec::WorkerInfo};
 ///
 /// **Threads.** All methods are called from many threads at once. A policy keeps what it knows about a
 /// worker under the worker's slot, and cleans that in [`RoutingPolicy::on_worker_added`].
-/// `on_worker_added`, `on_worker_changed`, `wants_prefix` and `wants_events` run while the router changes its membership: they
-/// must not call the router, which would deadlock. The other methods may.
+/// `on_worker_added`, `on_worker_changed`, `wants_prefix` and `wants_events` run while the router changes
+/// its membership: they must not call the router, which would deadlock. The other methods may.
 ///
 /// **Mistakes.** The router checks every decision: naming a worker that is not a candidate is an error
 /// of the request, not a crash. A panic, a shadow's included, leaves through the host's call; what the

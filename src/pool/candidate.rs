@@ -91,14 +91,8 @@ impl<'a> Candidate<'a> {
     /// (in-flight + 1) / weight.
     #[inline]
     pub fn load_per_weight(&self) -> f64 {
-        self.per_weight(self.in_flight() as u64)
-    }
-
-    /// (requests + 1) / weight.
-    #[inline]
-    pub(crate) fn per_weight(&self, requests: u64) -> f64 {
         // Signed, as that converts in one instruction; no worker has 2^63 requests.
-        let load = (requests as i64 + 1) as f64;
+        let load = (self.in_flight() as i64 + 1) as f64;
         if self.seat.weight == 1.0 { load } else { divided(load, self.seat.weight) }
     }
 

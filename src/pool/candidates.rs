@@ -157,26 +157,40 @@ impl<'a> Candidates<'a> {
 
     /// The same, with the fewest and the most requests in flight of any candidate.
     pub(crate) fn extremes(&self, random: &Random) -> Option<Extremes<'a>> {
-        let (mut min, mut max, mut requests, mut weights) = (usize::MAX, 0, 0, 0.0);
+        let (mut min, mut max) = (usize::MAX, 0);
         let mut best = Best::new(random);
-        let is_weighted = self.are_weighted();
+        let per_weight = self.are_weighted().then(|| self.in_flight_per_weight());
         for candidate in self {
             let in_flight = candidate.in_flight();
             (min, max) = (min.min(in_flight), max.max(in_flight));
-            if is_weighted {
-                requests += in_flight;
-                weights += candidate.weight();
-            } else {
-                best.offer(in_flight as f64, candidate);
-            }
+            // Without weights there is nothing to relate to.
+            let load =
+                per_weight.map_or(in_flight as f64, |all| candidate.relative_load(in_flight, all));
+            self.offer(&mut best, load, candidate);
         }
-        let weighted = self.iter().take_while(|_| is_weighted);
-        weighted.for_each(|candidate| {
-            let per_weight = requests as f64 / weights;
-            let load = candidate.relative_load(candidate.in_flight(), per_weight);
-            best.offer_weighted(load, candidate.weight(), candidate);
-        });
         best.first().map(|(_, least)| Extremes { min, max, least })
+    }
+
+    fn in_flight_per_weight(&self) -> f64 {
+        let (requests, weights) = self.iter().fold((0, 0.0), |(requests, weights), candidate| {
+            (requests + candidate.in_flight(), weights + candidate.weight())
+        });
+        requests as f64 / weights
+    }
+
+    /// Offers a candidate; among equals each is first as often as its weight says.
+    #[inline]
+    pub(crate) fn offer(
+        &self,
+        best: &mut Best<'_, Candidate<'a>>,
+        score: f64,
+        candidate: Candidate<'a>,
+    ) {
+        if self.are_weighted() {
+            best.offer_weighted(score, candidate.weight(), candidate);
+        } else {
+            best.offer(score, candidate);
+        }
     }
 
     /// Whether this worker is a candidate, or would be if it had not come to its in-flight limit since the

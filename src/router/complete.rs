@@ -67,7 +67,7 @@ impl Inner {
         if participants.notify() && (charged || prefill.is_none()) {
             installed.policy.on_first_token(&FirstToken {
                 worker: self.fleet.id(participants.prompt_slot()),
-                role: if participants.prefill().is_some() { Role::Prefill } else { Role::Regular },
+                role: if prefill.is_some() { Role::Prefill } else { Role::Regular },
                 now: now.into(),
                 dispatched: charge.dispatched.into(),
                 work_tokens: charge.work_tokens,

@@ -23,7 +23,8 @@ pub(crate) struct Charge {
 }
 
 /// The workers and the policy that a ticket concerns, packed as they are stored:
-/// slot | prefill + 1 | policy, 16 bits each | notify | the lowest 15 bits of the prefill worker's generation.
+/// slot | prefill + 1 | policy, 16 bits each | notify | the lowest 15 bits of the prefill worker's
+/// generation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Participants(pub(super) u64);
 

@@ -1,4 +1,4 @@
-//! Power of two choices: two distinct random candidates, the one with the smaller load.
+//! Power of two choices: two candidates drawn at random, the one with the smaller load.
 //!
 //! M. Mitzenmacher, "The power of two choices in randomized load balancing", 2001: the longest queue
 //! grows with log log n instead of log n, at the cost of one more look. Requests are taken from the

@@ -7,7 +7,8 @@ use crate::pool::{best::Best, candidates::Candidates};
 use crate::random::Random;
 
 /// The candidate whose requests in flight will hold the least KV tokens, each running
-/// sequence counting `sequence_tokens` on top, per weight; among equals each as often as its weight says. O(candidates).
+/// sequence counting `sequence_tokens` on top, per weight; among equals each as often as its weight says.
+/// O(candidates).
 pub(super) fn least_resident(
     candidates: &Candidates<'_>,
     sequence_tokens: u64,
@@ -17,11 +18,7 @@ pub(super) fn least_resident(
     for candidate in candidates {
         let sequences = candidate.in_flight() as u64 * sequence_tokens;
         let score = (candidate.resident_tokens() + sequences) as f64 / candidate.weight();
-        if candidates.are_weighted() {
-            best.offer_weighted(score, candidate.weight(), candidate);
-        } else {
-            best.offer(score, candidate);
-        }
+        candidates.offer(&mut best, score, candidate);
     }
     let Some((score, chosen)) = best.first() else { return Err(candidates.none()) };
     Ok(Decision {
