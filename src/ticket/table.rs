@@ -46,7 +46,7 @@ use crate::sync::atomic::{
     AtomicU32,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
-use crate::sync::stripe::{Place, STRIPES, Striped};
+use crate::sync::stripe::{Place, STRIPES};
 
 /// Entries that are swept together.
 const SWEEP: usize = 64;
@@ -55,7 +55,9 @@ const _: () = assert!(SWEEP % STRIPES == 0);
 /// In place of an index: the share is full.
 const NONE: u32 = u32::MAX;
 /// The number of the share that belongs to no stripe.
-const SHARED: u32 = STRIPES as u32;
+const SHARED: usize = STRIPES;
+
+type Returned = [CachePadded<AtomicU32>; STRIPES + 1];
 
 /// All tickets of one router.
 #[derive(Debug)]
@@ -64,10 +66,9 @@ pub(crate) struct Tickets {
     entries: Box<[Entry]>,
     /// Entries of all stripes.
     capacity: usize,
-    /// Of each stripe's share, the index of the entry that was given back last, or [`NONE`].
-    returned: Striped<AtomicU32>,
-    /// The same of the shared one.
-    returned_shared: CachePadded<AtomicU32>,
+    /// Of each stripe's share and the shared one, the index of the entry that was given back last, or
+    /// [`NONE`].
+    returned: Box<Returned>,
 }
 
 /// An entry that is held but not open yet; given back unopened when this is dropped.
@@ -97,12 +98,11 @@ impl Tickets {
         let capacity = capacity.clamp(1, MAX_TICKETS).next_multiple_of(SWEEP);
         let share = capacity / STRIPES;
         let shared = share.next_multiple_of(SWEEP);
-        let share_of = |index| if index < capacity { (index / share) as u32 } else { SHARED };
+        let share_of = |index: usize| (index / share).min(SHARED) as u32;
         Tickets {
             entries: (0..capacity + shared).map(|index| Entry::new(share_of(index))).collect(),
             capacity,
-            returned: Striped::new(|stripe| AtomicU32::new((stripe * share) as u32)),
-            returned_shared: CachePadded::new(AtomicU32::new(capacity as u32)),
+            returned: Box::new(std::array::from_fn(|i| AtomicU32::new((i * share) as u32).into())),
         }
     }
 
@@ -113,7 +113,7 @@ impl Tickets {
 
     /// Bytes held, whatever the traffic.
     pub(crate) fn bytes(&self) -> usize {
-        size_of_val(&*self.entries) + Striped::<AtomicU32>::BYTES
+        size_of_val(&*self.entries) + size_of::<Returned>()
     }
 
     /// Whether no entry of any stripe is free. O(capacity) if so.
@@ -134,7 +134,7 @@ impl Tickets {
     #[inline(always)]
     pub(crate) fn reserve(&self, stripe: Place) -> Option<Reserved<'_>> {
         let Some(stripe) = stripe.number() else { return self.reserve_shared() };
-        let hint = self.returned.of(stripe).load(Relaxed);
+        let hint = self.returned[stripe].load(Relaxed);
         if let Some(reserved) = self.hold(hint as usize) {
             return Some(reserved);
         }
@@ -144,7 +144,7 @@ impl Tickets {
     /// Looks at every entry of the stripe's share, beginning after the hint.
     #[inline(never)]
     fn search(&self, stripe: usize, hint: u32) -> Option<Reserved<'_>> {
-        let returned = self.returned.of(stripe);
+        let returned = &self.returned[stripe];
         // A swap, so that what is given back from here on leaves its hint after this one.
         returned.swap(NONE, AcqRel);
         let share = self.capacity / STRIPES;
@@ -159,7 +159,7 @@ impl Tickets {
     /// At worst O(capacity / stripes), each time that the share is full.
     #[cold]
     fn reserve_shared(&self) -> Option<Reserved<'_>> {
-        let hint = self.returned_shared.load(Relaxed) as usize;
+        let hint = self.returned[SHARED].load(Relaxed) as usize;
         let mut places = (hint..self.entries.len()).chain(self.capacity..hint);
         places.find_map(|index| self.contend(index))
     }
@@ -206,11 +206,9 @@ impl Tickets {
     #[inline]
     fn give_back(&self, index: usize, entry: &Entry, free: u64) {
         entry.state.store(free, Release);
-        let returned = match entry.share {
-            SHARED => &self.returned_shared,
-            stripe => self.returned.of(stripe as usize),
-        };
-        returned.store(index as u32, Release);
+        if let Some(returned) = self.returned.get(entry.share as usize) {
+            returned.store(index as u32, Release);
+        }
     }
 
     /// The participants of a waiting ticket, before [`Tickets::first_token`] is taken. The values mean
