@@ -79,7 +79,9 @@ impl Inner {
             self.maintain(now);
         }
         let mut local = self.fleet.enter();
-        let call = Call { inner: self, request, now, stripe: local.stripe };
+        let stripe = local.stripe;
+        // Made where it is needed: the loop takes it from memory.
+        let call = || Call { inner: self, request, now, stripe };
         self.fleet.refresh(&mut local.view);
         // A shortcut for the first turn of the loop, where one policy decides alone and reads no prompt.
         let view = &*local.view;
@@ -88,13 +90,13 @@ impl Inner {
             let filter = Filter::of_request(request, &view.pool);
             let filter = filter.as_ref();
             let (listens, shadow, full) = (false, None, None);
-            let attempt = Attempt { call, view, installed, listens, shadow, filter, full };
+            let attempt = Attempt { call: call(), view, installed, listens, shadow, filter, full };
             match attempt.without_prompt::<M, S>(&mut lost, &finish) {
                 Err(ref error) if lost.is_some() || self.waits_for_room(error) => {}
                 done => return done,
             }
         }
-        call.until_committed::<M, S>(&mut local, lost, &finish)
+        call().until_committed::<M, S>(&mut local, lost, &finish)
     }
 
     /// The eligible workers that have a limit. O(eligible) where any has one.
