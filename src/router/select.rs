@@ -285,9 +285,7 @@ impl<'t, 'a: 't> Attempt<'t, 'a> {
             shadow.counters.shadow.mine().count(compared);
         }
         match committed {
-            Ok(Some(ticket)) => {
-                Ok(finish(self.committed::<M>(choice, &request, ticket, user_data)))
-            }
+            Ok(Some(ticket)) => Ok(finish(self.committed(choice, &request, (ticket, user_data)))),
             Ok(None) => self.untracked::<M, S>(&request, finish),
             Err(slot) => {
                 *lost = Some(slot.into());
@@ -317,12 +315,11 @@ impl<'t, 'a: 't> Attempt<'t, 'a> {
         let choice = M::decide(&self.call.inner.fallback, |role| this.candidates(role), request)?;
         self.call.inner.count_untracked();
         self.count::<M>(&choice, request);
-        Ok(finish(self.committed::<M>(
-            &choice,
-            request,
-            Ticket::UNTRACKED,
-            self.user_data::<M>(&choice),
-        )))
+        if let Some(prefix) = request.prefix {
+            this.count_best::<M>(&choice, prefix);
+        }
+        let user_data = self.user_data::<M>(&choice);
+        Ok(finish(self.committed(&choice, request, (Ticket::UNTRACKED, user_data))))
     }
 
     /// The host's own number of the worker that answers.
@@ -333,13 +330,12 @@ impl<'t, 'a: 't> Attempt<'t, 'a> {
     }
 
     #[inline(always)]
-    fn committed<'c, M: Mode>(
+    fn committed<'c, C>(
         self,
-        choice: &'c M::Choice,
+        choice: &'c C,
         request: &RequestView<'_>,
-        ticket: Ticket,
-        user_data: u64,
-    ) -> Committed<'c, M::Choice> {
+        (ticket, user_data): (Ticket, u64),
+    ) -> Committed<'c, C> {
         Committed {
             choice,
             ticket,

@@ -35,6 +35,7 @@
 
 use crossbeam_utils::CachePadded;
 
+use super::best_matches::BestMatches;
 use super::charge::{Charge, Participants};
 use super::entry::{
     CACHED_KNOWN, Entry, FREE, HELD, PREFILL_LEFT, STREAMING, WAITING, after, is_open_in, phase_of,
@@ -42,10 +43,12 @@ use super::entry::{
 };
 use super::error::TicketError;
 use super::number::{MAX_TICKETS, Ticket};
+use crate::policy::BestMatch;
 use crate::sync::atomic::{
     AtomicU32,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
+use crate::sync::fence;
 use crate::sync::stripe::{Place, STRIPES};
 
 /// Entries that are swept together.
@@ -69,6 +72,7 @@ pub(crate) struct Tickets {
     /// Of each stripe's share and the shared one, the index of the entry that was given back last, or
     /// [`NONE`].
     returned: Box<Returned>,
+    matches: BestMatches,
 }
 
 /// An entry that is held but not open yet; given back unopened when this is dropped.
@@ -102,6 +106,7 @@ impl Tickets {
         Tickets {
             entries: (0..capacity + shared).map(|index| Entry::new(share_of(index))).collect(),
             capacity,
+            matches: BestMatches::new(capacity + shared),
             returned: Box::new(std::array::from_fn(|i| AtomicU32::new((i * share) as u32).into())),
         }
     }
@@ -113,7 +118,7 @@ impl Tickets {
 
     /// Bytes held, whatever the traffic.
     pub(crate) fn bytes(&self) -> usize {
-        size_of_val(&*self.entries) + size_of::<Returned>()
+        size_of_val(&*self.entries) + size_of::<Returned>() + self.matches.bytes()
     }
 
     /// Whether no entry of any stripe is free. O(capacity) if so.
@@ -199,6 +204,17 @@ impl Tickets {
         // Release: a thread that sees the ticket open sees the fields stored before.
         entry.state.store(ticket.state(WAITING), Release);
         ticket
+    }
+
+    /// The longest match that the request of an open ticket could have had.
+    pub(crate) fn best_match(&self, ticket: Ticket) -> Option<BestMatch> {
+        let entry = self.entries.get(ticket.index())?;
+        // Acquire pairs with the release in `open`.
+        let is_open = || is_open_in(ticket, entry.state.load(Acquire));
+        let best = if is_open() { self.matches.of(ticket) } else { None };
+        // What was read is this ticket's if it is still open.
+        fence(Acquire);
+        best.filter(|_| is_open())
     }
 
     /// Frees a held entry. Release: a thread that sees the free state also sees that this thread is done
@@ -321,6 +337,14 @@ impl Tickets {
                 self.give_back(index, entry, after(state));
             }
         }
+    }
+}
+
+impl Reserved<'_> {
+    /// Notes the longest match that the request could have had.
+    pub(crate) fn note_best(&self, best: BestMatch) {
+        let ticket = Ticket::of(self.index, self.entry.state.load(Relaxed));
+        self.tickets.matches.note(ticket, best);
     }
 }
 

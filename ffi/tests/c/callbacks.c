@@ -101,6 +101,7 @@ static pointsman_status print_decoded(void) {
 #define BUILDER host.builder
 #define PRINTER host.printer
 static const uint8_t key[32] = {1};
+static uint64_t found;
 
 /* Each function once, the call that tries it, and its rule. */
 #define FUNCTIONS(X)                                                                                \
@@ -116,6 +117,7 @@ static const uint8_t key[32] = {1};
     X(pointsman_select, CHOOSES, select_one())                                                      \
     X(pointsman_select_pair, CHOOSES, select_two())                                                 \
     X(pointsman_first_token, WORKS, pointsman_first_token(ROUTER, host.ticket, 0, 0))               \
+    X(pointsman_best_match, WORKS, pointsman_best_match(ROUTER, host.ticket, &found, NULL))         \
     X(pointsman_progress, WORKS, pointsman_progress(ROUTER, host.ticket, 0))                        \
     X(pointsman_complete, WORKS, pointsman_complete(ROUTER, host.ticket, NULL))                     \
     X(pointsman_selection_print, WORKS,                                                             \
