@@ -5,6 +5,7 @@ pub(crate) mod envoy;
 mod example;
 pub(crate) mod haproxy;
 pub(crate) mod nginx;
+mod openresty;
 
 use std::ffi::OsString;
 use std::io::{Read, Write};
@@ -16,7 +17,8 @@ use crate::cases::Case;
 use crate::http::AnyError;
 use crate::process::Process;
 
-static ALL: &[&dyn Gateway] = &[&nginx::PLAIN, &envoy::Envoy, &haproxy::Haproxy, &example::Example];
+static ALL: &[&dyn Gateway] =
+    &[&nginx::PLAIN, &openresty::OpenResty, &envoy::Envoy, &haproxy::Haproxy, &example::Example];
 
 /// What the harness needs to know about a gateway.
 ///
