@@ -8,6 +8,7 @@
 //!  json     JSON text -> events
 //!  body     a request's JSON body -> fingerprint
 //!  worker   identity, health, load of one inference engine
+//!  engine   decoders of what engines say: KV events, loads
 //!  pool     the members, and a snapshot made ready for choosing
 //!  policy   the trait, the policies, configuration and factory
 //!  prompt   a request's prompt, read once; the tree that goes with it
@@ -30,6 +31,7 @@ pub struct Readme;
 #[cfg(any(feature = "async", feature = "tower"))]
 pub mod adapter;
 pub mod body;
+pub mod engine;
 mod fleet;
 mod json;
 pub mod metrics;

@@ -6,8 +6,12 @@
 #[path = "support/counting.rs"]
 mod counting;
 #[allow(dead_code)]
+#[path = "engine/messages.rs"]
+mod messages;
+#[allow(dead_code)]
 mod support;
 
+use pointsman::engine::{KvEvent, KvStream, Source};
 use pointsman::{Outcome, Request, Role, Router, Usage, WorkerId, WorkerSpec};
 
 use counting::counted;
@@ -228,6 +232,30 @@ fn right_after_a_switch_of_policies() {
         }
     });
     assert_eq!((found.allocations, found.frees), (0, 0));
+}
+
+#[test]
+fn what_engines_say() {
+    for name in messages::names() {
+        let captured = messages::capture(&name);
+        let frames: Vec<_> = captured.iter().map(messages::Captured::frames).collect();
+        let (mut stream, mut tokens, mut sum) = (KvStream::new(), Vec::new(), 0);
+        let mut hear = |event: KvEvent<'_>| match event {
+            KvEvent::Stored(stored) => {
+                sum += stored.hashes.iter().count();
+                stored.for_each_block(&mut tokens, |_, tokens| sum += tokens.len());
+            }
+            KvEvent::Removed(removed) => sum += removed.hashes.iter().count(),
+            _ => {}
+        };
+        assert_none(&name, |i| {
+            let frames = &frames[i % frames.len()];
+            let _ = stream.gap_before(frames, &mut hear);
+            let _ = stream.feed(Source::Live, frames, &mut hear);
+            let _ = stream.feed(Source::Replay, &frames[1..], &mut hear);
+        });
+        assert!(sum > 0, "{name}");
+    }
 }
 
 #[test]
