@@ -11,7 +11,7 @@ mod messages;
 #[allow(dead_code)]
 mod support;
 
-use pointsman::engine::{KvEvent, KvStream, Source};
+use pointsman::engine::{KvEvent, KvStream, Loads, Source};
 use pointsman::{Outcome, Request, Role, Router, Usage, WorkerId, WorkerSpec};
 
 use counting::counted;
@@ -256,6 +256,28 @@ fn what_engines_say() {
         });
         assert!(sum > 0, "{name}");
     }
+}
+
+#[test]
+fn the_loads_that_engines_tell() {
+    let ranks =
+        |name| -> String { (0..8).map(|i| format!("{name}{{engine=\"{i}\"}} {i}\n")).collect() };
+    let metrics: String =
+        ["vllm:num_requests_running", "vllm:num_requests_waiting"].map(ranks).concat();
+    let orca = "TEXT ".to_owned() + &"named_metrics.num_requests_waiting=3.0, ".repeat(8);
+    let list = (0..8).map(|i| format!(r#"{{"dp_rank":{i},"num_running_reqs":1}}"#));
+    let list = format!(r#"{{"version":"1","loads":[{}]}}"#, Vec::from_iter(list).join(","));
+    let mut loads = Loads::new();
+    assert_none("loads", |i| {
+        match i % 4 {
+            0 => loads.read_metrics(metrics.as_bytes()).unwrap(),
+            1 => loads.read_orca(orca.as_bytes()).unwrap(),
+            2 => loads.read_listing(list.as_bytes()).unwrap(),
+            _ => _ = loads.read_metrics(&metrics.as_bytes()[..i]),
+        }
+        assert!(loads.sum().report().is_some() == (i % 4 == 0));
+        assert!(loads.ranks().count() == 8 || i % 4 == 3);
+    });
 }
 
 #[test]

@@ -5,12 +5,43 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pointsman::engine::{Attention, EngineError, Fed, KvEvent, KvStream, Message, Source, Token};
+use pointsman::engine::{
+    Attention, EngineError, Fed, KvEvent, KvStream, Loads, MAX_RANKS, Message, Source, Token,
+};
 
 fuzz_target!(|input: &[u8]| {
     let Some((&first, rest)) = input.split_first() else { return };
-    events(rest, first);
+    match first % 8 {
+        2 => loads(rest, Loads::read_metrics),
+        3 => loads(rest, Loads::read_orca),
+        4 => loads(rest, Loads::read_listing),
+        _ => events(rest, first),
+    }
 });
+
+/// A text, and its beginnings.
+fn loads(text: &[u8], read: fn(&mut Loads, &[u8]) -> Result<(), EngineError>) {
+    let mut loads = Loads::new();
+    for length in [text.len(), text.len() / 2, text.len().saturating_sub(1), text.len()] {
+        let result = read(&mut loads, &text[..length]);
+        let ranks: Vec<_> = loads.ranks().collect();
+        assert!(ranks.len() <= MAX_RANKS && ranks.is_sorted_by(|a, b| a.0 < b.0));
+        match result {
+            // A rank is only known by a number.
+            Ok(()) => assert!(ranks.len() <= length),
+            Err(error) => {
+                assert!(error.position <= length, "{error}");
+                assert!(ranks.is_empty());
+            }
+        }
+        let sum = loads.sum();
+        assert_eq!(sum.report().is_some(), sum.running.is_some() && sum.waiting.is_some());
+        let each = |missing: bool| missing || ranks.is_empty();
+        assert_eq!(sum.running.is_none(), each(ranks.iter().any(|(_, load)| load.running.is_none())));
+        assert_eq!(sum.waiting.is_none(), each(ranks.iter().any(|(_, load)| load.waiting.is_none())));
+        assert!(sum.kv_usage.is_none_or(|usage| usage >= 0.0), "{sum:?}");
+    }
+}
 
 /// What was heard, as numbers that can be compared.
 #[derive(Default, PartialEq, Debug)]

@@ -1,5 +1,7 @@
 //! What can be wrong with what an engine sent, and where.
 
+use crate::json::{JsonError, JsonErrorKind};
+
 /// What an engine sent cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{kind} at byte {position}")]
@@ -15,6 +17,12 @@ pub struct EngineError {
 impl EngineError {
     pub(super) fn new(kind: EngineErrorKind, position: usize) -> Self {
         EngineError { kind, position }
+    }
+}
+
+impl From<JsonError> for EngineError {
+    fn from(error: JsonError) -> Self {
+        EngineError::new(EngineErrorKind::Json(error.kind), error.position as usize)
     }
 }
 
@@ -55,4 +63,14 @@ pub enum EngineErrorKind {
     /// A field of another type than it has.
     #[error("a field of the wrong type")]
     WrongType,
+    /// A metric that this library reads, without a value that is a number, or with labels that do not
+    /// end.
+    #[error("a metric that cannot be read")]
+    Metric,
+    /// A load header that is neither `TEXT` nor `JSON`.
+    #[error("neither TEXT nor JSON")]
+    Format,
+    /// A JSON document that is none.
+    #[error("{0}")]
+    Json(JsonErrorKind),
 }

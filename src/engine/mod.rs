@@ -2,6 +2,7 @@
 //! or a runtime. The host fetches the bytes, these say what they mean.
 //!
 //! - [`KvStream`]: one worker's KV events, as vLLM and SGLang publish them over ZeroMQ.
+//! - [`Loads`]: one worker's load, from a text of Prometheus, an ORCA header, or SGLang's `/v1/loads`.
 //!
 //! ```
 //! use pointsman::engine::{KvEvent, KvStream, Source};
@@ -31,9 +32,11 @@
 
 mod error;
 mod kv;
+mod load;
 mod msgpack;
 
 pub use error::{EngineError, EngineErrorKind};
 pub use kv::event::{Attention, Gap, KvEvent, Medium, Place, Removed, Stored};
 pub use kv::stream::{Fed, KvStream, MAX_RANKS, Message, Source};
 pub use kv::values::{Hashes, Token, Tokens};
+pub use load::loads::{EngineLoad, Loads};

@@ -5,5 +5,6 @@
 
 mod captures;
 mod forms;
+mod loads;
 mod messages;
 mod stream;
