@@ -28,6 +28,11 @@
 #[doc = include_str!("../README.md")]
 pub struct Readme;
 
+/// The code in the page about engines, run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/engines.md")]
+pub struct Engines;
+
 #[cfg(any(feature = "async", feature = "tower"))]
 pub mod adapter;
 pub mod body;

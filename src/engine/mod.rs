@@ -2,6 +2,8 @@
 //! or a runtime. The host fetches the bytes, these say what they mean.
 //!
 //! - [`KvStream`]: one worker's KV events, as vLLM and SGLang publish them over ZeroMQ.
+//! - [`CacheMeter`]: how full its cache is and how fast it evicts, for
+//!   [`Router::report_cache`](crate::Router::report_cache).
 //! - [`Loads`]: one worker's load, from a text of Prometheus, an ORCA header, or SGLang's `/v1/loads`.
 //!
 //! ```
@@ -37,6 +39,8 @@ mod msgpack;
 
 pub use error::{EngineError, EngineErrorKind};
 pub use kv::event::{Attention, Gap, KvEvent, Medium, Place, Removed, Stored};
+pub use kv::meter::CacheMeter;
+pub(crate) use kv::meter::{Drained, Limit};
 pub use kv::stream::{Fed, KvStream, MAX_RANKS, Message, Source};
 pub use kv::values::{Hashes, Token, Tokens};
 pub use load::loads::{EngineLoad, Loads};

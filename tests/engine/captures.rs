@@ -5,7 +5,8 @@ use std::fmt::Write;
 use std::fs;
 
 use pointsman::engine::{
-    Attention, EngineErrorKind, KvEvent, KvStream, Message, Place, Source, Stored, Token,
+    Attention, CacheMeter, EngineErrorKind, KvEvent, KvStream, Message, Place, Source, Stored,
+    Token,
 };
 
 use super::messages::{capture, folder, names};
@@ -128,6 +129,30 @@ fn a_whole_run_is_one_stream_without_gaps_and_counted_copies_are_what_is_cached(
             assert_eq!(fed.unwrap().message, Message::Events);
         }
         assert!(most > blocks / 2 && most <= blocks + again, "{name}: {most} blocks");
+    }
+}
+
+/// Block, and what the two engines held in their groups of full attention when they began to evict, what was
+/// announced again counted with it.
+#[test]
+fn a_meter_tells_what_a_cache_held_when_it_began_to_evict() {
+    for (name, blocks, evicted) in [
+        ("vllm-0.32.0-int.txt", 3 + 2 + 3 + 1 + 2 + 1 + 2 + 3, 10),
+        ("vllm-0.32.0-hybrid-swa.txt", 9 + 9 + 3 + 1 + 9, 13),
+    ] {
+        let (mut stream, mut meter) = (KvStream::new(), CacheMeter::new());
+        assert_eq!((meter.held_tokens(), meter.capacity_tokens()), (Some(0), None));
+        let mut last = None;
+        for message in capture(name).iter().filter(|message| !message.is_replay()) {
+            stream.feed(Source::Live, &message.frames(), |event| meter.hear(&event)).unwrap();
+            if last.is_none() && meter.capacity_tokens().is_some() {
+                assert_eq!(meter.capacity_tokens(), Some(32 * blocks), "{name}");
+            }
+            last = meter.capacity_tokens();
+        }
+        assert_eq!(meter.removed_tokens(), 32 * evicted, "{name}");
+        // Cleared near the end, and one block stored since.
+        assert_eq!(meter.held_tokens(), Some(32), "{name}");
     }
 }
 
