@@ -12,11 +12,13 @@ mod allocations;
 mod measure;
 
 use std::hint::black_box;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
 use allocations::{Counting, Counts};
 use measure::Figure;
-use pointsman::engine::{KvEvent, KvStream, Source};
+use pointsman::engine::{CacheMeter, KvEvent, KvStream, Source};
+use pointsman::{Outcome, Request, Router, RouterConfig, Usage, WorkerId, WorkerSpec};
 
 #[global_allocator]
 static ALLOCATOR: Counting = Counting { live: false, refuses: false };
@@ -97,7 +99,7 @@ fn batch(events: usize, mut event: impl FnMut(&mut Vec<u8>, u64)) -> Vec<u8> {
 /// Decodes the payload until [`BLOCKS`] blocks have come; nanoseconds per block.
 fn round(stream: &mut KvStream, sequence: &mut u64, payload: &[u8]) -> f64 {
     let (mut blocks, mut sum) = (0, 0);
-    let start = Instant::now();
+    let begun = computed();
     while blocks < BLOCKS {
         let frames: [&[u8]; 3] = [b"kv-events", &sequence.to_be_bytes(), payload];
         let fed = stream.feed(Source::Live, &frames, |event| match event {
@@ -116,7 +118,94 @@ fn round(stream: &mut KvStream, sequence: &mut u64, payload: &[u8]) -> f64 {
         *sequence += 1;
     }
     black_box(sum);
-    start.elapsed().as_nanos() as f64 / blocks as f64
+    (computed() - begun) / blocks as f64
+}
+
+/// Selections that one round times.
+const SELECTIONS: usize = 4_000;
+
+/// A router with a prompt's worth of choice, and prompts that share beginnings.
+fn router() -> (Router, Vec<WorkerId>, Vec<String>) {
+    let router = Router::new(RouterConfig::default()).expect("the default configuration");
+    let add = |i| router.add_worker(WorkerSpec::new(format!("http://{i}"))).expect("a new worker");
+    let workers = (0..8).map(add).collect();
+    let text = |i: usize| format!("{:04}", i % 40).repeat(800) + &format!("{i:08}").repeat(100);
+    (router, workers, (0..400).map(text).collect())
+}
+
+/// What this thread has computed so far, in nanoseconds: waits for a processor are not in it.
+fn computed() -> f64 {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: the struct is this function's own.
+    let failed = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &mut time) };
+    assert_eq!(failed, 0);
+    time.tv_sec as f64 * 1e9 + time.tv_nsec as f64
+}
+
+/// Nanoseconds that a selection with its completion computes, on average; and how long one of a hundred
+/// takes at least.
+fn select(router: &Router, prompts: &[String]) -> (f64, f64) {
+    let mut times = Vec::with_capacity(SELECTIONS);
+    let begun = computed();
+    for i in 0..SELECTIONS {
+        let start = Instant::now();
+        let selection =
+            router.select(&Request::text(&prompts[i % prompts.len()])).expect("a worker");
+        selection.complete(Outcome::Success, Usage::default()).expect("an open ticket");
+        times.push(start.elapsed().as_nanos() as f64);
+    }
+    let mean = (computed() - begun) / SELECTIONS as f64;
+    times.sort_by(f64::total_cmp);
+    (mean, times[SELECTIONS - SELECTIONS / 100])
+}
+
+/// Selections beside a thread that hears events of one worker without a pause, as ratios to selections
+/// beside none, within one round.
+fn beside_a_burst() {
+    let (router, workers, prompts) = router();
+    let payload = batch(64, |out, at| stored(out, 1, 16, at));
+    let (running, messages) = (AtomicBool::new(false), AtomicU64::new(0));
+    let done = AtomicBool::new(false);
+    let hear = || {
+        let (mut stream, mut meter) = (KvStream::new(), CacheMeter::new());
+        for sequence in 0.. {
+            while !running.load(Relaxed) {
+                if done.load(Relaxed) {
+                    return;
+                }
+                std::thread::yield_now();
+            }
+            let frames: [&[u8]; 2] = [&u64::to_be_bytes(sequence), &payload];
+            stream.feed(Source::Live, &frames, |event| meter.hear(&event)).expect("a batch");
+            router.report_cache(workers[0], &mut meter).expect("a worker");
+            messages.fetch_add(1, Relaxed);
+        }
+    };
+    let (mut means, mut slowest, mut events) = (Vec::new(), Vec::new(), Vec::new());
+    std::thread::scope(|scope| {
+        scope.spawn(hear);
+        select(&router, &prompts);
+        for _ in 0..ROUNDS {
+            let alone = select(&router, &prompts);
+            let before = messages.load(Relaxed);
+            let start = Instant::now();
+            running.store(true, Relaxed);
+            let beside = select(&router, &prompts);
+            running.store(false, Relaxed);
+            let heard = (messages.load(Relaxed) - before) * 64;
+            events.push(heard as f64 / start.elapsed().as_secs_f64() / 1e6);
+            means.push(beside.0 / alone.0);
+            slowest.push(beside.1 / alone.1);
+        }
+        done.store(true, Relaxed);
+    });
+    let figure = |values| Figure::of(values).expect("rounds").to_string();
+    println!(
+        "beside a thread that hears {} million events a second and reports each 64:",
+        figure(events)
+    );
+    println!("  work of a selection, ratio to one beside none  {:>24}", figure(means));
+    println!("  time of the slowest of a hundred, the same     {:>24}", figure(slowest));
 }
 
 fn main() {
@@ -144,4 +233,5 @@ fn main() {
         println!("{name:<42}{:>24}{:>18.1}", figure.to_string(), 1e3 / figure.median);
     }
     println!("allocations: {allocations}");
+    beside_a_burst();
 }

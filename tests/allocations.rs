@@ -11,7 +11,7 @@ mod messages;
 #[allow(dead_code)]
 mod support;
 
-use pointsman::engine::{KvEvent, KvStream, Loads, Source};
+use pointsman::engine::{CacheMeter, KvEvent, KvStream, Loads, Source};
 use pointsman::{Outcome, Request, Role, Router, Usage, WorkerId, WorkerSpec};
 
 use counting::counted;
@@ -256,6 +256,23 @@ fn what_engines_say() {
         });
         assert!(sum > 0, "{name}");
     }
+}
+
+/// What is held for a worker that tells what it caches, beside the objects themselves.
+#[test]
+fn the_bytes_of_an_ear() {
+    let captured = messages::capture("vllm-0.32.0-hybrid-swa.txt");
+    let ((stream, meter), found) = counted(|| {
+        let (mut stream, mut meter) = (KvStream::new(), CacheMeter::new());
+        for message in &captured {
+            stream.feed(Source::Live, &message.frames(), |event| meter.hear(&event)).unwrap();
+        }
+        (stream, meter)
+    });
+    let own = size_of_val(&stream) + size_of_val(&meter);
+    println!("{} bytes, and {own} of the objects", found.bytes);
+    // Of one rank and two cache groups.
+    assert!(found.bytes <= 512 && own <= 256, "{} and {own}", found.bytes);
 }
 
 #[test]

@@ -162,12 +162,30 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Whether the next value is nil; nothing is taken.
+    pub(super) fn is_at_nil(&self) -> bool {
+        self.rest.first() == Some(&0xc0)
+    }
+
+    /// Passes over a short text, as keys are, or nil; `false` for all else.
+    #[inline(always)]
+    fn skip_short(&mut self) -> bool {
+        let length = match self.rest.first() {
+            Some(first @ 0xa0..=0xbf) => usize::from(first & 0x1f),
+            Some(0xc0) => 0,
+            _ => return false,
+        };
+        let rest = self.rest.get(1 + length..);
+        self.rest = rest.unwrap_or(self.rest);
+        rest.is_some()
+    }
+
     /// Passes over the next value and all that it holds, however nested, without recursion.
     pub(super) fn skip(&mut self) -> Result<(), EngineError> {
         let mut open: u64 = 1;
         while open > 0 {
             open -= 1;
-            if self.unsigned().is_some() {
+            if self.unsigned().is_some() || self.skip_short() {
                 continue;
             }
             open += match self.head()? {

@@ -111,6 +111,23 @@ fn groups_say_whether_their_blocks_describe_prefixes() {
 }
 
 #[test]
+fn what_only_describes_a_block_costs_no_event() {
+    let odd = Pack::Array(vec![Pack::Int(1)]);
+    for (key, is_extra) in
+        [("lora_id", true), ("lora_name", true), ("cache_salt", true), ("session_id", false)]
+    {
+        check(with(stored(&[7]), &[(key, odd.clone())]), |stored| {
+            assert_eq!(stored.has_extra_keys, is_extra, "{key}");
+            assert_eq!((stored.lora_id, stored.lora_name), (None, None));
+            assert_eq!((stored.cache_salt, stored.session_id), (None, None));
+        });
+    }
+    for keys in [Pack::Int(3), Pack::Array(vec![Pack::Nil, Pack::Array(vec![])])] {
+        check(with(stored(&[7, 8]), &[("extra_keys", keys)]), |s| assert!(s.has_extra_keys));
+    }
+}
+
+#[test]
 fn an_unknown_or_broken_event_costs_no_other() {
     let array = |slots: &[Pack]| Pack::Array(slots.to_vec());
     let unknown =

@@ -154,8 +154,7 @@ impl<'a> Fields<'a> {
             b"session_id" => &mut self.session_id,
             _ => return reader.skip(),
         };
-        let mut peek = value;
-        *field = (peek.head()? != Head::Nil).then_some(value);
+        *field = Some(value).filter(|value| !value.is_at_nil());
         reader.skip()
     }
 
@@ -255,7 +254,8 @@ fn stored<'a>(
     hashes: Hashes<'a>,
     rank: u32,
 ) -> Result<Stored<'a>, EngineError> {
-    let optional = |field: Option<Reader<'a>>| field.map_or(Ok(None), text);
+    // What only describes a block costs no event where it is of another type than it was so far.
+    let described = |field: Option<Reader<'a>>| field.and_then(|at| text(at).ok().flatten());
     let block_size = match fields.block_size {
         Some(size) => small(size)?.ok_or(size.error(EngineErrorKind::WrongType))?,
         None => 0,
@@ -271,14 +271,14 @@ fn stored<'a>(
         tokens: fields.tokens.unwrap_or_else(Tokens::none),
         block_size,
         attention: attention(fields)?,
-        lora_id: fields.lora_id.map_or(Ok(None), whole)?,
-        lora_name: optional(fields.lora_name)?,
-        cache_salt: optional(fields.cache_salt)?,
+        lora_id: fields.lora_id.and_then(|at| whole(at).ok().flatten()),
+        lora_name: described(fields.lora_name),
+        cache_salt: described(fields.cache_salt),
         has_extra_keys: fields.cache_salt.is_some()
             || fields.lora_name.is_some()
             || fields.lora_id.is_some()
             || fields.extra_keys.map_or(Ok(false), any_not_nil)?,
-        session_id: optional(fields.session_id)?,
+        session_id: described(fields.session_id),
     })
 }
 
