@@ -40,7 +40,7 @@ mod msgpack;
 pub use error::{EngineError, EngineErrorKind};
 pub use kv::event::{Attention, Gap, KvEvent, Medium, Place, Removed, Stored};
 pub use kv::meter::CacheMeter;
-pub(crate) use kv::meter::{Drained, Limit};
+pub(crate) use kv::meter::Drained;
 pub use kv::stream::{Fed, KvStream, MAX_RANKS, Message, Source};
 pub use kv::values::{Hashes, Token, Tokens};
 pub use load::loads::{EngineLoad, Loads};

@@ -8,7 +8,7 @@ pub(crate) mod once;
 
 use self::estimates::Estimates;
 use crate::body::{BodyFingerprint, BodyOptions, BodyReader, read_body, read_value};
-use crate::engine::{Drained, Limit};
+use crate::engine::Drained;
 use crate::policy::error::ConfigError;
 use crate::policy::error::RoutingError;
 use crate::prefix::{
@@ -117,13 +117,10 @@ impl PromptReader {
 
     /// Takes what a worker's events have told of its cache since the last time.
     pub(crate) fn hear(&self, slot: usize, drained: &Drained) {
-        let capacity = match drained.limit {
-            Limit::Unknown => None,
-            Limit::NotReached => Some(None),
-            Limit::Tokens(tokens) => Some(self.capacity_blocks(Some(tokens))),
-        };
+        let capacity = self.capacity_blocks(drained.capacity_tokens);
+        let held = self.capacity_blocks(Some(drained.held_tokens)).unwrap_or(0);
         if let Some(tree) = self.tree.as_ref().filter(|_| drained.is_heard) {
-            tree.evicted(slot as u16, drained.removed_blocks, capacity);
+            tree.evicted(slot as u16, drained.removed_blocks, capacity, held);
         }
     }
 

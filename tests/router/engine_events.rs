@@ -216,19 +216,23 @@ fn a_clear_and_a_restart_are_forgotten_at_once() {
     assert_eq!(engine.meter.held_tokens(), Some(0));
 }
 
+/// After its first evictions, and before: then by the capacity that it was registered with.
 #[test]
 fn a_worker_that_falls_silent_is_guessed_at_again() {
-    let (router, id) = fixture(50 * PROMPT);
-    let mut engine = Engine::new(50 * PROMPT);
-    for number in 0..60 {
-        send(&router, &prompt(number));
-        engine.serve(&prompt(number));
-        engine.publish(&router, id).unwrap();
+    for (real, told) in [(50, 60), (100, 20)] {
+        let (router, id) = fixture(50 * PROMPT);
+        let mut engine = Engine::new(real * PROMPT);
+        for number in 0..told {
+            send(&router, &prompt(number));
+            engine.serve(&prompt(number));
+            engine.publish(&router, id).unwrap();
+        }
+        assert_eq!(engine.meter.capacity_tokens().is_some(), told > real);
+        assert_eq!(believed(&router, told - 1), PROMPT);
+        // It says nothing more: after half its cache, what is sent counts, and the rest is forgotten.
+        (100..200).for_each(|number| _ = send(&router, &prompt(number)));
+        assert_eq!(believed(&router, told - 1), 0);
     }
-    assert_eq!(believed(&router, 59), PROMPT);
-    // It says nothing more: after half its cache, what is sent counts, and the rest is forgotten.
-    (100..200).for_each(|number| _ = send(&router, &prompt(number)));
-    assert_eq!(believed(&router, 59), 0);
 }
 
 #[test]

@@ -45,16 +45,6 @@ struct Group {
     describes_prefixes: bool,
 }
 
-/// What a worker's cache holds at most, as far as its events tell.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Limit {
-    /// They do not.
-    Unknown,
-    /// Nothing has been evicted so far.
-    NotReached,
-    Tokens(u64),
-}
-
 /// What a router takes from a meter.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Drained {
@@ -64,7 +54,10 @@ pub(crate) struct Drained {
     pub(crate) is_heard: bool,
     /// Blocks of the router's that were evicted since.
     pub(crate) removed_blocks: u64,
-    pub(crate) limit: Limit,
+    /// What the cache held when eviction last began, if it has.
+    pub(crate) capacity_tokens: Option<u64>,
+    /// What it holds, as far as that is known.
+    pub(crate) held_tokens: u64,
 }
 
 impl CacheMeter {
@@ -120,17 +113,13 @@ impl CacheMeter {
     pub(crate) fn drain(&mut self, block_tokens: u64) -> Drained {
         let removed_blocks = (self.removed - self.taken) / block_tokens.max(1);
         self.taken += removed_blocks * block_tokens.max(1);
-        let limit = match self.capacity {
-            Some(tokens) => Limit::Tokens(tokens),
-            None if self.is_exact() => Limit::NotReached,
-            None => Limit::Unknown,
-        };
         let is_heard = self.groups.iter().any(|group| group.describes_prefixes);
         Drained {
             is_emptied: std::mem::take(&mut self.is_emptied),
             is_heard,
             removed_blocks,
-            limit,
+            capacity_tokens: self.capacity,
+            held_tokens: self.held(),
         }
     }
 

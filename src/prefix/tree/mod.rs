@@ -189,13 +189,14 @@ impl PrefixTree {
     }
 
     /// Notes what the engine behind a slot says: that it has evicted so many blocks since it said so last,
-    /// and, where that is known, how many it holds at most. From here on its clock follows what it says,
-    /// until half of what it holds has been sent there and it has said nothing more.
-    pub fn evicted(&self, slot: u16, blocks: u64, capacity_blocks: Option<Option<u64>>) {
-        if let Some(capacity) = capacity_blocks {
-            self.slots.set_capacity(slot, capacity);
+    /// how many it holds at most, if it has come to that, and how many it holds now. From here on its clock
+    /// follows what it says, until half of what it may hold has been sent there and it has said nothing more.
+    pub fn evicted(&self, slot: u16, blocks: u64, capacity_blocks: Option<u64>, held_blocks: u64) {
+        if capacity_blocks.is_some() {
+            self.slots.set_capacity(slot, capacity_blocks);
         }
-        let trust = self.slots.capacity(slot).map_or(u64::MAX, |capacity| (capacity / 2).max(1));
+        let capacity = self.slots.capacity(slot);
+        let trust = capacity.map_or(u64::MAX, |capacity| (capacity.max(held_blocks) / 2).max(1));
         self.slots.evicted(slot, blocks, trust);
     }
 
