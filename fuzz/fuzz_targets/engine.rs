@@ -6,7 +6,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use pointsman::engine::{
-    Attention, EngineError, Fed, KvEvent, KvStream, Loads, MAX_RANKS, Message, Source, Token,
+    Attention, CacheMeter, EngineError, Fed, KvEvent, KvStream, Loads, MAX_RANKS, Message, Source, Token,
 };
 
 fuzz_target!(|input: &[u8]| {
@@ -101,7 +101,7 @@ type Answer = Result<(Message, u32, [u32; 3], Option<EngineError>), EngineError>
 
 fn run(mut input: &[u8], source: Source) -> (Heard, Vec<Answer>) {
     let (mut stream, mut heard, mut results) = (KvStream::new(), Heard::default(), Vec::new());
-    let mut tokens = Vec::new();
+    let (mut tokens, mut meter) = (Vec::new(), CacheMeter::new());
     while let [sequence, high, low, rest @ ..] = input {
         let length = usize::from(u16::from_be_bytes([*high, *low])).min(rest.len());
         let (payload, rest) = rest.split_at(length);
@@ -111,9 +111,16 @@ fn run(mut input: &[u8], source: Source) -> (Heard, Vec<Answer>) {
         let sequence = sequence.to_be_bytes();
         let frames: [&[u8]; 3] = [b"", &sequence, payload];
         let before = heard.events.len();
-        let asked = stream.gap_before(&frames, |event| heard.hear(event, 0, &mut tokens));
+        let asked = stream.gap_before(&frames, |event| {
+            meter.hear(&event);
+            heard.hear(event, 0, &mut tokens);
+        });
         let restarted = heard.events.len() > before;
-        let fed = stream.feed(source, &frames, |event| heard.hear(event, length, &mut tokens));
+        let fed = stream.feed(source, &frames, |event| {
+            meter.hear(&event);
+            heard.hear(event, length, &mut tokens);
+        });
+        assert!(meter.capacity_tokens() != Some(0), "a cache that evicts holds something");
         assert_eq!(asked.err(), fed.as_ref().err().copied());
         if let Ok(fed) = &fed {
             let handed = fed.events as usize;

@@ -16,6 +16,7 @@ const MAX_GROUPS: usize = 4 * MAX_RANKS;
 #[derive(Clone, Debug, Default)]
 pub struct CacheMeter {
     ranks: Vec<Rank>,
+    /// In order of rank and group.
     groups: Vec<Group>,
     stored: u64,
     removed: u64,
@@ -128,16 +129,27 @@ impl CacheMeter {
     }
 
     fn held(&self) -> u64 {
-        let counted = self.groups.iter().filter(|group| self.is_counted(group));
-        counted.map(|group| group.held * u64::from(group.block_size)).sum()
+        let (mut held, mut counted) = (0u64, None);
+        for group in self.groups.iter().filter(|group| group.describes_prefixes) {
+            // The first one of each rank.
+            if counted != Some(group.rank) {
+                counted = Some(group.rank);
+                held = held.saturating_add(group.held.saturating_mul(group.block_size.into()));
+            }
+        }
+        held
     }
 
-    /// Whether a group is the first of its rank whose blocks describe prefixes.
-    fn is_counted(&self, group: &Group) -> bool {
-        let is_before = |other: &Group| {
-            other.rank == group.rank && other.describes_prefixes && other.group < group.group
-        };
-        group.describes_prefixes && !self.groups.iter().any(is_before)
+    /// Whether the group at this place is the first of its rank whose blocks describe prefixes.
+    fn is_counted(&self, place: usize) -> bool {
+        let Some((group, before)) = self.groups[..=place].split_last() else { return false };
+        let mut of_rank = before.iter().rev().take_while(|other| other.rank == group.rank);
+        group.describes_prefixes && !of_rank.any(|other| other.describes_prefixes)
+    }
+
+    fn find(&self, place: &Place) -> Result<usize, usize> {
+        let wanted = (place.rank, place.group);
+        self.groups.binary_search_by_key(&wanted, |known| (known.rank, known.group))
     }
 
     fn store(&mut self, stored: &Stored<'_>) {
@@ -146,32 +158,31 @@ impl CacheMeter {
         if self.rank(rank).is_none() {
             return;
         }
-        let place = self.groups.iter().position(|known| (known.rank, known.group) == (rank, group));
-        if place.is_none() && self.groups.len() >= MAX_GROUPS {
-            return;
-        }
-        let place = place.unwrap_or_else(|| {
-            let new = Group { rank, group, block_size: 0, held: 0, describes_prefixes: false };
-            self.groups.push(new);
-            self.groups.len() - 1
-        });
+        let place = match self.find(&stored.place) {
+            Ok(place) => place,
+            Err(_) if self.groups.len() >= MAX_GROUPS => return,
+            Err(place) => {
+                let new = Group { rank, group, block_size: 0, held: 0, describes_prefixes: false };
+                self.groups.insert(place, new);
+                place
+            }
+        };
         let known = &mut self.groups[place];
         known.describes_prefixes = !matches!(stored.attention, Attention::Partial { .. });
         if stored.block_size > 0 {
             known.block_size = stored.block_size;
         }
-        known.held = known.held.saturating_add(stored.hashes.len() as u64);
-        let tokens = stored.hashes.len() as u64 * u64::from(known.block_size);
-        if self.is_counted(&self.groups[place]) {
+        let blocks = stored.hashes.len() as u64;
+        known.held = known.held.saturating_add(blocks);
+        let tokens = blocks * u64::from(known.block_size);
+        if self.is_counted(place) {
             self.stored = self.stored.saturating_add(tokens);
         }
     }
 
     fn remove(&mut self, removed: &Removed<'_>) {
-        let Place { rank, group, .. } = removed.place;
-        let is_of = |known: &Group| (known.rank, known.group) == (rank, group);
-        let Some(place) = self.groups.iter().position(is_of) else { return };
-        let is_counted = self.is_counted(&self.groups[place]);
+        let Ok(place) = self.find(&removed.place) else { return };
+        let is_counted = self.is_counted(place);
         if is_counted && !self.is_evicting {
             self.is_evicting = true;
             self.capacity = self.held_tokens().filter(|tokens| *tokens > 0).or(self.capacity);
