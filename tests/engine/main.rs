@@ -7,4 +7,5 @@ mod captures;
 mod forms;
 mod loads;
 mod messages;
+mod meter;
 mod stream;
