@@ -31,9 +31,10 @@
  *   On the thread that one of them runs on,
  *   - pointsman_select and pointsman_select_pair work, unless a policy of the host's own would have to
  *     choose: then they answer POINTSMAN_IN_CALLBACK;
- *   - pointsman_first_token, pointsman_progress, pointsman_complete, pointsman_selection_print,
- *     pointsman_worker_url, pointsman_worker_slot, pointsman_router_now and _new,
- *     pointsman_builder_new, pointsman_engine_new, everything about fingerprints, and all functions without a router work;
+ *   - pointsman_first_token, pointsman_best_match, pointsman_progress, pointsman_complete,
+ *     pointsman_selection_print, pointsman_worker_url, pointsman_worker_slot, pointsman_router_now and
+ *     _new, pointsman_builder_new, pointsman_engine_new, everything about fingerprints, and all functions
+ *     without a router or an engine work;
  *   - all others, those of builders among them, answer POINTSMAN_IN_CALLBACK and do nothing;
  *   - pointsman_router_free, pointsman_builder_free and pointsman_engine_free do nothing.
  *   Callbacks may so be called inside callbacks: a completion in a decision log may eject a worker. A
@@ -982,6 +983,19 @@ pointsman_status pointsman_first_token(const pointsman_router *router,
                                        uint64_t now);
 
 /**
+ * The longest match that any candidate for the prompt of an open request had: worker gets its id, 0 where
+ * the prompt was not read, no candidate held any of it, or the request is over or not tracked; tokens,
+ * which may be NULL, the leading tokens that it is believed to hold. It is the chosen worker where none had
+ * more; else from there the prompt's KV could be fetched. O(1).
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT.
+ */
+pointsman_status pointsman_best_match(const pointsman_router *router,
+                                      uint64_t ticket,
+                                      uint64_t *worker,
+                                      uint32_t *tokens);
+
+/**
  * The request is alive: its deadline starts anew. Only needed by requests that may run longer
  * than the deadline, one hour by default.
  *
@@ -1660,8 +1674,12 @@ typedef struct pointsman_decision_record {
     uint32_t matched_tokens;
     /** Tokens of the prompt. */
     uint32_t total_tokens;
-    /** 0. */
-    uint32_t reserved;
+    /** Leading tokens of the prompt that best_match is believed to hold. */
+    uint32_t best_match_tokens;
+    /**
+     * The candidate with the longest match; 0 where the prompt was not read, or no candidate held any of it.
+     */
+    uint64_t best_match;
 } pointsman_decision_record;
 
 /**

@@ -551,6 +551,19 @@ class lent {
 
 }  // namespace detail
 
+/** The longest match that any candidate for a prompt had: no worker where nothing was found. */
+struct match {
+    worker_id worker = worker_id::none;
+    std::uint32_t tokens = 0;
+
+    match(const pointsman_router *router, std::uint64_t ticket) noexcept {
+        std::uint64_t raw = 0;
+        if (pointsman_best_match(router, ticket, &raw, &tokens) == POINTSMAN_OK) {
+            worker = worker_id{raw};
+        }
+    }
+};
+
 /** A ticket that closes itself as cancelled by the client. Keeps its router alive. */
 class ticket {
   public:
@@ -580,6 +593,7 @@ class ticket {
         return result<void>::of(
             pointsman_first_token(detail::lent(router_), number_, cached_tokens, now.raw()));
     }
+    match best_match() const noexcept { return match(detail::lent(router_), number_); }
     result<void> progress(time now) {
         if (number_ == 0) return {};
         return result<void>::of(pointsman_progress(detail::lent(router_), number_, now.raw()));
@@ -627,6 +641,8 @@ class open {
                              time now = {}) {
         return ticket_.first_token(cached_tokens, now);
     }
+    /** The longest match that any candidate for the prompt had; known until it is completed. */
+    match best_match() const noexcept { return ticket_.best_match(); }
     result<void> progress(time now = {}) { return ticket_.progress(now); }
     /** Once: afterwards the selection holds nothing. */
     result<void> complete(const completion &end = completion()) { return ticket_.complete(end); }
@@ -804,6 +820,7 @@ class router {
                              time now = {}) {
         return of(pointsman_first_token(lend(), ticket, cached_tokens, now.raw()));
     }
+    match best_match(std::uint64_t ticket) const noexcept { return match(lend(), ticket); }
     result<void> progress(std::uint64_t ticket, time now = {}) {
         return of(pointsman_progress(lend(), ticket, now.raw()));
     }
@@ -977,6 +994,9 @@ struct decision_record {
     pointsman::reason reason;
     std::uint32_t matched_tokens;
     std::uint32_t total_tokens;
+    /** The candidate with the longest match, and what it is believed to hold. */
+    worker_id best_match;
+    std::uint32_t best_match_tokens;
 
     explicit decision_record(const pointsman_decision_record &raw) noexcept
         : role(static_cast<pointsman::role>(raw.role)),
@@ -988,7 +1008,9 @@ struct decision_record {
           runner_up_score(raw.runner_up_score),
           reason(static_cast<pointsman::reason>(raw.reason)),
           matched_tokens(raw.matched_tokens),
-          total_tokens(raw.total_tokens) {}
+          total_tokens(raw.total_tokens),
+          best_match{raw.best_match},
+          best_match_tokens(raw.best_match_tokens) {}
 };
 
 /** A change of a worker's health, for the health log; pointsman_health_change with names. */

@@ -58,7 +58,7 @@ pub use crate::body::BodyConfig;
 pub use crate::metrics::MetricsSnapshot;
 pub use crate::name::UnknownName;
 pub use crate::policy::error::{ConfigError, PolicyError, PolicyFailure, RoutingError};
-pub use crate::policy::{PolicyConfig, Reason, RoutingPolicy, Usage};
+pub use crate::policy::{BestMatch, PolicyConfig, Reason, RoutingPolicy, Usage};
 pub use crate::pool::{MAX_WORKERS, error::PoolError, status::WorkerStatus};
 pub use crate::prefix::{Fingerprint, FingerprintError};
 pub use crate::range::OutOfRange;

@@ -89,8 +89,10 @@ pub struct pointsman_decision_record {
     pub matched_tokens: u32,
     /// Tokens of the prompt.
     pub total_tokens: u32,
-    /// 0.
-    pub reserved: u32,
+    /// Leading tokens of the prompt that best_match is believed to hold.
+    pub best_match_tokens: u32,
+    /// The candidate with the longest match; 0 where the prompt was not read, or no candidate held any of it.
+    pub best_match: u64,
 }
 
 /// Receives decisions, on the thread that asked, before pointsman_select returns. It must return, not
@@ -179,7 +181,7 @@ impl DecisionLog {
     }
 
     pub(crate) fn write(&self, record: &DecisionRecord) {
-        let runner_up = record.runner_up;
+        let (runner_up, best) = (record.runner_up, record.best_match);
         let raw = pointsman_decision_record {
             size: size_of::<pointsman_decision_record>() as u32,
             role: record.role.index() as u32,
@@ -192,7 +194,8 @@ impl DecisionLog {
             reason: record.reason as u32,
             matched_tokens: record.matched_tokens,
             total_tokens: record.total_tokens,
-            reserved: 0,
+            best_match_tokens: best.map_or(0, |best| best.tokens),
+            best_match: best.map_or(0, |best| best.worker.to_raw()),
         };
         // SAFETY: the host's promise at registration; the record is valid during the call.
         self.callback.call(|function, user_data| unsafe { function(user_data, &raw) });

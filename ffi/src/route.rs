@@ -2,7 +2,7 @@
 
 use pointsman_core::{Outcome, RoutingError, Ticket, Usage};
 
-use crate::argument::{Output, optional_input, output};
+use crate::argument::{Out, Output, optional_input, optional_out, out, output};
 use crate::failure::Failure;
 use crate::handle::handle;
 use crate::log;
@@ -50,6 +50,19 @@ export! {
         cached_tokens: u32,
         now: u64,
     ) -> pointsman_status => first_token(handle(router), ticket, cached_tokens, now);
+
+    /// The longest match that any candidate for the prompt of an open request had: worker gets its id, 0 where
+    /// the prompt was not read, no candidate held any of it, or the request is over or not tracked; tokens,
+    /// which may be NULL, the leading tokens that it is believed to hold. It is the chosen worker where none had
+    /// more; else from there the prompt's KV could be fetched. O(1).
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT.
+    fn pointsman_best_match(
+        router: *const pointsman_router,
+        ticket: u64,
+        worker: *mut u64,
+        tokens: *mut u32,
+    ) -> pointsman_status => best_match(handle(router), ticket, out(worker), optional_out(tokens));
 
     /// The request is alive: its deadline starts anew. Only needed by requests that may run longer
     /// than the deadline, one hour by default.
@@ -141,6 +154,20 @@ fn first_token(
     now: u64,
 ) -> Result<(), Failure> {
     Ok(router.at(now).first_token(Ticket::from_raw(ticket), known(cached_tokens))?)
+}
+
+fn best_match(
+    router: &pointsman_router,
+    ticket: u64,
+    worker: Out<u64>,
+    tokens: Option<Out<u32>>,
+) -> Result<(), Failure> {
+    let best = router.router.best_match(Ticket::from_raw(ticket));
+    worker.write(best.map_or(0, |best| best.worker.to_raw()));
+    if let Some(room) = tokens {
+        room.write(best.map_or(0, |best| best.tokens));
+    }
+    Ok(())
 }
 
 fn progress(router: &pointsman_router, ticket: u64, now: u64) -> Result<(), Failure> {

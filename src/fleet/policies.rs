@@ -122,6 +122,14 @@ impl Counters {
         }
     }
 
+    /// Counts the longest match of a request's candidates, in tokens.
+    pub(crate) fn count_best(&self, stripe: Place, tokens: u32) {
+        match stripe.number() {
+            Some(stripe) => self.decisions.of(stripe).count_best(tokens, add_alone),
+            None => self.shared.count_best(tokens, add_shared),
+        }
+    }
+
     /// The counters of the calling thread, for what any thread may count at any time.
     pub(crate) fn mine(&self) -> &Decisions {
         self.decisions.mine()

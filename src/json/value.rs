@@ -21,7 +21,12 @@ fn walk(value: &Value, depth: usize, events: &mut impl Events) -> Result<(), Jso
         Value::Null => events.literal(Literal::Null),
         Value::Bool(true) => events.literal(Literal::True),
         Value::Bool(false) => events.literal(Literal::False),
-        Value::Number(number) if events.wants_number() => events.number(Number::from(number)),
+        Value::Number(number) if events.wants_number() => match Number::from(number) {
+            Number::Float(value) if !value.is_finite() => {
+                return Err(JsonError { kind: JsonErrorKind::NumberOutOfRange, position: 0 });
+            }
+            number => events.number(number),
+        },
         Value::Number(_) => {}
         Value::String(text) => string(text, StringKind::Value, events),
         Value::Array(elements) => {

@@ -29,7 +29,9 @@ pub(crate) fn add_shared(counter: &AtomicU64, count: u32) {
 pub(crate) struct Decisions {
     counts: [[AtomicU64; Reason::COUNT]; 3],
     prompt_tokens: AtomicU64,
+    best_tokens: AtomicU64,
     matched_tokens: AtomicU64,
+    refuted_tokens: AtomicU64,
     first_tokens: AtomicU64,
     first_token_nanos: AtomicU64,
 }
@@ -47,6 +49,16 @@ impl Decisions {
         add(&self.matched_tokens, matched);
     }
 
+    /// The longest match of any candidate.
+    pub(crate) fn count_best(&self, tokens: u32, add: impl Fn(&AtomicU64, u32)) {
+        add(&self.best_tokens, tokens);
+    }
+
+    /// A worker found so many tokens fewer in its cache than it was believed to hold.
+    pub(crate) fn count_refuted(&self, tokens: u32) {
+        self.refuted_tokens.fetch_add(tokens.into(), Relaxed);
+    }
+
     pub(crate) fn count_first_token(&self, nanos: u64) {
         self.first_tokens.fetch_add(1, Relaxed);
         self.first_token_nanos.fetch_add(nanos, Relaxed);
@@ -59,7 +71,9 @@ impl Decisions {
     /// Adds this stripe's sums.
     pub(crate) fn add_to(&self, sums: &mut PolicyMetrics) {
         sums.prompt_tokens += self.prompt_tokens.load(Relaxed);
+        sums.best_tokens += self.best_tokens.load(Relaxed);
         sums.matched_tokens += self.matched_tokens.load(Relaxed);
+        sums.refuted_tokens += self.refuted_tokens.load(Relaxed);
         sums.first_tokens += self.first_tokens.load(Relaxed);
         sums.first_token_seconds += self.first_token_nanos.load(Relaxed) as f64 / 1e9;
     }
@@ -152,8 +166,14 @@ pub struct PolicyMetrics {
     pub arm: &'static str,
     /// Prompt tokens of the requests it routed by prefix.
     pub prompt_tokens: u64,
-    /// Of these, those that the chosen worker was believed to hold.
+    /// Of these, those that the candidate with the longest match was believed to hold: the others were in no
+    /// cache that the request could use.
+    pub best_tokens: u64,
+    /// Of these, those that the chosen worker was believed to hold: where they are fewer, the policy preferred
+    /// a worker with less.
     pub matched_tokens: u64,
+    /// Of these, those that the chosen workers did not find in their caches, as far as they reported.
+    pub refuted_tokens: u64,
     /// First tokens reported.
     pub first_tokens: u64,
     /// Seconds from dispatch to first token, summed.

@@ -101,6 +101,22 @@ impl MetricsSnapshot {
                 sample(out, &format!("{name}_total"), &labels, value(policy))?;
             }
         }
+        let help =
+            "Prompt tokens not found in a cache: held nowhere, passed over, or believed in error.";
+        family(out, "policy_lost_tokens", "counter", help)?;
+        for policy in &self.policies {
+            let best = policy.best_tokens.max(policy.matched_tokens);
+            let causes = [
+                ("cold", policy.prompt_tokens.saturating_sub(best)),
+                ("routing", best - policy.matched_tokens),
+                ("belief", policy.refuted_tokens),
+            ];
+            for (cause, tokens) in causes {
+                let arm = ("arm", policy.arm);
+                let labels = [("policy", policy.policy.as_str()), arm, ("cause", cause)];
+                sample(out, "policy_lost_tokens_total", &labels, tokens as f64)?;
+            }
+        }
         let Some(shadow) = &self.shadow else { return Ok(()) };
         let counts = [
             ("shadow_compared", "Decisions compared with the shadow's.", shadow.compared),

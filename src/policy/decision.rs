@@ -43,6 +43,17 @@ pub struct RunnerUp {
     pub score: f64,
 }
 
+/// The longest match that any eligible worker had: what another choice would have found, and where the prompt's
+/// KV could be fetched from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct BestMatch {
+    /// That worker; the chosen one where none had more.
+    pub worker: WorkerId,
+    /// Leading tokens of the prompt that it is believed to hold.
+    pub tokens: u32,
+}
+
 /// A prefill and a decode worker, chosen together.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct PairDecision {

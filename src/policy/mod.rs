@@ -25,7 +25,7 @@ pub(crate) mod request_view;
 pub(crate) mod routing_policy;
 
 pub use self::builtin::*;
-pub use self::decision::{Decision, PairDecision, RunnerUp};
+pub use self::decision::{BestMatch, Decision, PairDecision, RunnerUp};
 pub use self::event::{Completion, Dispatch, FirstToken, Usage};
 pub use self::factory::PolicyFactory;
 pub use self::load_balancing::LoadBalancing;

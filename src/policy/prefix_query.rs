@@ -77,6 +77,11 @@ impl<'a> PrefixQuery<'a> {
         self.holders(|holders| holders.first().map_or(0, |holder| holder.blocks))
     }
 
+    /// The longest match of the workers that `admits` admits.
+    pub(crate) fn best(&self, admits: impl Fn(usize) -> bool) -> Option<Holder> {
+        self.holders(|all| all.iter().find(|holder| admits(holder.slot.into())).copied())
+    }
+
     /// Notes that the worker in this slot is being sent the prompt, and holds it from here on.
     pub(crate) fn remember(&self, slot: usize) {
         let Some(residency) = self.pool.seat(slot).and_then(|seat| seat.residency) else { return };

@@ -19,7 +19,10 @@
 use super::complete::Ending;
 use super::inner::Inner;
 use super::select::Attempt;
-use crate::policy::{Decision, Dispatch, RequestView, mode::Mode};
+use crate::policy::{
+    BestMatch, Decision, Dispatch, RequestView, mode::Mode, prefix_query::PrefixQuery,
+};
+use crate::pool::candidates::Candidates;
 use crate::ticket::{Charge, Participants, Reserved, Ticket};
 use crate::worker::{Role, WorkerId, health::Outcome, state::WorkerState};
 
@@ -42,7 +45,9 @@ impl<'a> Attempt<'_, 'a> {
         }
         self.count::<M>(choice, request);
         if listens {
-            self.tell::<M>(choice, request);
+            if let Some(best) = self.tell::<M>(choice, request) {
+                reserved.note_best(best);
+            }
         }
         let deadline = self.call.now.saturating_add(inner.deadline);
         let ticket = inner.tickets.open(reserved, charge, deadline);
@@ -100,12 +105,26 @@ impl<'a> Attempt<'_, 'a> {
         }
     }
 
-    /// Notes the prefix and tells the policy.
+    /// Counts the longest match of the candidates for the worker that computes the prompt, and says what it is.
+    #[inline(always)]
+    pub(super) fn count_best<M: Mode>(
+        self,
+        choice: &M::Choice,
+        prefix: &PrefixQuery<'_>,
+    ) -> Option<BestMatch> {
+        let best = best_match(&self.candidates(M::ROLES[0]), M::prompt(choice), prefix)?;
+        self.installed.counters.count_best(self.call.stripe, best.tokens);
+        Some(best)
+    }
+
+    /// Notes the prefix and tells the policy. Returns the best match.
     #[inline(never)]
-    fn tell<M: Mode>(self, choice: &M::Choice, request: &RequestView<'_>) {
-        if let Some(prefix) = request.prefix {
+    fn tell<M: Mode>(self, choice: &M::Choice, request: &RequestView<'_>) -> Option<BestMatch> {
+        let best = request.prefix.and_then(|prefix| {
+            let best = self.count_best::<M>(choice, prefix);
             prefix.remember(M::prompt(choice).worker.slot());
-        }
+            best
+        });
         if self.listens {
             let policy = &*self.installed.policy;
             if let Some(decision) = M::prefill(choice) {
@@ -113,7 +132,21 @@ impl<'a> Attempt<'_, 'a> {
             }
             policy.on_dispatch(&Dispatch { decision: M::main(choice), role: M::ROLE, request });
         }
+        best
     }
+}
+
+/// The longest match of the candidates. Where the chosen one has as much, it is that.
+#[inline(never)]
+fn best_match(
+    candidates: &Candidates<'_>,
+    &Decision { worker, matched_tokens, .. }: &Decision,
+    prefix: &PrefixQuery<'_>,
+) -> Option<BestMatch> {
+    let best = prefix.best(|slot| candidates.get(slot).is_some())?;
+    let tokens = prefix.tokens(best.blocks).max(matched_tokens);
+    let holder = candidates.get(best.slot.into()).filter(|_| tokens > matched_tokens);
+    Some(BestMatch { worker: holder.map_or(worker, |holder| holder.id()), tokens })
 }
 
 impl Inner {

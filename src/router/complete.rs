@@ -206,12 +206,20 @@ impl Inner {
         let (charge, participants) = (closed.charge(), closed.participants);
         if let (Some(row), Some(cached)) = (computes, usage.cached_tokens) {
             row.count_cached(charge.matched_tokens.into(), cached.into());
+            self.count_refuted(participants.policy(), charge.matched_tokens.saturating_sub(cached));
         }
         if let Some(tokens) = usage.prompt_tokens {
             self.prompts.estimates().learn_prompt(charge.prompt_bytes, tokens);
         }
         if let Some(tokens) = usage.completion_tokens.filter(|_| participants.notify()) {
             self.prompts.estimates().learn_answer(tokens);
+        }
+    }
+
+    /// A worker held so many tokens fewer than the policy in this place was told.
+    fn count_refuted(&self, policy: u16, tokens: u32) {
+        if let Some(installed) = self.fleet.view().policies.get(policy).filter(|_| tokens > 0) {
+            installed.counters.mine().count_refuted(tokens);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::policy::{Reason, RunnerUp};
+use crate::policy::{BestMatch, Reason, RunnerUp};
 use crate::random::Random;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use crate::sync::stripe::thread_mark;
@@ -30,6 +30,8 @@ pub struct DecisionRecord {
     pub score: f64,
     /// The best of those not chosen.
     pub runner_up: Option<RunnerUp>,
+    /// The longest match that any candidate had, where the prompt was read and something was found.
+    pub best_match: Option<BestMatch>,
     /// The request's ticket.
     pub ticket: Ticket,
 }

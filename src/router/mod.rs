@@ -34,7 +34,7 @@ use crate::body::BodyReader;
 use crate::engine::CacheMeter;
 use crate::metrics::MetricsSnapshot;
 use crate::policy::error::{ConfigError, RoutingError};
-use crate::policy::{PolicyConfig, RequestView, Usage};
+use crate::policy::{BestMatch, PolicyConfig, RequestView, Usage};
 use crate::pool::{candidates::Candidates, error::PoolError, status::WorkerStatus};
 use crate::prefix::{BlockSize, Fingerprint, HashKey};
 use crate::request::Request;
@@ -243,6 +243,13 @@ impl Router {
     /// The request is alive: its deadline starts again.
     pub fn progress(&self, ticket: impl Into<Ticket>) -> Result<(), TicketError> {
         self.at(self.now()).progress(ticket)
+    }
+
+    /// The longest match that any candidate for the prompt of an open request had: the chosen worker, where none
+    /// had more. What another choice would have found, and where the prompt's KV could be fetched from. `None`
+    /// where the prompt was not read, no candidate held any of it, or the request is over or untracked. O(1).
+    pub fn best_match(&self, ticket: impl Into<Ticket>) -> Option<BestMatch> {
+        self.inner().tickets.best_match(ticket.into())
     }
 
     /// The request is over: its load is given back, the outcome counts towards the worker's health.

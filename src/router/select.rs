@@ -79,7 +79,9 @@ impl Inner {
             self.maintain(now);
         }
         let mut local = self.fleet.enter();
-        let call = Call { inner: self, request, now, stripe: local.stripe };
+        let stripe = local.stripe;
+        // Made where it is needed: the loop takes it from memory.
+        let call = || Call { inner: self, request, now, stripe };
         self.fleet.refresh(&mut local.view);
         // A shortcut for the first turn of the loop, where one policy decides alone and reads no prompt.
         let view = &*local.view;
@@ -88,13 +90,13 @@ impl Inner {
             let filter = Filter::of_request(request, &view.pool);
             let filter = filter.as_ref();
             let (listens, shadow, full) = (false, None, None);
-            let attempt = Attempt { call, view, installed, listens, shadow, filter, full };
+            let attempt = Attempt { call: call(), view, installed, listens, shadow, filter, full };
             match attempt.without_prompt::<M, S>(&mut lost, &finish) {
                 Err(ref error) if lost.is_some() || self.waits_for_room(error) => {}
                 done => return done,
             }
         }
-        call.until_committed::<M, S>(&mut local, lost, &finish)
+        call().until_committed::<M, S>(&mut local, lost, &finish)
     }
 
     /// The eligible workers that have a limit. O(eligible) where any has one.
@@ -283,9 +285,7 @@ impl<'t, 'a: 't> Attempt<'t, 'a> {
             shadow.counters.shadow.mine().count(compared);
         }
         match committed {
-            Ok(Some(ticket)) => {
-                Ok(finish(self.committed::<M>(choice, &request, ticket, user_data)))
-            }
+            Ok(Some(ticket)) => Ok(finish(self.committed(choice, &request, (ticket, user_data)))),
             Ok(None) => self.untracked::<M, S>(&request, finish),
             Err(slot) => {
                 *lost = Some(slot.into());
@@ -315,12 +315,11 @@ impl<'t, 'a: 't> Attempt<'t, 'a> {
         let choice = M::decide(&self.call.inner.fallback, |role| this.candidates(role), request)?;
         self.call.inner.count_untracked();
         self.count::<M>(&choice, request);
-        Ok(finish(self.committed::<M>(
-            &choice,
-            request,
-            Ticket::UNTRACKED,
-            self.user_data::<M>(&choice),
-        )))
+        if let Some(prefix) = request.prefix {
+            this.count_best::<M>(&choice, prefix);
+        }
+        let user_data = self.user_data::<M>(&choice);
+        Ok(finish(self.committed(&choice, request, (Ticket::UNTRACKED, user_data))))
     }
 
     /// The host's own number of the worker that answers.
@@ -331,13 +330,12 @@ impl<'t, 'a: 't> Attempt<'t, 'a> {
     }
 
     #[inline(always)]
-    fn committed<'c, M: Mode>(
+    fn committed<'c, C>(
         self,
-        choice: &'c M::Choice,
+        choice: &'c C,
         request: &RequestView<'_>,
-        ticket: Ticket,
-        user_data: u64,
-    ) -> Committed<'c, M::Choice> {
+        (ticket, user_data): (Ticket, u64),
+    ) -> Committed<'c, C> {
         Committed {
             choice,
             ticket,

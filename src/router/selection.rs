@@ -7,7 +7,7 @@ use super::complete::Ending;
 use super::decision_log::DecisionRecord;
 use super::inner::{Handle, Inner};
 use super::select::Committed;
-use crate::policy::{Decision, PairDecision, Reason, RunnerUp, Usage};
+use crate::policy::{BestMatch, Decision, PairDecision, Reason, RunnerUp, Usage};
 use crate::ticket::{Ticket, error::TicketError};
 use crate::worker::{Role, WorkerId, health::Outcome, spec::WorkerInfo};
 
@@ -115,6 +115,7 @@ impl Chosen<'_> {
             total_tokens: self.total_tokens,
             score: self.score(),
             runner_up: self.runner_up(),
+            best_match: self.inner.tickets.best_match(ticket).filter(|_| role != Role::Decode),
             ticket,
         }
     }
@@ -195,6 +196,11 @@ macro_rules! ticket_methods {
         pub fn first_token(&self, cached_tokens: Option<u32>) -> Result<(), TicketError> {
             let inner = &self.open.handle;
             inner.first_token(self.open.ticket, cached_tokens, inner.clock())
+        }
+
+        /// See [`Router::best_match`](crate::Router::best_match).
+        pub fn best_match(&self) -> Option<BestMatch> {
+            self.open.handle.tickets.best_match(self.open.ticket)
         }
 
         /// The request is alive: its deadline starts again.

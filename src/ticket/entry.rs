@@ -11,12 +11,14 @@ use crate::sync::atomic::{
 /// Beside the prompt's length in bytes: the first token said how much of the prompt was cached.
 pub(super) const CACHED_KNOWN: u64 = 1 << 32;
 pub(super) const FREE: u64 = 0;
-pub(super) const WAITING: u64 = 1;
-pub(super) const STREAMING: u64 = 2;
 /// Owned by the thread that opens or closes it.
-pub(super) const HELD: u64 = 3;
+pub(super) const HELD: u64 = 1;
+// From here on it is open.
+pub(super) const WAITING: u64 = 2;
+pub(super) const STREAMING: u64 = 3;
 /// As [`WAITING`], of a pair whose prefill worker has left and has had its load given back.
 pub(super) const PREFILL_LEFT: u64 = 4;
+
 #[derive(Debug)]
 #[repr(align(64))]
 pub(super) struct Entry {
@@ -28,7 +30,7 @@ pub(super) struct Entry {
     pub(super) work: AtomicU64,
     pub(super) tokens: AtomicU64,
     pub(super) bytes: AtomicU64,
-    /// The stripe whose share it belongs to, or [`SHARED`].
+    /// The stripe whose share it belongs to, or the number of them.
     pub(super) share: u32,
 }
 
@@ -81,10 +83,8 @@ impl Entry {
 /// Whether an entry in this state holds this ticket, open.
 #[inline]
 pub(super) fn is_open_in(ticket: Ticket, state: u64) -> bool {
-    const OPEN: u64 = 1 << WAITING | 1 << STREAMING | 1 << PREFILL_LEFT;
-    // The phase, where the generations agree; else a large number.
-    let phase = state ^ ticket.state(FREE);
-    phase < u64::from(u64::BITS) && OPEN >> phase & 1 == 1
+    // Another generation is further away than there are phases.
+    state.wrapping_sub(ticket.state(WAITING)) <= PREFILL_LEFT - WAITING
 }
 
 /// Why a ticket whose entry is in this state cannot be used.

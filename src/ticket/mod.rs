@@ -5,10 +5,14 @@
 //! - [`error`]: why a ticket could not be used.
 //! - `entry`: one entry of the table.
 //! - [`table`]: the fixed table of open tickets.
+//! - `best_matches`: beside it, the longest matches that their requests could have had.
 
+mod best_matches;
 pub(crate) mod charge;
 mod entry;
 pub(crate) mod error;
+#[cfg(all(test, pointsman_loom))]
+mod loom;
 pub(crate) mod number;
 pub(crate) mod table;
 

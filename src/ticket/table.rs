@@ -35,6 +35,7 @@
 
 use crossbeam_utils::CachePadded;
 
+use super::best_matches::BestMatches;
 use super::charge::{Charge, Participants};
 use super::entry::{
     CACHED_KNOWN, Entry, FREE, HELD, PREFILL_LEFT, STREAMING, WAITING, after, is_open_in, phase_of,
@@ -42,11 +43,13 @@ use super::entry::{
 };
 use super::error::TicketError;
 use super::number::{MAX_TICKETS, Ticket};
+use crate::policy::BestMatch;
 use crate::sync::atomic::{
     AtomicU32,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
 };
-use crate::sync::stripe::{Place, STRIPES, Striped};
+use crate::sync::fence;
+use crate::sync::stripe::{Place, STRIPES};
 
 /// Entries that are swept together.
 const SWEEP: usize = 64;
@@ -55,7 +58,9 @@ const _: () = assert!(SWEEP % STRIPES == 0);
 /// In place of an index: the share is full.
 const NONE: u32 = u32::MAX;
 /// The number of the share that belongs to no stripe.
-const SHARED: u32 = STRIPES as u32;
+const SHARED: usize = STRIPES;
+
+type Returned = [CachePadded<AtomicU32>; STRIPES + 1];
 
 /// All tickets of one router.
 #[derive(Debug)]
@@ -64,10 +69,10 @@ pub(crate) struct Tickets {
     entries: Box<[Entry]>,
     /// Entries of all stripes.
     capacity: usize,
-    /// Of each stripe's share, the index of the entry that was given back last, or [`NONE`].
-    returned: Striped<AtomicU32>,
-    /// The same of the shared one.
-    returned_shared: CachePadded<AtomicU32>,
+    /// Of each stripe's share and the shared one, the index of the entry that was given back last, or
+    /// [`NONE`].
+    returned: Box<Returned>,
+    matches: BestMatches,
 }
 
 /// An entry that is held but not open yet; given back unopened when this is dropped.
@@ -97,12 +102,12 @@ impl Tickets {
         let capacity = capacity.clamp(1, MAX_TICKETS).next_multiple_of(SWEEP);
         let share = capacity / STRIPES;
         let shared = share.next_multiple_of(SWEEP);
-        let share_of = |index| if index < capacity { (index / share) as u32 } else { SHARED };
+        let share_of = |index: usize| (index / share).min(SHARED) as u32;
         Tickets {
             entries: (0..capacity + shared).map(|index| Entry::new(share_of(index))).collect(),
             capacity,
-            returned: Striped::new(|stripe| AtomicU32::new((stripe * share) as u32)),
-            returned_shared: CachePadded::new(AtomicU32::new(capacity as u32)),
+            matches: BestMatches::new(capacity + shared),
+            returned: Box::new(std::array::from_fn(|i| AtomicU32::new((i * share) as u32).into())),
         }
     }
 
@@ -113,7 +118,7 @@ impl Tickets {
 
     /// Bytes held, whatever the traffic.
     pub(crate) fn bytes(&self) -> usize {
-        size_of_val(&*self.entries) + Striped::<AtomicU32>::BYTES
+        size_of_val(&*self.entries) + size_of::<Returned>() + self.matches.bytes()
     }
 
     /// Whether no entry of any stripe is free. O(capacity) if so.
@@ -134,7 +139,7 @@ impl Tickets {
     #[inline(always)]
     pub(crate) fn reserve(&self, stripe: Place) -> Option<Reserved<'_>> {
         let Some(stripe) = stripe.number() else { return self.reserve_shared() };
-        let hint = self.returned.of(stripe).load(Relaxed);
+        let hint = self.returned[stripe].load(Relaxed);
         if let Some(reserved) = self.hold(hint as usize) {
             return Some(reserved);
         }
@@ -144,7 +149,7 @@ impl Tickets {
     /// Looks at every entry of the stripe's share, beginning after the hint.
     #[inline(never)]
     fn search(&self, stripe: usize, hint: u32) -> Option<Reserved<'_>> {
-        let returned = self.returned.of(stripe);
+        let returned = &self.returned[stripe];
         // A swap, so that what is given back from here on leaves its hint after this one.
         returned.swap(NONE, AcqRel);
         let share = self.capacity / STRIPES;
@@ -159,7 +164,7 @@ impl Tickets {
     /// At worst O(capacity / stripes), each time that the share is full.
     #[cold]
     fn reserve_shared(&self) -> Option<Reserved<'_>> {
-        let hint = self.returned_shared.load(Relaxed) as usize;
+        let hint = self.returned[SHARED].load(Relaxed) as usize;
         let mut places = (hint..self.entries.len()).chain(self.capacity..hint);
         places.find_map(|index| self.contend(index))
     }
@@ -201,16 +206,25 @@ impl Tickets {
         ticket
     }
 
+    /// The longest match that the request of an open ticket could have had.
+    pub(crate) fn best_match(&self, ticket: Ticket) -> Option<BestMatch> {
+        let entry = self.entries.get(ticket.index())?;
+        // Acquire pairs with the release in `open`.
+        let is_open = || is_open_in(ticket, entry.state.load(Acquire));
+        let best = if is_open() { self.matches.of(ticket) } else { None };
+        // What was read is this ticket's if it is still open.
+        fence(Acquire);
+        best.filter(|_| is_open())
+    }
+
     /// Frees a held entry. Release: a thread that sees the free state also sees that this thread is done
     /// with the fields.
     #[inline]
     fn give_back(&self, index: usize, entry: &Entry, free: u64) {
         entry.state.store(free, Release);
-        let returned = match entry.share {
-            SHARED => &self.returned_shared,
-            stripe => self.returned.of(stripe as usize),
-        };
-        returned.store(index as u32, Release);
+        if let Some(returned) = self.returned.get(entry.share as usize) {
+            returned.store(index as u32, Release);
+        }
     }
 
     /// The participants of a waiting ticket, before [`Tickets::first_token`] is taken. The values mean
@@ -323,6 +337,14 @@ impl Tickets {
                 self.give_back(index, entry, after(state));
             }
         }
+    }
+}
+
+impl Reserved<'_> {
+    /// Notes the longest match that the request could have had.
+    pub(crate) fn note_best(&self, best: BestMatch) {
+        let ticket = Ticket::of(self.index, self.entry.state.load(Relaxed));
+        self.tickets.matches.note(ticket, best);
     }
 }
 

@@ -96,7 +96,12 @@ fn each_fault_is_named_and_located_whatever_the_chunks() {
             let body = String::from_utf8_lossy(body);
             assert_eq!((found.kind, found.position), (kind, position), "{body}");
         }
-        assert!(serde_json::from_slice::<Value>(body).is_err());
+        // With `arbitrary_precision`, a parsed value can hold a number that is beyond every double.
+        if let Ok(value) = serde_json::from_slice::<Value>(body) {
+            let key = key();
+            let read = read_value(&key, BodyOptions::default(), &value, &mut []);
+            assert_eq!(fault(read).kind, kind, "{}", String::from_utf8_lossy(body));
+        }
     }
 }
 

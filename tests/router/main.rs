@@ -29,6 +29,7 @@ mod pairs;
 mod policy_switch;
 mod pool;
 mod refusals;
+mod regret;
 mod tickets;
 mod tickets_model;
 mod update;

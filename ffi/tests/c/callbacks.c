@@ -106,6 +106,7 @@ static const uint8_t key[32] = {1};
 /* A message of KV events: all blocks are cleared. */
 static const uint8_t zeros[8] = {0};
 static const uint8_t cleared[] = "\x92\x01\x91\x91\xb0" "AllBlocksCleared";
+static uint64_t found;
 
 /* Each function once, the call that tries it, and its rule. */
 #define FUNCTIONS(X)                                                                                \
@@ -121,6 +122,7 @@ static const uint8_t cleared[] = "\x92\x01\x91\x91\xb0" "AllBlocksCleared";
     X(pointsman_select, CHOOSES, select_one())                                                      \
     X(pointsman_select_pair, CHOOSES, select_two())                                                 \
     X(pointsman_first_token, WORKS, pointsman_first_token(ROUTER, host.ticket, 0, 0))               \
+    X(pointsman_best_match, WORKS, pointsman_best_match(ROUTER, host.ticket, &found, NULL))         \
     X(pointsman_progress, WORKS, pointsman_progress(ROUTER, host.ticket, 0))                        \
     X(pointsman_complete, WORKS, pointsman_complete(ROUTER, host.ticket, NULL))                     \
     X(pointsman_selection_print, WORKS,                                                             \

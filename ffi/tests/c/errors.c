@@ -341,6 +341,7 @@ static void tickets(void) {
     FAILS(INVALID, "router is NULL", pointsman_complete(NULL, chosen.ticket, NULL));
     FAILS(INVALID, "router is NULL", pointsman_first_token(NULL, chosen.ticket, 0, 0));
     FAILS(INVALID, "router is NULL", pointsman_progress(NULL, chosen.ticket, 0));
+    FAILS(INVALID, "worker is NULL", pointsman_best_match(router, chosen.ticket, NULL, NULL));
     end.outcome = POINTSMAN_OUTCOME_EXPIRED;
     FAILS(INVALID, "outcome", pointsman_complete(router, chosen.ticket, &end));
     end.outcome = 7;

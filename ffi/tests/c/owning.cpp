@@ -35,6 +35,7 @@ static void ownership() {
         auto dropped = router.select(pointsman::request::text("Hello"));
         CHECK(dropped && in_flight(router) == 1);
         CHECK(dropped->runner_up() != pointsman::worker_id::none);
+        CHECK(dropped->best_match().worker == pointsman::worker_id::none);
     }
     CHECK(in_flight(router) == 0);
     CHECK(router.describe_worker(*one)->client_cancelled + router.describe_worker(*two)->client_cancelled == 1);

@@ -396,7 +396,27 @@ static void policy_switch(void) {
     OK(pointsman_select(router, &request, &chosen));
     CHECK(chosen.runner_up != 0 && chosen.runner_up != chosen.worker);
     CHECK(chosen.worker == one || chosen.runner_up == one);
+    uint64_t best = 1;
+    uint32_t tokens = 1;
+    OK(pointsman_best_match(router, chosen.ticket, &best, &tokens));
+    CHECK(best == 0 && tokens == 0);
     OK(pointsman_complete(router, chosen.ticket, NULL));
+    /* The prompt is read, and was sent somewhere before. */
+    OK(pointsman_router_set_policy(router, "cache_aware", NUL));
+    char text[4096];
+    memset(text, 'x', sizeof text);
+    request.prompt_kind = POINTSMAN_PROMPT_TEXT;
+    request.prompt = text;
+    request.prompt_length = sizeof text;
+    OK(pointsman_select(router, &request, &chosen));
+    uint64_t holder = chosen.worker;
+    OK(pointsman_complete(router, chosen.ticket, NULL));
+    OK(pointsman_select(router, &request, &chosen));
+    OK(pointsman_best_match(router, chosen.ticket, &best, &tokens));
+    CHECK(best == holder && tokens > 900 && tokens >= chosen.matched_tokens);
+    OK(pointsman_complete(router, chosen.ticket, NULL));
+    OK(pointsman_best_match(router, chosen.ticket, &best, NULL));
+    CHECK(best == 0);
     pointsman_router_free(router);
 }
 

@@ -31,9 +31,10 @@
  *   On the thread that one of them runs on,
  *   - pointsman_select and pointsman_select_pair work, unless a policy of the host's own would have to
  *     choose: then they answer POINTSMAN_IN_CALLBACK;
- *   - pointsman_first_token, pointsman_progress, pointsman_complete, pointsman_selection_print,
- *     pointsman_worker_url, pointsman_worker_slot, pointsman_router_now and _new,
- *     pointsman_builder_new, pointsman_engine_new, everything about fingerprints, and all functions without a router work;
+ *   - pointsman_first_token, pointsman_best_match, pointsman_progress, pointsman_complete,
+ *     pointsman_selection_print, pointsman_worker_url, pointsman_worker_slot, pointsman_router_now and
+ *     _new, pointsman_builder_new, pointsman_engine_new, everything about fingerprints, and all functions
+ *     without a router or an engine work;
  *   - all others, those of builders among them, answer POINTSMAN_IN_CALLBACK and do nothing;
  *   - pointsman_router_free, pointsman_builder_free and pointsman_engine_free do nothing.
  *   Callbacks may so be called inside callbacks: a completion in a decision log may eject a worker. A
