@@ -22,20 +22,21 @@
  *   A worker's id is never 0 and never used again. A call about a worker that is not registered, or not
  *   any more, answers POINTSMAN_NOT_FOUND; in a list of ids it matches no worker, but 0 is refused there.
  *   What is passed in is borrowed until the call returns. What is kept is copied.
- *   The library may be unloaded (dlclose) when its routers, builders and fingerprinters are freed and no
+ *   The library may be unloaded (dlclose) when its routers, builders, fingerprinters and engines are freed and no
  *   thread is inside a call: it leaves no thread, handler or thread-local destructor behind.
  *   Unless said otherwise, any function may be called by any number of threads at once.
  *
  * Callbacks
- *   are the logs, the decision log, the health log, and all functions of a pointsman_policy. On the
- *   thread that one of them runs on,
+ *   are the logs, the decision log, the health log, KV events, and all functions of a pointsman_policy.
+ *   On the thread that one of them runs on,
  *   - pointsman_select and pointsman_select_pair work, unless a policy of the host's own would have to
  *     choose: then they answer POINTSMAN_IN_CALLBACK;
  *   - pointsman_first_token, pointsman_best_match, pointsman_progress, pointsman_complete,
  *     pointsman_selection_print, pointsman_worker_url, pointsman_worker_slot, pointsman_router_now and
- *     _new, pointsman_builder_new, everything about fingerprints, and all functions without a router work;
+ *     _new, pointsman_builder_new, pointsman_engine_new, everything about fingerprints, and all functions
+ *     without a router or an engine work;
  *   - all others, those of builders among them, answer POINTSMAN_IN_CALLBACK and do nothing;
- *   - pointsman_router_free and pointsman_builder_free do nothing.
+ *   - pointsman_router_free, pointsman_builder_free and pointsman_engine_free do nothing.
  *   Callbacks may so be called inside callbacks: a completion in a decision log may eject a worker. A
  *   router that is being freed, which destroy and release may see, is no valid handle any more.
  *
@@ -187,6 +188,9 @@ typedef int32_t pointsman_status;
 
 /** A bug in the library: a panic was caught. The router goes on working. */
 #define POINTSMAN_INTERNAL 16
+
+/** What an engine sent cannot be read. The message has the position. */
+#define POINTSMAN_BAD_MESSAGE 17
 
 /**
  * A few words for a status code; "unknown status" for a number that is none. Never NULL; static.
@@ -1196,6 +1200,331 @@ pointsman_status pointsman_fingerprinter_body(const pointsman_fingerprinter *fin
 
 #define POINTSMAN_BODY_INIT \
     {sizeof(pointsman_body), 0, 0, POINTSMAN_UNKNOWN, 0, 0}
+
+/* ---- What engines say ------------------------------------------------------------------------ */
+
+/**
+ * Hears one worker's engine: decodes what it says about its cache and its load. Has no socket: the host
+ * fetches the bytes. Used by one thread at a time.
+ *
+ * Lifetime: from pointsman_engine_new to pointsman_engine_free. It does not belong to a router.
+ */
+typedef struct pointsman_engine pointsman_engine;
+
+/** Which of an engine's sockets a message came from: one of the POINTSMAN_SOURCE_ constants. */
+typedef uint32_t pointsman_source;
+
+/** The one that it publishes on. */
+#define POINTSMAN_SOURCE_LIVE 0
+
+/** The one that answers what is asked for again. */
+#define POINTSMAN_SOURCE_REPLAY 1
+
+/** What an event says: one of the POINTSMAN_KV_ constants. */
+typedef uint32_t pointsman_kv_kind;
+
+/** Blocks are cached from now on. */
+#define POINTSMAN_KV_STORED 0
+
+/** One copy of each of these blocks is cached no more. */
+#define POINTSMAN_KV_REMOVED 1
+
+/** Nothing is cached any more by this rank. */
+#define POINTSMAN_KV_CLEARED 2
+
+/** The messages from gap_from up to, but not with, gap_to are missing. */
+#define POINTSMAN_KV_GAP 3
+
+/** The rank's engine is another process than before: nothing that it has said holds. */
+#define POINTSMAN_KV_RESTARTED 4
+
+/**
+ * What a block lies in: one of the POINTSMAN_MEDIUM_ constants, or, for a name that this library does
+ * not know, a number above them that is made of the name.
+ */
+typedef uint32_t pointsman_medium;
+
+/** The accelerator's memory. */
+#define POINTSMAN_MEDIUM_DEVICE 0
+
+/** The host's memory. */
+#define POINTSMAN_MEDIUM_HOST 1
+
+/** A disk. */
+#define POINTSMAN_MEDIUM_DISK 2
+
+/** A store that several workers share. */
+#define POINTSMAN_MEDIUM_SHARED 3
+
+/** How the layers of a cache group attend: one of the POINTSMAN_ATTENTION_ constants. */
+typedef uint32_t pointsman_attention;
+
+/** The engine does not say: it has one group, whose blocks describe prefixes. */
+#define POINTSMAN_ATTENTION_UNKNOWN 0
+
+/** To all tokens: the group's blocks describe prefixes. */
+#define POINTSMAN_ATTENTION_FULL 1
+
+/** Otherwise: the group's blocks describe no prefixes. */
+#define POINTSMAN_ATTENTION_PARTIAL 2
+
+/**
+ * One thing that an engine says about its KV cache. Belongs to the library and is valid during the call,
+ * with all that it points to. Fields that its kind does not have are 0 or NULL.
+ */
+typedef struct pointsman_kv_event {
+    /** sizeof this struct in the library. */
+    uint32_t size;
+    /** What it says. */
+    pointsman_kv_kind kind;
+    /** The data-parallel rank. */
+    uint32_t rank;
+    /**
+     * What the blocks lie in. An engine counts copies by rank, medium, group and hash: a block that was
+     * stored twice is cached until it has been removed twice.
+     */
+    pointsman_medium medium;
+    /** The cache group of a model whose layers cache differently, else 0. */
+    uint32_t group;
+    /** 1 if the blocks lie outside of the worker, else 0. */
+    uint32_t is_remote;
+    /** How the group's layers attend. */
+    pointsman_attention attention;
+    /** Tokens of the group's window; POINTSMAN_UNKNOWN if it has none. */
+    uint32_t window;
+    /** Tokens in a block; 0 if the engine does not say. */
+    uint32_t block_size;
+    /**
+     * 1 if parent is the hash of the block that the first one continues, 0 at a prompt's beginning.
+     */
+    uint32_t has_parent;
+    /** 1 if more than its tokens makes a block what it is: an image, an adapter, a salt; else 0. */
+    uint32_t has_extra_keys;
+    /**
+     * 1 if the engine caches pairs of neighbouring tokens, of which tokens has the first ones; else 0.
+     */
+    uint32_t has_pairs;
+    /** See has_parent. */
+    uint64_t parent;
+    /** The blocks' hashes, in the order of the blocks: the low 64 bits of the engine's. */
+    const uint64_t *hashes;
+    /** How many. */
+    size_t hash_count;
+    /**
+     * The blocks' tokens. Whose they are is only known where there are block_size for each hash.
+     */
+    const uint32_t *tokens;
+    /** How many; 0 if the engine does not tell them. */
+    size_t token_count;
+    /** The name of the LoRA adapter, not terminated; NULL if there is none. */
+    const char *lora_name;
+    /** Its length. */
+    size_t lora_name_length;
+    /** What keeps this content apart from others', not terminated; NULL if it is not told. */
+    const char *cache_salt;
+    /** Its length. */
+    size_t cache_salt_length;
+    /** The conversation, where clients name it, not terminated; else NULL. */
+    const char *session_id;
+    /** Its length. */
+    size_t session_id_length;
+    /** The first message that is missing. */
+    uint64_t gap_from;
+    /** The first message after those. */
+    uint64_t gap_to;
+} pointsman_kv_event;
+
+/**
+ * Receives events, on the thread that feeds, before the call that feeds returns. It must return, not
+ * throw. What it may call is said under "Callbacks" at the top of this header.
+ */
+typedef void (*pointsman_kv_callback)(void *user_data, const pointsman_kv_event *event);
+
+/** What a message was: one of the POINTSMAN_MESSAGE_ constants. */
+typedef uint32_t pointsman_message;
+
+/** Events, which were handed out. */
+#define POINTSMAN_MESSAGE_EVENTS 0
+
+/** A message that came before, by a replay as a rule: nothing was handed out. */
+#define POINTSMAN_MESSAGE_KNOWN 1
+
+/** The mark at the end of a replay. */
+#define POINTSMAN_MESSAGE_END_OF_REPLAY 2
+
+/** What has become of a message, and what is known of the cache now. */
+typedef struct pointsman_fed {
+    /** Set by POINTSMAN_FED_INIT. */
+    uint32_t size;
+    /** What the message was. */
+    pointsman_message message;
+    /** The data-parallel rank that it is of. */
+    uint32_t rank;
+    /** Events that were handed out, not counting gaps and restarts. */
+    uint32_t events;
+    /** Events of a name that this library does not know: passed over. */
+    uint32_t unknown;
+    /** Events that could not be understood: passed over. */
+    uint32_t refused;
+    /**
+     * The byte of the payload that shows what is wrong with the first of those; else
+     * POINTSMAN_UNKNOWN64.
+     */
+    uint64_t refused_at;
+    /** When the engine made the message, in seconds of its time of day. */
+    double time;
+    /**
+     * Tokens that the cache holds, counting each copy; POINTSMAN_UNKNOWN64 after missed messages.
+     */
+    uint64_t held_tokens;
+    /** What it held when it last began to evict: its true capacity; POINTSMAN_UNKNOWN64 before. */
+    uint64_t capacity_tokens;
+    /** Tokens that it has evicted since the engine was made. */
+    uint64_t removed_tokens;
+} pointsman_fed;
+
+/** What a load is read from: one of the POINTSMAN_LOAD_FROM_ constants. */
+typedef uint32_t pointsman_load_source;
+
+/** The text of `/metrics`: of vLLM, SGLang, TensorRT-LLM's own server, or Triton. */
+#define POINTSMAN_LOAD_FROM_METRICS 0
+
+/**
+ * The value of an answer's header `endpoint-load-metrics` (ORCA), of vLLM or Triton. It lacks what is
+ * running: the host adds that.
+ */
+#define POINTSMAN_LOAD_FROM_ORCA 1
+
+/** The answer of SGLang's `/v1/loads`. */
+#define POINTSMAN_LOAD_FROM_LISTING 2
+
+/** What an engine says about its load. What it does not say is not known, never 0. */
+typedef struct pointsman_engine_load {
+    /** Set by POINTSMAN_ENGINE_LOAD_INIT. */
+    uint32_t size;
+    /** Requests that it is running; POINTSMAN_UNKNOWN if that is not known. */
+    uint32_t running;
+    /** Requests in its queue; POINTSMAN_UNKNOWN if that is not known. */
+    uint32_t waiting;
+    /** Data-parallel ranks that the text tells of. */
+    uint32_t ranks;
+    /** The part of its KV cache that is in use, from 0 to 1; below 0 if that is not known. */
+    double kv_usage;
+    /**
+     * The part of prompts' tokens that it finds in its cache, from 0 to 1; below 0 if that is not known.
+     */
+    double hit_rate;
+    /** KV cache tokens in use; POINTSMAN_UNKNOWN64 if that is not known. */
+    uint64_t kv_used_tokens;
+    /** KV cache tokens in all; POINTSMAN_UNKNOWN64 if that is not known. */
+    uint64_t kv_total_tokens;
+    /**
+     * Tokens of prompts that it has looked for in its cache; POINTSMAN_UNKNOWN64 if that is not known.
+     */
+    uint64_t queried_tokens;
+    /** Those that it found; POINTSMAN_UNKNOWN64 if that is not known. */
+    uint64_t hit_tokens;
+    /** 1 if the router got it as a report, else 0. */
+    uint32_t reported;
+    /** 0. */
+    uint32_t reserved;
+} pointsman_engine_load;
+
+/**
+ * Makes a worker's engine of which nothing has been heard.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT.
+ */
+pointsman_status pointsman_engine_new(pointsman_engine **engine);
+
+/** Frees an engine; NULL is allowed. Inside a callback it does nothing. */
+void pointsman_engine_free(pointsman_engine *engine);
+
+/**
+ * Decodes a message of vLLM's or SGLang's KV events: the last two frames of what came from the ZeroMQ
+ * socket. Each event is handed to the callback (NULL: to none). With a router (NULL: without) the
+ * worker is believed what it says: how long it holds a prompt is decided by what it evicts, not by a
+ * capacity, and what was cleared or restarted is forgotten at once. fed may be NULL.
+ *
+ * Where messages are missing, POINTSMAN_KV_GAP comes before the events that follow; see
+ * pointsman_engine_gap for having them replayed.
+ *
+ * Errors: POINTSMAN_BAD_MESSAGE, nothing has changed then; POINTSMAN_INVALID_ARGUMENT;
+ * POINTSMAN_NOT_FOUND (the worker), the events have been handed out then; POINTSMAN_IN_CALLBACK.
+ */
+pointsman_status pointsman_engine_feed(pointsman_engine *engine,
+                                       const pointsman_router *router,
+                                       uint64_t worker,
+                                       pointsman_source source,
+                                       const void *sequence,
+                                       size_t sequence_length,
+                                       const void *payload,
+                                       size_t payload_length,
+                                       pointsman_kv_callback callback,
+                                       void *user_data,
+                                       pointsman_fed *fed);
+
+/**
+ * Says which messages are missing before this one, from the live socket: a replay is to be asked for
+ * from `from` on. Where none is missing, from and to are equal. To fill a gap, feed the replay's answers
+ * as POINTSMAN_SOURCE_REPLAY, and this message after them. If the message shows a restart, that is
+ * handed to the callback now.
+ *
+ * Errors: POINTSMAN_BAD_MESSAGE, POINTSMAN_INVALID_ARGUMENT, POINTSMAN_IN_CALLBACK.
+ */
+pointsman_status pointsman_engine_gap(pointsman_engine *engine,
+                                      const void *sequence,
+                                      size_t sequence_length,
+                                      const void *payload,
+                                      size_t payload_length,
+                                      pointsman_kv_callback callback,
+                                      void *user_data,
+                                      uint64_t *from,
+                                      uint64_t *to);
+
+/**
+ * Tells that the worker's engine is another process from here on, for hosts that see its connection
+ * break: nothing that it has said holds. A lower sequence tells the same by itself.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT, POINTSMAN_NOT_FOUND, POINTSMAN_IN_CALLBACK.
+ */
+pointsman_status pointsman_engine_restart(pointsman_engine *engine,
+                                          const pointsman_router *router,
+                                          uint64_t worker,
+                                          pointsman_kv_callback callback,
+                                          void *user_data);
+
+/**
+ * Reads a worker's load from what its engine answers. With a router (NULL: without) it is stored as the
+ * worker's report, if requests running and waiting are known: a worker without a report is not one
+ * without load. load may be NULL.
+ *
+ * rank is a data-parallel rank, or POINTSMAN_NONE for all together, where a number that one of them
+ * does not tell is not known. running is what the host counts itself, for texts that lack it;
+ * POINTSMAN_UNKNOWN: it does not.
+ *
+ * Errors: POINTSMAN_BAD_MESSAGE; POINTSMAN_INVALID_ARGUMENT; POINTSMAN_NOT_FOUND (the worker);
+ * POINTSMAN_IN_CALLBACK.
+ */
+pointsman_status pointsman_engine_read_load(pointsman_engine *engine,
+                                            const pointsman_router *router,
+                                            uint64_t worker,
+                                            pointsman_load_source source,
+                                            const void *text,
+                                            size_t length,
+                                            uint32_t rank,
+                                            uint32_t running,
+                                            pointsman_engine_load *load);
+
+#define POINTSMAN_KV_EVENT_INIT \
+    {sizeof(pointsman_kv_event), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, NULL, 0, NULL, 0, \
+     NULL, 0, NULL, 0, NULL, 0, 0, 0}
+
+#define POINTSMAN_FED_INIT \
+    {sizeof(pointsman_fed), 0, 0, 0, 0, 0, 0, 0.0, 0, 0, 0}
+
+#define POINTSMAN_ENGINE_LOAD_INIT \
+    {sizeof(pointsman_engine_load), 0, 0, 0, 0.0, 0.0, 0, 0, 0, 0, 0, 0}
 
 /* ---- Metrics --------------------------------------------------------------------------------- */
 

@@ -1235,6 +1235,118 @@ class fingerprinter {
     std::unique_ptr<pointsman_fingerprinter, free> raw_;
 };
 
+/** Which of an engine's sockets a message came from. */
+enum class source : pointsman_source {
+    live = POINTSMAN_SOURCE_LIVE,
+    replay = POINTSMAN_SOURCE_REPLAY,
+};
+
+/** What a load is read from. */
+enum class load_source : pointsman_load_source {
+    metrics = POINTSMAN_LOAD_FROM_METRICS,
+    orca = POINTSMAN_LOAD_FROM_ORCA,
+    listing = POINTSMAN_LOAD_FROM_LISTING,
+};
+
+/**
+ * Hears one worker's engine: decodes what it says about its cache and its load. The host fetches the bytes.
+ * Used by one thread at a time. A function that hears takes a `const pointsman_kv_event &`, which lives as
+ * long as the call, and must not throw. A call with a router tells it what was heard, as of that worker.
+ */
+class engine {
+  public:
+    static result<engine> make() {
+        pointsman_engine *raw = nullptr;
+        const pointsman_status code = pointsman_engine_new(&raw);
+        if (code != POINTSMAN_OK) return error::last(code);
+        return engine(raw);
+    }
+
+    /** Takes the last two frames of a message of KV events. */
+    template <class Hear>
+    result<pointsman_fed> feed(const router &router, worker_id worker, source from, std::string_view sequence,
+                               std::string_view payload, Hear &&hear) {
+        return feed(router.raw(), worker, from, sequence, payload, hear);
+    }
+    result<pointsman_fed> feed(const router &router, worker_id worker, source from, std::string_view sequence,
+                               std::string_view payload) {
+        ignore hear;
+        return feed(router.raw(), worker, from, sequence, payload, hear);
+    }
+    /** The same without a router. */
+    template <class Hear>
+    result<pointsman_fed> feed(source from, std::string_view sequence, std::string_view payload, Hear &&hear) {
+        return feed(nullptr, worker_id::none, from, sequence, payload, hear);
+    }
+
+    /** The messages that are missing before this one: the first, and the one after the last. */
+    template <class Hear>
+    result<std::pair<std::uint64_t, std::uint64_t>> gap(std::string_view sequence, std::string_view payload,
+                                                        Hear &&hear) {
+        std::pair<std::uint64_t, std::uint64_t> gap;
+        const pointsman_status code =
+            pointsman_engine_gap(raw_.get(), sequence.data(), sequence.size(), payload.data(), payload.size(),
+                                 &called<Hear>, address(hear), &gap.first, &gap.second);
+        if (code != POINTSMAN_OK) return error::last(code);
+        return gap;
+    }
+
+    /** Tells that the worker's engine is another process from here on. */
+    result<void> restart(const router &router, worker_id worker) {
+        return result<void>::of(pointsman_engine_restart(raw_.get(), router.raw(),
+                                                         detail::number(worker), nullptr, nullptr));
+    }
+
+    /**
+     * Reads the worker's load, of all ranks together or of one; the router gets it as a report, if it is
+     * complete. `running` is what the host counts, for texts that lack it.
+     */
+    result<pointsman_engine_load> read_load(const router &router, worker_id worker, load_source from,
+                                            std::string_view text,
+                                            std::optional<std::uint32_t> running = {},
+                                            std::optional<std::uint32_t> rank = {}) {
+        pointsman_engine_load load = POINTSMAN_ENGINE_LOAD_INIT;
+        const pointsman_status code = pointsman_engine_read_load(
+            raw_.get(), router.raw(), detail::number(worker), detail::number(from), text.data(), text.size(),
+            rank.value_or(POINTSMAN_NONE), running.value_or(POINTSMAN_UNKNOWN), &load);
+        if (code != POINTSMAN_OK) return error::last(code);
+        return load;
+    }
+
+  private:
+    struct free {
+        void operator()(pointsman_engine *raw) const noexcept { pointsman_engine_free(raw); }
+    };
+    explicit engine(pointsman_engine *raw) noexcept : raw_(raw) {}
+
+    struct ignore {
+        void operator()(const pointsman_kv_event &) const noexcept {}
+    };
+
+    template <class Hear>
+    static void *address(Hear &hear) noexcept {
+        return const_cast<void *>(static_cast<const void *>(std::addressof(hear)));
+    }
+    /** Ends the program where it throws: no exception may cross the library. */
+    template <class Hear>
+    static void called(void *hear, const pointsman_kv_event *event) noexcept {
+        (*static_cast<std::remove_reference_t<Hear> *>(hear))(*event);
+    }
+
+    template <class Hear>
+    result<pointsman_fed> feed(pointsman_router *router, worker_id worker, source from,
+                               std::string_view sequence, std::string_view payload, Hear &hear) {
+        pointsman_fed fed = POINTSMAN_FED_INIT;
+        const pointsman_status code = pointsman_engine_feed(
+            raw_.get(), router, detail::number(worker), detail::number(from), sequence.data(), sequence.size(),
+            payload.data(), payload.size(), &called<Hear>, address(hear), &fed);
+        if (code != POINTSMAN_OK) return error::last(code);
+        return fed;
+    }
+
+    std::unique_ptr<pointsman_engine, free> raw_;
+};
+
 }  // namespace pointsman
 
 #endif

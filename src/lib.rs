@@ -8,6 +8,7 @@
 //!  json     JSON text -> events
 //!  body     a request's JSON body -> fingerprint
 //!  worker   identity, health, load of one inference engine
+//!  engine   decoders of what engines say: KV events, loads
 //!  pool     the members, and a snapshot made ready for choosing
 //!  policy   the trait, the policies, configuration and factory
 //!  prompt   a request's prompt, read once; the tree that goes with it
@@ -27,9 +28,15 @@
 #[doc = include_str!("../README.md")]
 pub struct Readme;
 
+/// The code in the page about engines, run as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../docs/engines.md")]
+pub struct Engines;
+
 #[cfg(any(feature = "async", feature = "tower"))]
 pub mod adapter;
 pub mod body;
+pub mod engine;
 mod fleet;
 mod json;
 pub mod metrics;

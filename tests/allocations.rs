@@ -6,8 +6,12 @@
 #[path = "support/counting.rs"]
 mod counting;
 #[allow(dead_code)]
+#[path = "engine/messages.rs"]
+mod messages;
+#[allow(dead_code)]
 mod support;
 
+use pointsman::engine::{CacheMeter, KvEvent, KvStream, Loads, Source};
 use pointsman::{Outcome, Request, Role, Router, Usage, WorkerId, WorkerSpec};
 
 use counting::counted;
@@ -228,6 +232,69 @@ fn right_after_a_switch_of_policies() {
         }
     });
     assert_eq!((found.allocations, found.frees), (0, 0));
+}
+
+#[test]
+fn what_engines_say() {
+    for name in messages::names() {
+        let captured = messages::capture(&name);
+        let frames: Vec<_> = captured.iter().map(messages::Captured::frames).collect();
+        let (mut stream, mut tokens, mut sum) = (KvStream::new(), Vec::new(), 0);
+        let mut hear = |event: KvEvent<'_>| match event {
+            KvEvent::Stored(stored) => {
+                sum += stored.hashes.iter().count();
+                stored.for_each_block(&mut tokens, |_, tokens| sum += tokens.len());
+            }
+            KvEvent::Removed(removed) => sum += removed.hashes.iter().count(),
+            _ => {}
+        };
+        assert_none(&name, |i| {
+            let frames = &frames[i % frames.len()];
+            let _ = stream.gap_before(frames, &mut hear);
+            let _ = stream.feed(Source::Live, frames, &mut hear);
+            let _ = stream.feed(Source::Replay, &frames[1..], &mut hear);
+        });
+        assert!(sum > 0, "{name}");
+    }
+}
+
+/// What is held for a worker that tells what it caches, beside the objects themselves.
+#[test]
+fn the_bytes_of_an_ear() {
+    let captured = messages::capture("vllm-0.32.0-hybrid-swa.txt");
+    let ((stream, meter), found) = counted(|| {
+        let (mut stream, mut meter) = (KvStream::new(), CacheMeter::new());
+        for message in &captured {
+            stream.feed(Source::Live, &message.frames(), |event| meter.hear(&event)).unwrap();
+        }
+        (stream, meter)
+    });
+    let own = size_of_val(&stream) + size_of_val(&meter);
+    println!("{} bytes, and {own} of the objects", found.bytes);
+    // Of one rank and two cache groups.
+    assert!(found.bytes <= 512 && own <= 256, "{} and {own}", found.bytes);
+}
+
+#[test]
+fn the_loads_that_engines_tell() {
+    let ranks =
+        |name| -> String { (0..8).map(|i| format!("{name}{{engine=\"{i}\"}} {i}\n")).collect() };
+    let metrics: String =
+        ["vllm:num_requests_running", "vllm:num_requests_waiting"].map(ranks).concat();
+    let orca = "TEXT ".to_owned() + &"named_metrics.num_requests_waiting=3.0, ".repeat(8);
+    let list = (0..8).map(|i| format!(r#"{{"dp_rank":{i},"num_running_reqs":1}}"#));
+    let list = format!(r#"{{"version":"1","loads":[{}]}}"#, Vec::from_iter(list).join(","));
+    let mut loads = Loads::new();
+    assert_none("loads", |i| {
+        match i % 4 {
+            0 => loads.read_metrics(metrics.as_bytes()).unwrap(),
+            1 => loads.read_orca(orca.as_bytes()).unwrap(),
+            2 => loads.read_listing(list.as_bytes()).unwrap(),
+            _ => _ = loads.read_metrics(&metrics.as_bytes()[..i]),
+        }
+        assert!(loads.sum().report().is_some() == (i % 4 == 0));
+        assert!(loads.ranks().count() == 8 || i % 4 == 3);
+    });
 }
 
 #[test]

@@ -5,6 +5,7 @@ use std::ffi::c_char;
 use std::fmt;
 
 use pointsman_core::body::BodyError;
+use pointsman_core::engine::EngineError;
 use pointsman_core::{
     ConfigError, FingerprintError, PolicyError, PoolError, RoutingError, TicketError,
 };
@@ -32,6 +33,7 @@ pub(crate) enum Failure {
     Ticket(TicketError),
     Fingerprint(FingerprintError),
     Body(BodyError),
+    Engine(EngineError),
 }
 
 impl Failure {
@@ -54,6 +56,7 @@ impl Failure {
             Failure::Ticket(error) => of_ticket(error),
             Failure::Fingerprint(error) => of_fingerprint(error),
             Failure::Body(_) => POINTSMAN_BAD_BODY,
+            Failure::Engine(_) => POINTSMAN_BAD_MESSAGE,
         }
     }
 }
@@ -135,6 +138,7 @@ impl fmt::Display for Failure {
             Failure::Ticket(error) => error.fmt(f),
             Failure::Fingerprint(error) => error.fmt(f),
             Failure::Body(error) => write!(f, "request body: {error}"),
+            Failure::Engine(error) => write!(f, "engine: {error}"),
         }
     }
 }
@@ -152,7 +156,8 @@ macro_rules! from {
 
 from! {
     ConfigError => Config, PolicyError => Policy, PoolError => Pool, RoutingError => Routing,
-    TicketError => Ticket, FingerprintError => Fingerprint, BodyError => Body
+    TicketError => Ticket, FingerprintError => Fingerprint, BodyError => Body,
+    EngineError => Engine
 }
 
 /// Keeps the failure's message and says its code.

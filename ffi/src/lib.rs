@@ -15,7 +15,7 @@
 //!
 //! The interface itself, in the order of the header: [`version`], [`errors`], [`router`], [`role`], [`label`], [`worker`],
 //! [`listing`], [`request`], [`reason`], [`selection`], [`outcome`], [`route`], [`fingerprint`],
-//! [`fingerprinter`], [`metrics`], [`log`], [`policy`], [`builder`]; and `own_policy`, a host's policy
+//! [`fingerprinter`], [`kv_event`], [`engine`], [`engine_load`], [`metrics`], [`log`], [`policy`], [`builder`]; and `own_policy`, a host's policy
 //! at work. No file needs, in a circle, what needs it: `tests/imports.rs` holds that.
 
 #[macro_use]
@@ -26,10 +26,13 @@ mod argument;
 mod handle;
 pub mod builder;
 mod callback;
+pub mod engine;
+pub mod engine_load;
 pub mod errors;
 mod failure;
 pub mod fingerprint;
 pub mod fingerprinter;
+pub mod kv_event;
 pub mod label;
 pub mod listing;
 pub mod log;

@@ -46,8 +46,10 @@ pub const POINTSMAN_BUFFER_TOO_SMALL: pointsman_status = 14;
 pub const POINTSMAN_IN_CALLBACK: pointsman_status = 15;
 /// A bug in the library: a panic was caught. The router goes on working.
 pub const POINTSMAN_INTERNAL: pointsman_status = 16;
+/// What an engine sent cannot be read. The message has the position.
+pub const POINTSMAN_BAD_MESSAGE: pointsman_status = 17;
 
-const NAMES: [&CStr; 17] = [
+const NAMES: [&CStr; 18] = [
     c"ok",
     c"invalid argument",
     c"invalid configuration",
@@ -65,6 +67,7 @@ const NAMES: [&CStr; 17] = [
     c"buffer too small",
     c"not allowed inside a callback",
     c"internal error",
+    c"bad message of an engine",
 ];
 
 /// A few words for a status code.
@@ -79,9 +82,10 @@ mod tests {
 
     #[test]
     fn every_status_has_a_name_and_no_other_number_has_one() {
-        let names: std::collections::HashSet<_> = (0..=POINTSMAN_INTERNAL).map(name_of).collect();
-        assert_eq!(names.len(), POINTSMAN_INTERNAL as usize + 1);
-        for wild in [-1, i32::MIN, POINTSMAN_INTERNAL + 1, i32::MAX] {
+        let names: std::collections::HashSet<_> =
+            (0..=POINTSMAN_BAD_MESSAGE).map(name_of).collect();
+        assert_eq!(names.len(), POINTSMAN_BAD_MESSAGE as usize + 1);
+        for wild in [-1, i32::MIN, POINTSMAN_BAD_MESSAGE + 1, i32::MAX] {
             assert_eq!(name_of(wild), c"unknown status");
         }
     }

@@ -38,6 +38,12 @@ fn policies_written_in_c() {
 }
 
 #[test]
+fn what_engines_say() {
+    let captured = cc::root().join("tests/data/engine");
+    Program::new("engine.c").arguments(&[captured.to_str().unwrap()]).run();
+}
+
+#[test]
 fn logs() {
     Program::new("logs.c").run();
 }

@@ -17,7 +17,8 @@ use arbitrary::{Result, Unstructured};
 use libfuzzer_sys::fuzz_target;
 use memory::{Memory, NUL_TERMINATED};
 use pointsman_capi::{
-    builder::*, errors::*, fingerprint::*, fingerprinter::*, label::*, listing::*, log::*, metrics::*,
+    builder::*, engine::*, engine_load::*, errors::*, fingerprint::*, fingerprinter::*,
+    kv_event::*, label::*, listing::*, log::*, metrics::*,
     outcome::*, policy::*, reason::*, request::*, route::*, router::*, selection::*, status::*,
     version::*, worker::*,
 };
@@ -33,6 +34,7 @@ fuzz_target!(|input: &[u8]| {
 struct Host {
     router: *mut pointsman_router,
     fingerprinter: *mut pointsman_fingerprinter,
+    engine: *mut pointsman_engine,
     workers: Vec<u64>,
     tickets: Vec<u64>,
     added: u8,
@@ -40,7 +42,7 @@ struct Host {
 
 /// No call may panic.
 fn checked(status: pointsman_status) -> pointsman_status {
-    assert!((0..POINTSMAN_INTERNAL).contains(&status), "status {status}");
+    assert!((0..=POINTSMAN_BAD_MESSAGE).contains(&status) && status != POINTSMAN_INTERNAL, "{status}");
     status
 }
 
@@ -91,17 +93,20 @@ impl Host {
         unsafe { pointsman_builder_free(builder) };
         let mut fingerprinter = null_mut();
         call!(pointsman_fingerprinter_new(router, input.int_in_range(0..=64)?, &mut fingerprinter));
-        Ok(Host { router, fingerprinter, workers: Vec::new(), tickets: Vec::new(), added: 0 })
+        let mut engine = null_mut();
+        call!(pointsman_engine_new(&mut engine));
+        Ok(Host { router, fingerprinter, engine, workers: Vec::new(), tickets: Vec::new(), added: 0 })
     }
 
     /// One call, chosen by the input.
     fn call(&mut self, input: &mut Unstructured<'_>) -> Result<()> {
         let mut memory = Memory::default();
-        match input.int_in_range(0..=5)? {
+        match input.int_in_range(0..=6)? {
             0 => self.manage(input, &mut memory),
             1 => self.ask(input, &mut memory),
             2 => self.fingerprint(input, &mut memory),
             3 => self.configure(input, &mut memory),
+            6 => self.hear(input, &mut memory),
             _ => self.route(input, &mut memory),
         }
     }
@@ -358,6 +363,45 @@ impl Host {
         Ok(())
     }
 
+    fn hear(&mut self, input: &mut Unstructured<'_>, memory: &mut Memory) -> Result<()> {
+        let (engine, router) = (self.engine, if input.arbitrary()? { self.router } else { null_mut() });
+        let worker = self.worker(input)?;
+        let (text, length) = memory.bytes(input)?;
+        let (payload, length) = (text.cast(), if length == NUL_TERMINATED { 0 } else { length });
+        let sequence = input.arbitrary::<u8>()?;
+        let sequence = u64::from(sequence).to_be_bytes();
+        let sequence = sequence.as_ptr().cast();
+        match input.int_in_range(0..=3)? {
+            0 => {
+                let fed = memory.output::<pointsman_fed>(input)?;
+                let source = input.int_in_range(0..=2)?;
+                let (heard, data) = (Some(heard as _), null_mut());
+                call!(pointsman_engine_feed(
+                    engine, router, worker, source, sequence, 8, payload, length, heard, data, fed
+                ));
+            }
+            1 => {
+                let (mut from, mut to) = (0, 0);
+                let (from, to) = (&mut from, &mut to);
+                call!(pointsman_engine_gap(
+                    engine, sequence, 8, payload, length, Some(heard), null_mut(), from, to
+                ));
+            }
+            2 => {
+                call!(pointsman_engine_restart(engine, router, worker, Some(heard), null_mut()));
+            }
+            _ => {
+                let (source, rank, running) =
+                    (input.int_in_range(0..=3)?, input.arbitrary()?, input.arbitrary()?);
+                let load = memory.output::<pointsman_engine_load>(input)?;
+                call!(pointsman_engine_read_load(
+                    engine, router, worker, source, payload, length, rank, running, load
+                ));
+            }
+        }
+        Ok(())
+    }
+
     fn configure(&mut self, input: &mut Unstructured<'_>, memory: &mut Memory) -> Result<()> {
         let (router, (policy, length)) = (self.router, memory.text(input)?);
         match input.int_in_range(0..=4)? {
@@ -398,8 +442,26 @@ impl Host {
         // SAFETY: made by the library, not used again.
         unsafe {
             pointsman_fingerprinter_free(self.fingerprinter);
+            pointsman_engine_free(self.engine);
             pointsman_router_free(self.router);
         }
+    }
+}
+
+/// Reads all that an event points to.
+unsafe extern "C" fn heard(_data: *mut c_void, event: *const pointsman_kv_event) {
+    // SAFETY: valid during the call, as the library promises.
+    unsafe {
+        let event = &*event;
+        let all = |pointer: *const c_char, length: usize| {
+            (0..length).fold(0, |sum: u8, at| sum.wrapping_add(*pointer.add(at) as u8))
+        };
+        let texts = all(event.lora_name, event.lora_name_length)
+            .wrapping_add(all(event.cache_salt, event.cache_salt_length))
+            .wrapping_add(all(event.session_id, event.session_id_length));
+        let hashes = (0..event.hash_count).fold(0, |sum, at| sum ^ *event.hashes.add(at));
+        let tokens = (0..event.token_count).fold(0, |sum, at| sum ^ *event.tokens.add(at));
+        std::hint::black_box((texts, hashes, tokens));
     }
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::Fleet;
 use super::writer::Writer;
+use crate::engine::CacheMeter;
 use crate::pool::error::PoolError;
 use crate::pool::{registry::Registry, status::WorkerStatus};
 use crate::worker::{
@@ -118,6 +119,30 @@ impl Fleet {
             if let Some(row) = self.rows.get(id.slot()) {
                 row.store_report(load);
             }
+            Ok(())
+        })
+    }
+
+    /// Takes what the worker's events have told of its cache; one that was emptied holds nothing.
+    pub(crate) fn report_cache(
+        &self,
+        id: WorkerId,
+        meter: &mut CacheMeter,
+    ) -> Result<(), PoolError> {
+        let (slot, block) = (id.slot(), self.prompts.tokens_of_a_block());
+        let is_emptied = self.locked(|writer| {
+            writer.registry.check(id)?;
+            let drained = meter.drain(block);
+            if !drained.is_emptied {
+                self.prompts.hear(slot, &drained);
+            }
+            Ok(drained.is_emptied.then_some(drained))
+        })?;
+        let Some(drained) = is_emptied else { return Ok(()) };
+        self.write(None, |writer| {
+            writer.registry.check(id)?;
+            self.forget_residency(writer, slot);
+            self.prompts.hear(slot, &drained);
             Ok(())
         })
     }

@@ -8,6 +8,7 @@ pub(crate) mod once;
 
 use self::estimates::Estimates;
 use crate::body::{BodyFingerprint, BodyOptions, BodyReader, read_body, read_value};
+use crate::engine::Drained;
 use crate::policy::error::ConfigError;
 use crate::policy::error::RoutingError;
 use crate::prefix::{
@@ -112,6 +113,20 @@ impl PromptReader {
         if let Some(tree) = &self.tree {
             tree.set_capacity(slot as u16, self.capacity_blocks(capacity_tokens));
         }
+    }
+
+    /// Takes what a worker's events have told of its cache since the last time.
+    pub(crate) fn hear(&self, slot: usize, drained: &Drained) {
+        let capacity = self.capacity_blocks(drained.capacity_tokens);
+        let held = self.capacity_blocks(Some(drained.held_tokens)).unwrap_or(0);
+        if let Some(tree) = self.tree.as_ref().filter(|_| drained.is_heard) {
+            tree.evicted(slot as u16, drained.removed_blocks, capacity, held);
+        }
+    }
+
+    /// Tokens that a block of a worker's capacity stands for: see [`PromptReader::capacity_blocks`].
+    pub(crate) fn tokens_of_a_block(&self) -> u64 {
+        self.block.bytes() as u64 / 4
     }
 
     /// A token counts four bytes, in text as in tokens.

@@ -31,6 +31,7 @@ use self::config::{RouterConfig, SplitConfig};
 use self::inner::{Inner, Shared};
 use self::selection::{PairSelection, Selection};
 use crate::body::BodyReader;
+use crate::engine::CacheMeter;
 use crate::metrics::MetricsSnapshot;
 use crate::policy::error::{ConfigError, RoutingError};
 use crate::policy::{BestMatch, PolicyConfig, RequestView, Usage};
@@ -155,6 +156,15 @@ impl Router {
     /// A report without a time is taken to be from now.
     pub fn report_load(&self, id: WorkerId, load: LoadReport) -> Result<(), PoolError> {
         self.at(self.now()).report_load(id, load)
+    }
+
+    /// Takes what a worker's KV events have told of its cache since the last call: once after each message
+    /// that was [fed](crate::engine::KvStream::feed). From then on the worker's own evictions, not a guessed
+    /// capacity, decide how long it is believed to hold a prompt, and what it was believed to hold is
+    /// forgotten at once where it was cleared or restarted. A worker that falls silent is guessed at again
+    /// once half of its cache has been sent there.
+    pub fn report_cache(&self, id: WorkerId, meter: &mut CacheMeter) -> Result<(), PoolError> {
+        self.inner().fleet.report_cache(id, meter)
     }
 
     /// What the worker was registered as.

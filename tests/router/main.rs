@@ -10,9 +10,14 @@ mod models;
 #[path = "../support/mod.rs"]
 mod support;
 
+#[allow(dead_code)]
+#[path = "../engine/messages.rs"]
+mod messages;
+
 mod candidates;
 mod config;
 mod eligibility_model;
+mod engine_events;
 mod health;
 mod health_model;
 mod long_prompts;

@@ -7,7 +7,9 @@ mod sized;
 
 use std::ffi::{CStr, c_char, c_void};
 
-pub(crate) use sized::{Output, Outputs, Sized32, input, optional_input, output, output_array};
+pub(crate) use sized::{
+    Output, Outputs, Sized32, input, optional_input, optional_output, output, output_array,
+};
 
 use crate::failure::Failure;
 use crate::special::POINTSMAN_NUL_TERMINATED;

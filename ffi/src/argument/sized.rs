@@ -147,6 +147,18 @@ pub(crate) unsafe fn output<T: Sized32>(
     Ok(Output { pointer, size })
 }
 
+/// As [`output`], for a struct that the caller may not want.
+///
+/// # Safety
+/// As for [`output`].
+pub(crate) unsafe fn optional_output<T: Sized32>(
+    pointer: *mut T,
+    name: &'static str,
+) -> Result<Option<Output<T>>, Failure> {
+    // SAFETY: the caller keeps this function's `# Safety`.
+    if pointer.is_null() { Ok(None) } else { unsafe { output(pointer, name) }.map(Some) }
+}
+
 impl<T: Sized32> Output<T> {
     /// Writes what `value` makes, straight to where it belongs if the caller's struct is of this
     /// version.

@@ -2,11 +2,11 @@
 #include "check.h"
 
 /* The callbacks that there are; the events of a policy are told apart. */
-enum callback { NOTHING, LOG, DECISION, HEALTH, ROOM, SELECT, EVENT, CREATE = EVENT + 8, DESTROY, RELEASE, CALLBACKS };
+enum callback { NOTHING, LOG, DECISION, HEALTH, ROOM, SELECT, EVENT, CREATE = EVENT + 8, DESTROY, RELEASE, KV, CALLBACKS };
 
 static const char *const names[CALLBACKS] = {
     "none",   "log",    "decision log", "health log", "room", "select",  "event",   "dispatch", "first token",
-    "complete", "added", "removed",      "forked",     "changed", "create", "destroy", "release"};
+    "complete", "added", "removed",      "forked",     "changed", "create", "destroy", "release", "kv events"};
 
 /* What a function does in a callback. CHOOSES: it works where no policy of the host's own has to choose. */
 enum rule { WORKS, CHOOSES, REFUSED };
@@ -15,6 +15,7 @@ static struct {
     pointsman_router *router, *made_router;
     pointsman_builder *builder, *made_builder;
     pointsman_fingerprinter *printer;
+    pointsman_engine *engine, *made_engine;
     pointsman_selection chosen, pair[2];
     pointsman_fingerprint print;
     uint64_t worker, ticket, hashes[64];
@@ -100,7 +101,11 @@ static pointsman_status print_decoded(void) {
 #define ROUTER host.router
 #define BUILDER host.builder
 #define PRINTER host.printer
+#define ENGINE host.engine
 static const uint8_t key[32] = {1};
+/* A message of KV events: all blocks are cleared. */
+static const uint8_t zeros[8] = {0};
+static const uint8_t cleared[] = "\x92\x01\x91\x91\xb0" "AllBlocksCleared";
 static uint64_t found;
 
 /* Each function once, the call that tries it, and its rule. */
@@ -164,6 +169,15 @@ static uint64_t found;
     X(pointsman_fingerprinter_finish, WORKS, pointsman_fingerprinter_finish(PRINTER, &host.print))  \
     X(pointsman_fingerprinter_body, WORKS, body())                                                  \
     X(pointsman_fingerprinter_free, WORKS, (pointsman_fingerprinter_free(PRINTER), POINTSMAN_OK))   \
+    X(pointsman_engine_new, WORKS, pointsman_engine_new(&host.made_engine))                         \
+    X(pointsman_engine_free, REFUSED, (pointsman_engine_free(ENGINE), POINTSMAN_IN_CALLBACK))       \
+    X(pointsman_engine_feed, REFUSED,                                                               \
+      pointsman_engine_feed(ENGINE, ROUTER, host.worker, 0, zeros, 8, cleared, sizeof cleared - 1, NULL, NULL, NULL)) \
+    X(pointsman_engine_gap, REFUSED,                                                                \
+      pointsman_engine_gap(ENGINE, zeros, 8, cleared, sizeof cleared - 1, NULL, NULL, &number, &number)) \
+    X(pointsman_engine_restart, REFUSED, pointsman_engine_restart(ENGINE, ROUTER, host.worker, NULL, NULL)) \
+    X(pointsman_engine_read_load, REFUSED,                                                          \
+      pointsman_engine_read_load(ENGINE, ROUTER, host.worker, 0, "", 0, POINTSMAN_NONE, 0, NULL))   \
     X(pointsman_builder_new, WORKS, pointsman_builder_new(&host.made_builder))                      \
     X(pointsman_builder_free, REFUSED, (pointsman_builder_free(BUILDER), POINTSMAN_IN_CALLBACK))    \
     X(pointsman_builder_set_config, REFUSED, pointsman_builder_set_config(BUILDER, any, NUL))       \
@@ -227,6 +241,10 @@ static void on_health(void *user_data, const pointsman_health_change *change) {
 static void on_room(void *user_data) {
     (void)user_data;
     called(ROOM);
+}
+static void on_kv(void *user_data, const pointsman_kv_event *event) {
+    (void)user_data, (void)event;
+    called(KV);
 }
 static pointsman_status choose(void *instance, const pointsman_candidates *candidates,
                                const pointsman_request_view *request, pointsman_decision *decision) {
@@ -294,7 +312,8 @@ static uint64_t opened(void) {
         CHECK(host.armed == NOTHING);     \
         pointsman_router_free(host.made_router);   \
         pointsman_builder_free(host.made_builder); \
-        host.made_router = NULL, host.made_builder = NULL; \
+        pointsman_engine_free(host.made_engine);   \
+        host.made_router = NULL, host.made_builder = NULL, host.made_engine = NULL; \
     } while (0)
 
 static void fail(uint64_t worker) {
@@ -322,6 +341,8 @@ static void logs(void) {
     CALLS(LOG, OK(pointsman_worker_resume(host.router, sick)));
     CALLS(DECISION, OK(pointsman_complete(host.router, opened(), NULL)));
     CALLS(DECISION, select_a_pair());
+    CALLS(KV, OK(pointsman_engine_feed(ENGINE, ROUTER, host.worker, POINTSMAN_SOURCE_LIVE, zeros, 8, cleared,
+                                       sizeof cleared - 1, on_kv, NULL, NULL)));
     fail(sick), fail(sick);
     CALLS(HEALTH, fail(sick));
     CALLS(HEALTH, OK(pointsman_router_tick(host.router, pointsman_router_now(host.router) + 11000000000u)));
@@ -370,6 +391,7 @@ static void a_policy_s_own(void) {
 }
 
 int main(void) {
+    OK(pointsman_engine_new(&host.engine));
     for (int own = 0; own < 2; own++) {
         memset(&host.chosen, 0, sizeof host.chosen);
         host.chosen = (pointsman_selection)POINTSMAN_SELECTION_INIT;

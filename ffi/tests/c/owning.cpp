@@ -127,6 +127,33 @@ static void everything_else() {
     CHECK(router->remove_worker(*id));
 }
 
+static void engines() {
+    auto router = pointsman::router::make();
+    auto engine = pointsman::engine::make();
+    CHECK(router && engine);
+    auto worker = router->add_worker(pointsman::worker_spec("a"));
+    const std::string payload = std::string("\x92\x01\x91\x91\xb0") + "AllBlocksCleared";
+    const std::string first(8, '\0'), third = std::string(7, '\0') + '\2';
+    int cleared = 0, gaps = 0;
+    auto hear = [&](const pointsman_kv_event &event) {
+        cleared += event.kind == POINTSMAN_KV_CLEARED, gaps += event.kind == POINTSMAN_KV_GAP;
+    };
+    auto fed = engine->feed(*router, *worker, pointsman::source::live, first, payload, hear);
+    CHECK(fed && fed->events == 1 && cleared == 1 && fed->held_tokens == 0);
+    CHECK(engine->feed(*router, *worker, pointsman::source::live, first, payload)->events == 1);
+    auto gap = engine->gap(third, payload, hear);
+    CHECK(gap && gap->first == 1 && gap->second == 2 && gaps == 0);
+    CHECK(engine->feed(pointsman::source::live, third, payload, hear) && gaps == 1 && cleared == 2);
+    CHECK(engine->restart(*router, *worker));
+    CHECK(engine->gap("", payload, hear).error().code == POINTSMAN_BAD_MESSAGE);
+
+    const std::string orca = "TEXT named_metrics.num_requests_waiting=2";
+    auto load = engine->read_load(*router, *worker, pointsman::load_source::orca, orca);
+    CHECK(load && load->waiting == 2 && load->reported == 0);
+    CHECK(engine->read_load(*router, *worker, pointsman::load_source::orca, orca, 3)->reported == 1);
+    CHECK(engine->read_load(*router, *worker, pointsman::load_source::orca, orca, 3, 1)->waiting == POINTSMAN_UNKNOWN);
+}
+
 static void fingerprints() {
     auto router = pointsman::router::make();
     auto printer = pointsman::fingerprinter::make(*router);
@@ -363,6 +390,7 @@ int main() {
     ownership();
     everything_else();
     fingerprints();
+    engines();
     settings();
     own_policy();
     statuses();

@@ -14,7 +14,7 @@ use quote::{ToTokens, quote};
 use syn::parse::{Parse, ParseStream};
 
 /// The sections of the header, in the order of reading, and the modules that each is made of.
-const SECTIONS: [(&[&str], &str); 17] = [
+const SECTIONS: [(&[&str], &str); 18] = [
     (&["version"], "Version"),
     (&["special"], "Special values"),
     (&["status", "errors"], "Errors"),
@@ -27,6 +27,7 @@ const SECTIONS: [(&[&str], &str); 17] = [
     (&["route"], "Routing"),
     (&["fingerprint"], "Fingerprints"),
     (&["fingerprinter"], "Prompts made into fingerprints"),
+    (&["kv_event", "engine", "engine_load"], "What engines say"),
     (&["metrics"], "Metrics"),
     (&["log"], "Log"),
     (&["room"], "Waiting for room"),

@@ -22,20 +22,21 @@
  *   A worker's id is never 0 and never used again. A call about a worker that is not registered, or not
  *   any more, answers POINTSMAN_NOT_FOUND; in a list of ids it matches no worker, but 0 is refused there.
  *   What is passed in is borrowed until the call returns. What is kept is copied.
- *   The library may be unloaded (dlclose) when its routers, builders and fingerprinters are freed and no
+ *   The library may be unloaded (dlclose) when its routers, builders, fingerprinters and engines are freed and no
  *   thread is inside a call: it leaves no thread, handler or thread-local destructor behind.
  *   Unless said otherwise, any function may be called by any number of threads at once.
  *
  * Callbacks
- *   are the logs, the decision log, the health log, and all functions of a pointsman_policy. On the
- *   thread that one of them runs on,
+ *   are the logs, the decision log, the health log, KV events, and all functions of a pointsman_policy.
+ *   On the thread that one of them runs on,
  *   - pointsman_select and pointsman_select_pair work, unless a policy of the host's own would have to
  *     choose: then they answer POINTSMAN_IN_CALLBACK;
  *   - pointsman_first_token, pointsman_best_match, pointsman_progress, pointsman_complete,
  *     pointsman_selection_print, pointsman_worker_url, pointsman_worker_slot, pointsman_router_now and
- *     _new, pointsman_builder_new, everything about fingerprints, and all functions without a router work;
+ *     _new, pointsman_builder_new, pointsman_engine_new, everything about fingerprints, and all functions
+ *     without a router or an engine work;
  *   - all others, those of builders among them, answer POINTSMAN_IN_CALLBACK and do nothing;
- *   - pointsman_router_free and pointsman_builder_free do nothing.
+ *   - pointsman_router_free, pointsman_builder_free and pointsman_engine_free do nothing.
  *   Callbacks may so be called inside callbacks: a completion in a decision log may eject a worker. A
  *   router that is being freed, which destroy and release may see, is no valid handle any more.
  *

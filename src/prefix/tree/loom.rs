@@ -101,7 +101,7 @@ fn loom_a_late_insert_is_refused_or_born_dead() {
             let slots = slots.clone();
             thread::spawn(move || {
                 let old = old.filter(|&old| slots.is_current(0, old))?;
-                let stamp = slots.advance(0, 3);
+                let stamp = slots.advance(0, 3, 0);
                 slots.is_current(0, old).then(|| Record::new(0, 3, stamp))
             })
         };
@@ -121,7 +121,7 @@ fn loom_nothing_is_resident_after_removal() {
         let inserter = {
             let slots = slots.clone();
             thread::spawn(move || {
-                let stamp = slots.advance(0, 1);
+                let stamp = slots.advance(0, 1, 0);
                 let registration = registration.filter(|&r| slots.is_current(0, r));
                 registration.map(|_| Record::new(0, 1, stamp))
             })

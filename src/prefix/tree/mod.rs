@@ -39,7 +39,8 @@
 //! # Residency
 //!
 //! Whether a holder still has its blocks is not stored but computed, from the virtual clock that
-//! stamped it (see `slots`): the worker's LRU eviction and its removal cost nothing here.
+//! stamped it (see `slots`): the worker's LRU eviction and its removal cost nothing here. Where the
+//! worker's engine tells what it evicts, the clock counts that.
 //!
 //! # Long paths
 //!
@@ -185,6 +186,18 @@ impl PrefixTree {
     /// Changes what the worker's KV cache is believed to hold, in blocks.
     pub fn set_capacity(&self, slot: u16, capacity_blocks: Option<u64>) {
         self.slots.set_capacity(slot, capacity_blocks);
+    }
+
+    /// Notes what the engine behind a slot says: that it has evicted so many blocks since it said so last,
+    /// how many it holds at most, if it has come to that, and how many it holds now. From here on its clock
+    /// follows what it says, until half of what it may hold has been sent there and it has said nothing more.
+    pub fn evicted(&self, slot: u16, blocks: u64, capacity_blocks: Option<u64>, held_blocks: u64) {
+        if capacity_blocks.is_some() {
+            self.slots.set_capacity(slot, capacity_blocks);
+        }
+        let capacity = self.slots.capacity(slot);
+        let trust = capacity.map_or(u64::MAX, |capacity| (capacity.max(held_blocks) / 2).max(1));
+        self.slots.evicted(slot, blocks, trust);
     }
 
     /// The budget that the tree was made with, in bytes.

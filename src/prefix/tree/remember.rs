@@ -64,7 +64,7 @@ impl PrefixTree {
         let deepest = self.deepest_record(blocks, matches, slot, held);
         let age = deepest.map_or(0, |record| self.slots.age(record));
         let aged = capacity.map_or(0, |capacity| half_rate(held, age, capacity, blocks));
-        let stamp = self.slots.advance(slot, new_blocks as u64 + aged);
+        let stamp = self.slots.advance(slot, new_blocks as u64, aged);
         // Only now: see the argument in `slots`.
         if !self.slots.is_current(slot, registration) {
             return Remembered::default();

@@ -1,4 +1,5 @@
-//! Per worker: a virtual clock that counts the blocks newly sent to it, and what ends residency.
+//! Per worker: a virtual clock that counts the blocks newly sent to it, or those that its engine says
+//! it has evicted, and what ends residency.
 //!
 //! A record with stamp `s` is believed resident while `registered_at <= s` and `clock - s < capacity`.
 //! So a worker's LRU eviction costs nothing, and its removal is one store: `registered_at = MAX`.
@@ -33,9 +34,17 @@ struct Limits {
     capacity: AtomicU64,
 }
 
+#[derive(Default)]
+struct Clock {
+    blocks: AtomicU64,
+    /// Blocks that may be sent to a worker whose engine tells what it evicts, before it is believed to
+    /// have fallen silent; 0 where it tells nothing.
+    trust: AtomicU64,
+}
+
 pub(super) struct Slots {
     limits: Box<[Limits]>,
-    clocks: Box<[AtomicU64]>,
+    clocks: Box<[Clock]>,
     /// One more than the highest slot ever registered.
     used: AtomicU64,
     registered: AtomicU64,
@@ -43,7 +52,7 @@ pub(super) struct Slots {
 
 impl Slots {
     /// Bytes held for each slot.
-    pub(super) const BYTES: usize = size_of::<Limits>() + size_of::<AtomicU64>();
+    pub(super) const BYTES: usize = size_of::<Limits>() + size_of::<Clock>();
 
     pub(super) fn new(count: usize) -> Slots {
         let limits = || Limits {
@@ -52,7 +61,7 @@ impl Slots {
         };
         Slots {
             limits: (0..count).map(|_| limits()).collect(),
-            clocks: (0..count).map(|_| AtomicU64::new(0)).collect(),
+            clocks: (0..count).map(|_| Clock::default()).collect(),
             used: AtomicU64::new(0),
             registered: AtomicU64::new(0),
         }
@@ -66,8 +75,9 @@ impl Slots {
         let limits = self.limits.get(usize::from(slot))?;
         let clock = self.clocks.get(usize::from(slot))?;
         self.unregister(slot);
-        let registered_at = clock.fetch_add(1, Ordering::AcqRel) + 1;
+        let registered_at = clock.blocks.fetch_add(1, Ordering::AcqRel) + 1;
         limits.capacity.store(capacity.unwrap_or(u64::MAX), Ordering::Relaxed);
+        clock.trust.store(0, Ordering::Relaxed);
         limits.registered_at.store(registered_at, Ordering::Release);
         self.used.fetch_max(u64::from(slot) + 1, Ordering::Relaxed);
         self.registered.fetch_add(1, Ordering::Relaxed);
@@ -109,17 +119,35 @@ impl Slots {
         self.registered.load(Ordering::Relaxed) as usize
     }
 
-    /// Moves the clock on and returns its new value, the stamp of what is sent now.
-    pub(super) fn advance(&self, slot: u16, blocks: u64) -> u64 {
-        let clock = self.clocks.get(usize::from(slot));
-        // AcqRel: see the module's argument.
-        clock.map_or(0, |clock| clock.fetch_add(blocks, Ordering::AcqRel) + blocks)
+    /// Notes what the worker's engine says: that it has evicted so many blocks. It is believed while at
+    /// most `trust` blocks are sent there.
+    pub(super) fn evicted(&self, slot: u16, blocks: u64, trust: u64) {
+        if let Some(clock) = self.clocks.get(usize::from(slot)) {
+            clock.blocks.fetch_add(blocks, Ordering::AcqRel);
+            clock.trust.store(trust, Ordering::Relaxed);
+        }
     }
 
-    /// How many blocks were newly sent to the record's worker since its stamp.
+    /// Moves the clock on, for blocks that are sent now and new, and for old ones, and returns its new
+    /// value, the stamp of what is sent. New ones do not count where the engine tells what it evicts.
+    pub(super) fn advance(&self, slot: u16, new: u64, old: u64) -> u64 {
+        let Some(clock) = self.clocks.get(usize::from(slot)) else { return 0 };
+        let trust = clock.trust.load(Ordering::Relaxed);
+        let mut blocks = new + old;
+        if trust > 0 {
+            // Of two calls at once one may not be counted: a silent engine is noticed a little later.
+            clock.trust.store(trust.saturating_sub(new), Ordering::Relaxed);
+            blocks = old;
+        }
+        // AcqRel, also by nothing: see the module's argument.
+        clock.blocks.fetch_add(blocks, Ordering::AcqRel) + blocks
+    }
+
+    /// How far the clock of the record's worker has moved on since its stamp.
     pub(super) fn age(&self, record: Record) -> u64 {
         let clock = self.clocks.get(usize::from(record.slot()));
-        clock.map_or(0, |clock| clock.load(Ordering::Relaxed)).saturating_sub(record.stamp())
+        let now = clock.map_or(0, |clock| clock.blocks.load(Ordering::Relaxed));
+        now.saturating_sub(record.stamp())
     }
 
     /// Whether the record's worker probably still holds what the record says.
