@@ -213,11 +213,10 @@ impl Tickets {
         returned.store(index as u32, Release);
     }
 
-    /// The participants of a waiting ticket, before [`Tickets::first_token`] is taken. The values mean
+    /// What a waiting ticket holds, before [`Tickets::first_token`] is taken. The values mean
     /// something only if that then succeeds.
-    pub(crate) fn peek(&self, ticket: Ticket) -> Option<Participants> {
-        let entry = self.entries.get(ticket.index())?;
-        Some(Participants(entry.participants.load(Relaxed)))
+    pub(crate) fn peek(&self, ticket: Ticket) -> Option<Charge> {
+        Some(self.entries.get(ticket.index())?.load())
     }
 
     /// Takes the step to streaming; for the thread that took it, what the ticket holds, and whether its

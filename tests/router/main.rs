@@ -27,3 +27,4 @@ mod refusals;
 mod tickets;
 mod tickets_model;
 mod update;
+mod usage;
