@@ -10,6 +10,7 @@ use self::estimates::Estimates;
 use crate::body::{BodyFingerprint, BodyOptions, BodyReader, read_body, read_value};
 use crate::policy::error::ConfigError;
 use crate::policy::error::RoutingError;
+use crate::prefix::breaks::Note;
 use crate::prefix::{
     BlockSize, Digest, Fingerprint, FingerprintError, Fingerprinter, HashKey, PrefixTree,
     Registration, Unit,
@@ -176,6 +177,27 @@ impl PromptReader {
             Unit::Tokens => clamp(fingerprint.total()),
             Unit::Text => self.estimates.tokens(fingerprint.total()),
         }
+    }
+
+    /// The worker in this slot says that it held so many tokens of a prompt before it was sent it. Of text,
+    /// tokens are told in blocks by the length that the worker gives the whole; without that they are not.
+    pub(crate) fn correct(
+        &self,
+        slot: u16,
+        note: &Note,
+        cached: u32,
+        (bytes, tokens): (u32, Option<u32>),
+    ) {
+        let Some(tree) = &self.tree else { return };
+        let cached = u64::from(cached);
+        let blocks = match (bytes, tokens) {
+            (0, _) => cached / self.block.units(Unit::Tokens) as u64,
+            (bytes, Some(tokens)) if tokens > 0 => {
+                cached * u64::from(bytes) / u64::from(tokens) / self.block.bytes() as u64
+            }
+            _ => return,
+        };
+        tree.report(slot, note, clamp(blocks));
     }
 
     /// The tree, if there is one.

@@ -42,7 +42,7 @@ impl<'a> Attempt<'_, 'a> {
         }
         self.count::<M>(choice, request);
         if listens {
-            self.tell::<M>(choice, request);
+            self.tell::<M>(choice, request, &reserved);
         }
         let deadline = self.call.now.saturating_add(inner.deadline);
         let ticket = inner.tickets.open(reserved, charge, deadline);
@@ -102,9 +102,13 @@ impl<'a> Attempt<'_, 'a> {
 
     /// Notes the prefix and tells the policy.
     #[inline(never)]
-    fn tell<M: Mode>(self, choice: &M::Choice, request: &RequestView<'_>) {
+    fn tell<M: Mode>(self, choice: &M::Choice, request: &RequestView<'_>, reserved: &Reserved<'_>) {
         if let Some(prefix) = request.prefix {
-            prefix.remember(M::prompt(choice).worker.slot());
+            let slot = M::prompt(choice).worker.slot();
+            if let Some(note) = prefix.note(slot) {
+                reserved.note(&note);
+            }
+            prefix.remember(slot);
         }
         if self.listens {
             let policy = &*self.installed.policy;

@@ -71,6 +71,7 @@ impl Inner {
                 row.count_contradictory();
             } else if let Some(cached) = cached_tokens {
                 row.count_cached(charge.matched_tokens.into(), cached.into());
+                self.tickets.note_cached(ticket, cached);
             }
         }
         let Some(installed) = view.policies.get(participants.policy()) else { return Ok(()) };
@@ -232,6 +233,12 @@ impl Inner {
             (computes, usage.cached_tokens, charge.cached_known)
         {
             row.count_cached(charge.matched_tokens.into(), cached.into());
+        }
+        if let Some((note, first)) = computes.and_then(|_| closed.note()) {
+            if let Some(cached) = usage.cached_tokens.or(first) {
+                let lengths = (charge.prompt_bytes, usage.prompt_tokens);
+                self.prompts.correct(participants.prompt_slot(), &note, cached, lengths);
+            }
         }
         let estimates = self.prompts.estimates();
         if let Some(tokens) = usage.prompt_tokens {

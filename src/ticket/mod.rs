@@ -4,11 +4,13 @@
 //! - [`charge`]: what a ticket remembers of its request: the participants, and what they were charged.
 //! - [`error`]: why a ticket could not be used.
 //! - `entry`: one entry of the table.
+//! - `notes`: what a request notes for the report at its end.
 //! - [`table`]: the fixed table of open tickets.
 
 pub(crate) mod charge;
 mod entry;
 pub(crate) mod error;
+mod notes;
 pub(crate) mod number;
 pub(crate) mod table;
 

@@ -41,7 +41,9 @@ use super::entry::{
     refusal, unpack,
 };
 use super::error::TicketError;
+use super::notes::Notes;
 use super::number::{MAX_TICKETS, Ticket};
+use crate::prefix::breaks::Note;
 use crate::sync::atomic::{
     AtomicU32,
     Ordering::{AcqRel, Acquire, Relaxed, Release},
@@ -66,6 +68,8 @@ pub(crate) struct Tickets {
     capacity: usize,
     /// Of each stripe's share, the index of the entry that was given back last, or [`NONE`].
     returned: Striped<AtomicU32>,
+    /// What requests have noted for their reports, entry by entry; empty where nothing is noted.
+    notes: Notes,
     /// The same of the shared one.
     returned_shared: CachePadded<AtomicU32>,
 }
@@ -93,7 +97,7 @@ pub(crate) struct Closed<'a> {
 impl Tickets {
     /// A table for this many open requests, rounded up to a multiple of 64, and a 32nd of them, at least
     /// 64, for threads that find every stripe taken.
-    pub(crate) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize, with_notes: bool) -> Self {
         let capacity = capacity.clamp(1, MAX_TICKETS).next_multiple_of(SWEEP);
         let share = capacity / STRIPES;
         let shared = share.next_multiple_of(SWEEP);
@@ -102,6 +106,7 @@ impl Tickets {
             entries: (0..capacity + shared).map(|index| Entry::new(share_of(index))).collect(),
             capacity,
             returned: Striped::new(|stripe| AtomicU32::new((stripe * share) as u32)),
+            notes: Notes::new(if with_notes { capacity + shared } else { 0 }),
             returned_shared: CachePadded::new(AtomicU32::new(capacity as u32)),
         }
     }
@@ -113,7 +118,7 @@ impl Tickets {
 
     /// Bytes held, whatever the traffic.
     pub(crate) fn bytes(&self) -> usize {
-        size_of_val(&*self.entries) + Striped::<AtomicU32>::BYTES
+        size_of_val(&*self.entries) + Striped::<AtomicU32>::BYTES + self.notes.bytes()
     }
 
     /// Whether no entry of any stripe is free. O(capacity) if so.
@@ -252,6 +257,11 @@ impl Tickets {
         }
     }
 
+    /// What the first token of a ticket called cached, for the report at its end.
+    pub(crate) fn note_cached(&self, ticket: Ticket, cached: u32) {
+        self.notes.first_token(ticket, cached);
+    }
+
     /// Notes that the prefill worker of a waiting ticket has left; whether the calling thread did, which
     /// then gives that worker's load back.
     pub(crate) fn prefill_left(&self, ticket: Ticket) -> bool {
@@ -341,10 +351,23 @@ impl Closed<'_> {
         self.entry.load()
     }
 
+    /// What was noted at dispatch, if anything, and the tokens that the first token called cached.
+    pub(crate) fn note(&self) -> Option<(Note, Option<u32>)> {
+        self.tickets.notes.read(self.ticket)
+    }
+
     /// KV tokens charged to the slot that serves.
     #[inline]
     pub(crate) fn resident_tokens(&self) -> u32 {
         unpack(self.entry.tokens.load(Relaxed)).1
+    }
+}
+
+impl Reserved<'_> {
+    /// Notes what the report of the ticket that is opened here will need.
+    pub(crate) fn note(&self, note: &Note) {
+        let ticket = Ticket::of(self.index, self.entry.state.load(Relaxed));
+        self.tickets.notes.write(self.index, ticket.generation(), note);
     }
 }
 

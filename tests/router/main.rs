@@ -10,6 +10,7 @@ mod models;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod breaks;
 mod candidates;
 mod config;
 mod eligibility_model;
