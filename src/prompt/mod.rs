@@ -7,7 +7,7 @@ pub(crate) mod estimates;
 pub(crate) mod once;
 
 use self::estimates::Estimates;
-use crate::body::{BodyFingerprint, BodyOptions, BodyReader, read_body, read_value};
+use crate::body::{BodyFingerprint, BodyOptions, BodyReader, History, read_body, read_value};
 use crate::policy::error::ConfigError;
 use crate::policy::error::RoutingError;
 use crate::prefix::breaks::Note;
@@ -198,6 +198,29 @@ impl PromptReader {
             _ => return,
         };
         tree.report(slot, note, clamp(blocks));
+    }
+
+    /// The worker in this slot has answered the prompt of this note by so many tokens, which the next turn brings
+    /// again, where the profile keeps them.
+    pub(crate) fn answered(
+        &self,
+        slot: u16,
+        note: &Note,
+        tokens: u32,
+        (bytes, prompt_tokens): (u32, Option<u32>),
+    ) {
+        let Some(tree) = &self.tree else { return };
+        // The last token is sampled, but not computed.
+        let tokens = u64::from(tokens.saturating_sub(1));
+        let blocks = match (bytes, prompt_tokens) {
+            (0, _) => tokens / self.block.units(Unit::Tokens) as u64,
+            _ if self.body.config.profile.history != History::Keep => 0,
+            (bytes, Some(of)) if of > 0 => {
+                tokens * u64::from(bytes) / u64::from(of) / self.block.bytes() as u64
+            }
+            _ => (tokens as f32 / self.tokens_per_block(Unit::Text)) as u64,
+        };
+        tree.answered(slot, note, blocks);
     }
 
     /// The tree, if there is one.

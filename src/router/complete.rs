@@ -145,7 +145,7 @@ impl Inner {
         let computes = prefill.map_or(Some(row), |_| self.prefill_of(closed.participants));
         let mut ending = *ending;
         if ending.usage != Usage::default() {
-            ending.usage = self.learn_usage(&closed, (row, computes), &ending.usage);
+            ending.usage = self.learn_usage(&closed, (row, computes), &ending);
         }
         let ending = &ending;
         if closed.participants.is_simple() {
@@ -221,8 +221,9 @@ impl Inner {
         &self,
         closed: &Closed<'_>,
         (answers, computes): (&WorkerState, Option<&WorkerState>),
-        usage: &Usage,
+        ending: &Ending,
     ) -> Usage {
+        let Ending { outcome, usage, .. } = ending;
         let (charge, participants) = (closed.charge(), closed.participants);
         let Some(usage) = usage::believed(&charge, usage) else {
             answers.count_contradictory();
@@ -235,9 +236,15 @@ impl Inner {
             row.count_cached(charge.matched_tokens.into(), cached.into());
         }
         if let Some((note, first)) = computes.and_then(|_| closed.note()) {
+            let lengths = (charge.prompt_bytes, usage.prompt_tokens);
+            let slot = participants.prompt_slot();
             if let Some(cached) = usage.cached_tokens.or(first) {
-                let lengths = (charge.prompt_bytes, usage.prompt_tokens);
-                self.prompts.correct(participants.prompt_slot(), &note, cached, lengths);
+                self.prompts.correct(slot, &note, cached, lengths);
+            }
+            // Of a pair, it is the decode worker that holds the answer.
+            let answer = usage.completion_tokens.filter(|_| participants.prefill().is_none());
+            if let (Some(tokens), Outcome::Success) = (answer, *outcome) {
+                self.prompts.answered(slot, &note, tokens, lengths);
             }
         }
         let estimates = self.prompts.estimates();

@@ -10,6 +10,7 @@ mod models;
 #[path = "../support/mod.rs"]
 mod support;
 
+mod answers;
 mod breaks;
 mod candidates;
 mod config;

@@ -80,6 +80,9 @@ impl PrefixTree {
             matches.complete &= was_complete;
             below = Some(visit.start as usize);
         }
+        if !self.answers.is_empty() {
+            self.raise(blocks, matches);
+        }
         if !self.breaks.is_empty() {
             self.lower(blocks, matches);
         }

@@ -138,6 +138,11 @@ impl Matches {
         self.listed[slot / 64] |= 1 << (slot % 64);
     }
 
+    /// Puts the holders in order again.
+    pub(super) fn sort(&mut self) {
+        self.holders.sort_unstable_by_key(|holder| std::cmp::Reverse(holder.blocks));
+    }
+
     /// Notes a visit.
     pub(super) fn visit(&mut self, visit: Visit) {
         if self.visits.is_full() {

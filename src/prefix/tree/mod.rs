@@ -62,6 +62,7 @@
 //! number of times. A writer takes one set with one compare-exchange; where that fails, the insert
 //! or touch is skipped and counted. No thread ever holds two sets.
 
+mod answers;
 pub(crate) mod breaks;
 mod find;
 pub(crate) mod line;
@@ -82,6 +83,7 @@ pub use slots::Registration;
 pub use stats::TreeStats;
 
 use crate::sync::{AtomicU64, Ordering};
+use answers::Answers;
 use breaks::Breaks;
 use node::RUN;
 use record::MAX_SLOTS;
@@ -134,6 +136,7 @@ pub struct PrefixTree {
     slots: Slots,
     counters: Counters,
     breaks: Breaks,
+    answers: Answers,
     /// Steps of table turnover; advanced by chance, in proportion to the nodes inserted.
     epoch: AtomicU64,
     /// By how many steps an inserted node moves the time on, and the chance of one more, times 2^32.
@@ -148,7 +151,7 @@ impl PrefixTree {
         if !(1..=MAX_SLOTS).contains(&max_workers) {
             return Err(TreeError::Workers { max_workers });
         }
-        let fixed = Counters::BYTES + max_workers * Slots::BYTES + Breaks::bytes(budget_bytes);
+        let fixed = Self::fixed_bytes(budget_bytes, max_workers);
         let sets = Table::sets_in(budget_bytes.saturating_sub(fixed));
         if sets < 2 {
             let least = fixed + Table::bytes(2);
@@ -167,6 +170,7 @@ impl PrefixTree {
             slots: Slots::new(max_workers),
             counters: Counters::new(),
             breaks: Breaks::new(budget_bytes),
+            answers: Answers::new(budget_bytes),
             epoch: AtomicU64::new(0),
             budget: budget_bytes,
         })
@@ -201,7 +205,13 @@ impl PrefixTree {
     /// The bytes that the tree holds: constant, and at most the budget.
     pub fn held_bytes(&self) -> usize {
         let table = Table::bytes(self.table.capacity() / table::WAYS);
-        table + Counters::BYTES + self.slots.len() * Slots::BYTES + Breaks::bytes(self.budget)
+        table + Self::fixed_bytes(self.budget, self.slots.len())
+    }
+
+    /// What it holds besides the table.
+    fn fixed_bytes(budget: usize, workers: usize) -> usize {
+        let reports = Breaks::bytes(budget) + Answers::bytes(budget);
+        Counters::BYTES + workers * Slots::BYTES + reports
     }
 
     /// What the tree did so far.

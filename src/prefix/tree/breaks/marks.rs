@@ -1,7 +1,7 @@
 //! Marks: the hashes of a prompt's blocks at a few fixed depths.
 
 /// Marks in a note.
-pub(super) const MARKS: usize = 10;
+pub(super) const MARKS: usize = 9;
 
 /// The depth of a mark in blocks: every fourth one up to 64, then eight to an octave.
 pub(super) fn depth_of(index: usize) -> usize {

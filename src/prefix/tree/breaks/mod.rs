@@ -38,10 +38,22 @@ pub(crate) const NOTE_WORDS: usize = 8;
 ///   0    [ believed blocks : 20 | without breaks : 20 | top mark's index : 8 ]
 ///   1    [ - : 32 | entry : 16 | has one : 1 | continues its path : 1 ]       upper half: the ticket's
 ///   2    [ entry's key : 32 | - : 32 ]                                        lower half: the ticket's
-///   3-7  marks, 32 bits each, the last one the deepest
+///   3-7  marks, 32 bits each, the ninth the deepest; the prompt's last block
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Note(pub(crate) [u64; NOTE_WORDS]);
+
+impl Note {
+    /// The end of the prompt.
+    pub(super) fn end(&self) -> u32 {
+        (self.0[NOTE_WORDS - 1] >> 32) as u32
+    }
+
+    /// What stands for a prompt that ends in this block.
+    pub(super) fn end_of(block: u64) -> u32 {
+        key_of(block)
+    }
+}
 
 impl PrefixTree {
     /// Lowers what a lookup has found to what reports say.
@@ -72,7 +84,7 @@ impl PrefixTree {
         }
         if lowered {
             matches.holders.retain(|holder| holder.blocks > 0);
-            matches.holders.sort_unstable_by_key(|holder| std::cmp::Reverse(holder.blocks));
+            matches.sort();
         }
     }
 
@@ -98,17 +110,18 @@ impl PrefixTree {
         }
     }
 
-    /// What a report about this prompt, which goes to the worker in `slot`, needs to know; `None` where
-    /// nothing is believed that it could correct.
+    /// What a report about this prompt, which goes to the worker in `slot`, needs to know; `None` where the
+    /// prompt has no block.
     pub(crate) fn note(&self, blocks: &[u64], matches: &Matches, slot: u16) -> Option<Note> {
+        let mut words = [0; NOTE_WORDS];
+        words[NOTE_WORDS - 1] = u64::from(Note::end_of(*blocks.last()?)) << 32;
         let believed = self.leading(blocks, matches, slot);
         let cut = matches.cuts.iter().find(|cut| cut.slot == slot);
-        if believed == 0 && cut.is_none() || self.breaks.entries.is_empty() {
-            return None;
-        }
-        let top = top_mark(blocks.len())?;
+        // Where nothing is believed, there is nothing to correct.
+        let is_new = believed == 0 && cut.is_none();
+        let top = top_mark(blocks.len()).filter(|_| !is_new && !self.breaks.entries.is_empty());
+        let Some(top) = top else { return Some(Note(words)) };
         let was = cut.map_or(believed, |cut| cut.was);
-        let mut words = [0; NOTE_WORDS];
         let clamp = |blocks: u32| u64::from(blocks).min(BLOCKS);
         words[0] = clamp(believed) << 28 | clamp(was) << 8 | top as u64;
         if let Some(cut) = cut {
