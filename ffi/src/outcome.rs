@@ -98,10 +98,7 @@ export! {
         cache_creation_tokens: u32,
         output_tokens: u32,
         completion: *mut pointsman_completion,
-    ) -> pointsman_status => excluding_cached(
-        [input_tokens, cache_read_tokens, cache_creation_tokens, output_tokens],
-        output(completion)
-    );
+    ) -> pointsman_status => excluding_cached(input_tokens, cache_read_tokens, cache_creation_tokens, output_tokens, output(completion));
 }
 
 fn outcome_string(outcome: pointsman_outcome) -> Result<*const c_char, Failure> {
@@ -139,10 +136,13 @@ fn of_http_status(
 }
 
 fn excluding_cached(
-    counts: [u32; 4],
+    input: u32,
+    read: u32,
+    created: u32,
+    output: u32,
     completion: Output<pointsman_completion>,
 ) -> Result<(), Failure> {
-    let [input, read, created, output] = counts.map(known);
+    let [input, read, created, output] = [input, read, created, output].map(known);
     let usage = Usage::excluding_cached(input, read, created, output);
     completion.change(|end| {
         end.prompt_tokens = usage.prompt_tokens.unwrap_or(POINTSMAN_UNKNOWN);

@@ -9,9 +9,6 @@
 //! One word an entry, newer ones replace older ones, all accesses relaxed: a word says all that there is to say. The
 //! moment of the worker's registration is part of its key, so nothing has to be cleared.
 
-use super::PrefixTree;
-use super::breaks::Note;
-use super::matches::Matches;
 use super::record::MAX_SLOTS;
 use crate::sync::{AtomicU64, Ordering::Relaxed};
 
@@ -48,51 +45,30 @@ impl Answers {
         self.any.load(Relaxed) == 0
     }
 
+    /// Notes an answer of so many blocks at its place.
+    pub(super) fn note(&self, (entry, key): (&AtomicU64, u64), blocks: u64) {
+        entry.store(key | blocks.min(BLOCKS) << 10, Relaxed);
+        self.any.store(1, Relaxed);
+    }
+
+    /// The blocks of the answer that is noted there, if it is this one.
+    pub(super) fn blocks((entry, key): (&AtomicU64, u64)) -> Option<u64> {
+        // What is left, where key and slot agree.
+        let answer = entry.load(Relaxed) ^ key;
+        (answer & !(BLOCKS << 10) == 0).then_some(answer >> 10)
+    }
+
     /// Where an answer to a prompt that ends so is noted, and what its word begins and ends with.
-    fn place(&self, end: u32, slot: u16, registered_at: u64) -> Option<(&AtomicU64, u64)> {
+    pub(super) fn place(
+        &self,
+        end: u32,
+        slot: u16,
+        registered_at: u64,
+    ) -> Option<(&AtomicU64, u64)> {
         let slot = u64::from(slot) % MAX_SLOTS as u64;
         let mix = u64::from(end) ^ (registered_at << 10 | slot).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let mix = mix.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         let entry = self.entries.get(mix as usize >> 7 & self.entries.len().wrapping_sub(1))?;
         Some((entry, (mix >> 32 | 1) << 32 | slot))
-    }
-}
-
-impl PrefixTree {
-    /// The worker in `slot` has answered the prompt of this note by so many blocks.
-    pub(crate) fn answered(&self, slot: u16, note: &Note, blocks: u64) {
-        let registered_at = self.slots.registered_at(slot);
-        let Some((entry, key)) = self.answers.place(note.end(), slot, registered_at) else {
-            return;
-        };
-        if blocks > 0 {
-            entry.store(key | blocks.min(BLOCKS) << 10, Relaxed);
-            self.answers.any.store(1, Relaxed);
-        }
-    }
-
-    /// Raises what a lookup has found by the answers that the prompt may contain.
-    #[inline(never)]
-    pub(super) fn raise(&self, blocks: &[u64], matches: &mut Matches) {
-        let mut raised = false;
-        for holder in &mut matches.holders {
-            let Some(&end) = blocks.get((holder.blocks as usize).wrapping_sub(1)) else { continue };
-            let (end, registered_at) = (Note::end_of(end), self.slots.registered_at(holder.slot));
-            let Some((entry, key)) = self.answers.place(end, holder.slot, registered_at) else {
-                return;
-            };
-            let answer = entry.load(Relaxed) ^ key;
-            // What is left, where key and slot agree.
-            if answer & !(BLOCKS << 10) == 0 {
-                let further = u64::from(holder.blocks) + (answer >> 10);
-                if further <= blocks.len() as u64 {
-                    holder.blocks = further as u32;
-                    raised = true;
-                }
-            }
-        }
-        if raised {
-            matches.sort();
-        }
     }
 }

@@ -70,6 +70,7 @@ pub(crate) mod line;
 mod loom;
 mod matches;
 mod node;
+mod raise;
 mod record;
 mod remember;
 mod slots;
