@@ -905,7 +905,11 @@ typedef struct pointsman_completion {
     pointsman_outcome outcome;
     /** Nanoseconds until an overloaded worker takes its full share again. */
     uint64_t retry_after;
-    /** Tokens of the prompt as the worker reports them; POINTSMAN_UNKNOWN by default. */
+    /**
+     * Tokens of the prompt as the worker reports them, the cached ones among them, as OpenAI's APIs count;
+     * for Anthropic's Messages see pointsman_usage_excluding_cached. Where cached_tokens is above it,
+     * nothing is learned from any of the counts. POINTSMAN_UNKNOWN by default.
+     */
     uint32_t prompt_tokens;
     /** Of these, found in its cache; POINTSMAN_UNKNOWN by default. */
     uint32_t cached_tokens;
@@ -938,6 +942,20 @@ const char *pointsman_outcome_string(pointsman_outcome outcome);
  */
 pointsman_status pointsman_outcome_of_http_status(uint32_t http_status,
                                                   uint64_t retry_after,
+                                                  pointsman_completion *completion);
+
+/**
+ * Sets a completion's token counts to what an API reports whose input tokens exclude those that were
+ * read from the cache or written into it, such as Anthropic's Messages (input_tokens,
+ * cache_read_input_tokens, cache_creation_input_tokens, output_tokens); each may be
+ * POINTSMAN_UNKNOWN. The completion's other fields stay.
+ *
+ * Errors: POINTSMAN_INVALID_ARGUMENT.
+ */
+pointsman_status pointsman_usage_excluding_cached(uint32_t input_tokens,
+                                                  uint32_t cache_read_tokens,
+                                                  uint32_t cache_creation_tokens,
+                                                  uint32_t output_tokens,
                                                   pointsman_completion *completion);
 
 #define POINTSMAN_COMPLETION_INIT \

@@ -248,6 +248,18 @@ class completion {
     completion &completion_tokens(std::uint32_t tokens) {
         return raw_.completion_tokens = tokens, *this;
     }
+    /**
+     * The counts of an API whose input tokens exclude those that were read from the cache or written into it,
+     * such as Anthropic's Messages; each may be POINTSMAN_UNKNOWN.
+     */
+    completion &usage_excluding_cached(std::uint32_t input_tokens, std::uint32_t cache_read_tokens,
+                                       std::uint32_t cache_creation_tokens,
+                                       std::uint32_t output_tokens) {
+        // It fails for no completion that is one.
+        static_cast<void>(pointsman_usage_excluding_cached(
+            input_tokens, cache_read_tokens, cache_creation_tokens, output_tokens, &raw_));
+        return *this;
+    }
     completion &failed_role(role which) {
         return raw_.failed_role = detail::number(which), *this;
     }

@@ -47,7 +47,9 @@ pub struct pointsman_completion {
     pub outcome: pointsman_outcome,
     /// Nanoseconds until an overloaded worker takes its full share again.
     pub retry_after: u64,
-    /// Tokens of the prompt as the worker reports them; POINTSMAN_UNKNOWN by default.
+    /// Tokens of the prompt as the worker reports them, the cached ones among them, as OpenAI's APIs count;
+    /// for Anthropic's Messages see pointsman_usage_excluding_cached. Where cached_tokens is above it,
+    /// nothing is learned from any of the counts. POINTSMAN_UNKNOWN by default.
     pub prompt_tokens: u32,
     /// Of these, found in its cache; POINTSMAN_UNKNOWN by default.
     pub cached_tokens: u32,
@@ -83,6 +85,20 @@ export! {
         retry_after: u64,
         completion: *mut pointsman_completion,
     ) -> pointsman_status => of_http_status(http_status, retry_after, output(completion));
+
+    /// Sets a completion's token counts to what an API reports whose input tokens exclude those that were
+    /// read from the cache or written into it, such as Anthropic's Messages (input_tokens,
+    /// cache_read_input_tokens, cache_creation_input_tokens, output_tokens); each may be
+    /// POINTSMAN_UNKNOWN. The completion's other fields stay.
+    ///
+    /// Errors: POINTSMAN_INVALID_ARGUMENT.
+    fn pointsman_usage_excluding_cached(
+        input_tokens: u32,
+        cache_read_tokens: u32,
+        cache_creation_tokens: u32,
+        output_tokens: u32,
+        completion: *mut pointsman_completion,
+    ) -> pointsman_status => excluding_cached(input_tokens, cache_read_tokens, cache_creation_tokens, output_tokens, output(completion));
 }
 
 fn outcome_string(outcome: pointsman_outcome) -> Result<*const c_char, Failure> {
@@ -115,6 +131,23 @@ fn of_http_status(
     completion.change(|end| {
         end.outcome = outcome.index() as u32;
         end.retry_after = pause;
+    });
+    Ok(())
+}
+
+fn excluding_cached(
+    input: u32,
+    read: u32,
+    created: u32,
+    output: u32,
+    completion: Output<pointsman_completion>,
+) -> Result<(), Failure> {
+    let [input, read, created, output] = [input, read, created, output].map(known);
+    let usage = Usage::excluding_cached(input, read, created, output);
+    completion.change(|end| {
+        end.prompt_tokens = usage.prompt_tokens.unwrap_or(POINTSMAN_UNKNOWN);
+        end.cached_tokens = usage.cached_tokens.unwrap_or(POINTSMAN_UNKNOWN);
+        end.completion_tokens = usage.completion_tokens.unwrap_or(POINTSMAN_UNKNOWN);
     });
     Ok(())
 }

@@ -221,6 +221,8 @@ pub struct WorkerMetrics {
     pub predicted_cached_tokens: u64,
     /// Cached tokens that the worker reported for those requests.
     pub reported_cached_tokens: u64,
+    /// Reports of token counts that contradict themselves, from which nothing was learned.
+    pub contradictory_reports: u64,
     /// KV tokens that its requests in flight are expected to hold at their end.
     pub resident_tokens: u64,
     /// What the policy at work knows about it, by name.

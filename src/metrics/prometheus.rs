@@ -9,7 +9,7 @@ use crate::worker::health::Outcome;
 type Gauge = fn(&WorkerMetrics) -> f64;
 
 /// The families with one sample per worker: name, type, help, value.
-const PER_WORKER: [(&str, &str, &str, Gauge); 8] = [
+const PER_WORKER: [(&str, &str, &str, Gauge); 9] = [
     ("worker_healthy", "gauge", "Whether the worker takes new work.", |w| {
         f64::from(u8::from(w.healthy))
     }),
@@ -34,6 +34,12 @@ const PER_WORKER: [(&str, &str, &str, Gauge); 8] = [
     ("worker_reported_cached_tokens", "counter", "Cached tokens reported by the worker.", |w| {
         w.reported_cached_tokens as f64
     }),
+    (
+        "worker_contradictory_reports",
+        "counter",
+        "Reports of token counts that contradict themselves.",
+        |w| w.contradictory_reports as f64,
+    ),
 ];
 
 /// A number of one policy.

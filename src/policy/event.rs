@@ -69,14 +69,69 @@ pub struct Completion {
 
 /// Token counts that a worker reported; unknown by default.
 ///
+/// Prompt tokens include the cached ones, as in OpenAI's APIs. [`Usage::including_cached`] and
+/// [`Usage::excluding_cached`] name what an API's own counts mean. Where more is said to be cached than the
+/// prompt has, the worker contradicts itself and nothing is learned from what it says: see
+/// [`WorkerMetrics::contradictory_reports`](crate::metrics::WorkerMetrics::contradictory_reports).
+///
 /// Later versions may add fields. A host that writes `Usage { prompt_tokens, ..Usage::default() }` still
 /// compiles then.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Tokens of the prompt.
+    /// Tokens of the prompt, the cached ones among them.
     pub prompt_tokens: Option<u32>,
     /// Prompt tokens found in the worker's cache.
     pub cached_tokens: Option<u32>,
     /// Tokens generated.
     pub completion_tokens: Option<u32>,
+}
+
+impl Usage {
+    /// Counts of an API whose prompt tokens include the cached ones, such as OpenAI's chat, completions and
+    /// Responses.
+    pub const fn including_cached(
+        prompt_tokens: Option<u32>,
+        cached_tokens: Option<u32>,
+        completion_tokens: Option<u32>,
+    ) -> Usage {
+        Usage { prompt_tokens, cached_tokens, completion_tokens }
+    }
+
+    /// Counts of an API whose input tokens exclude those that were read from the cache or written into it,
+    /// such as Anthropic's Messages.
+    ///
+    /// ```
+    /// use pointsman::Usage;
+    ///
+    /// let usage = Usage::excluding_cached(Some(30), Some(64), Some(6), Some(7));
+    /// assert_eq!(usage, Usage::including_cached(Some(100), Some(64), Some(7)));
+    /// ```
+    pub const fn excluding_cached(
+        input_tokens: Option<u32>,
+        cache_read_tokens: Option<u32>,
+        cache_creation_tokens: Option<u32>,
+        output_tokens: Option<u32>,
+    ) -> Usage {
+        const fn or_none(count: Option<u32>) -> u32 {
+            match count {
+                Some(count) => count,
+                None => 0,
+            }
+        }
+        let cached = or_none(cache_read_tokens);
+        let prompt_tokens = match input_tokens {
+            // A sum that no prompt has is not known.
+            Some(input) => match input.checked_add(cached) {
+                Some(sum) => sum.checked_add(or_none(cache_creation_tokens)),
+                None => None,
+            },
+            None => None,
+        };
+        Usage { prompt_tokens, cached_tokens: cache_read_tokens, completion_tokens: output_tokens }
+    }
+
+    /// Whether more is said to be cached than the prompt has.
+    pub(crate) fn is_contradictory(&self) -> bool {
+        matches!((self.cached_tokens, self.prompt_tokens), (Some(cached), Some(prompt)) if cached > prompt)
+    }
 }

@@ -3,6 +3,7 @@
 use std::cell::{Cell, RefCell};
 
 use crate::pool::snapshot::PoolSnapshot;
+use crate::prefix::breaks::Note;
 use crate::prefix::{Fingerprint, Holder, Matches, PrefixTree};
 
 /// Answers how much of one prompt each worker holds. Lives on the stack for one request; the tree is
@@ -87,6 +88,12 @@ impl<'a> PrefixQuery<'a> {
         let Some(residency) = self.pool.seat(slot).and_then(|seat| seat.residency) else { return };
         let blocks = self.fingerprint.blocks();
         self.matches(|matches| self.tree.remember(blocks, matches, slot as u16, residency));
+    }
+
+    /// What the request's report has to know, if the worker in this slot is sent the prompt.
+    pub(crate) fn note(&self, slot: usize) -> Option<Note> {
+        let blocks = self.fingerprint.blocks();
+        self.matches(|matches| self.tree.note(blocks, matches, slot as u16))
     }
 
     fn matches<T>(&self, read: impl FnOnce(&Matches) -> T) -> T {

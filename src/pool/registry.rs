@@ -349,6 +349,7 @@ impl Registry {
                 resident_tokens: row.resident_tokens(),
                 predicted_cached_tokens,
                 reported_cached_tokens,
+                contradictory_reports: row.contradictory(),
             }
         };
         self.entries.iter().flatten().map(status).collect()

@@ -36,4 +36,6 @@ pub struct WorkerStatus {
     pub predicted_cached_tokens: u64,
     /// Cached tokens that the worker reported for those requests.
     pub reported_cached_tokens: u64,
+    /// Reports of token counts that contradict themselves, from which nothing was learned.
+    pub contradictory_reports: u64,
 }

@@ -19,4 +19,6 @@ pub use fingerprint::{
 pub use fingerprinter::Fingerprinter;
 pub use hash::{Digest, HashKey};
 pub(crate) use parts::{Declared, DeclaredAt, Place, Rendering};
+pub(crate) use tree::breaks;
+pub(crate) use tree::line::{Line, Lines};
 pub(crate) use tree::{Holder, Matches, PrefixTree, Registration};

@@ -7,10 +7,11 @@ pub(crate) mod estimates;
 pub(crate) mod once;
 
 use self::estimates::Estimates;
-use crate::body::{BodyFingerprint, BodyOptions, BodyReader, read_body, read_value};
+use crate::body::{BodyFingerprint, BodyOptions, BodyReader, History, read_body, read_value};
 use crate::engine::Drained;
 use crate::policy::error::ConfigError;
 use crate::policy::error::RoutingError;
+use crate::prefix::breaks::Note;
 use crate::prefix::{
     BlockSize, Digest, Fingerprint, FingerprintError, Fingerprinter, HashKey, PrefixTree,
     Registration, Unit,
@@ -191,6 +192,50 @@ impl PromptReader {
             Unit::Tokens => clamp(fingerprint.total()),
             Unit::Text => self.estimates.tokens(fingerprint.total()),
         }
+    }
+
+    /// The worker in this slot says that it held so many tokens of a prompt before it was sent it. Of text,
+    /// tokens are told in blocks by the length that the worker gives the whole; without that they are not.
+    pub(crate) fn correct(
+        &self,
+        slot: u16,
+        note: &Note,
+        cached: u32,
+        (bytes, tokens): (u32, Option<u32>),
+    ) {
+        let Some(tree) = &self.tree else { return };
+        let cached = u64::from(cached);
+        let blocks = match (bytes, tokens) {
+            (0, _) => cached / self.block.units(Unit::Tokens) as u64,
+            (bytes, Some(tokens)) if tokens > 0 => {
+                cached * u64::from(bytes) / u64::from(tokens) / self.block.bytes() as u64
+            }
+            _ => return,
+        };
+        tree.report(slot, note, clamp(blocks));
+    }
+
+    /// The worker in this slot has answered the prompt of this note by so many tokens, which the next turn brings
+    /// again, where the profile keeps them.
+    pub(crate) fn answered(
+        &self,
+        slot: u16,
+        note: &Note,
+        tokens: u32,
+        (bytes, prompt_tokens): (u32, Option<u32>),
+    ) {
+        let Some(tree) = &self.tree else { return };
+        // The last token is sampled, but not computed.
+        let tokens = u64::from(tokens.saturating_sub(1));
+        let blocks = match (bytes, prompt_tokens) {
+            (0, _) => tokens / self.block.units(Unit::Tokens) as u64,
+            _ if self.body.config.profile.history != History::Keep => 0,
+            (bytes, Some(of)) if of > 0 => {
+                tokens * u64::from(bytes) / u64::from(of) / self.block.bytes() as u64
+            }
+            _ => (tokens as f32 / self.tokens_per_block(Unit::Text)) as u64,
+        };
+        tree.answered(slot, note, blocks);
     }
 
     /// The tree, if there is one.

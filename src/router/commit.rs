@@ -45,7 +45,7 @@ impl<'a> Attempt<'_, 'a> {
         }
         self.count::<M>(choice, request);
         if listens {
-            if let Some(best) = self.tell::<M>(choice, request) {
+            if let Some(best) = self.tell::<M>(choice, request, &reserved) {
                 reserved.note_best(best);
             }
         }
@@ -119,10 +119,19 @@ impl<'a> Attempt<'_, 'a> {
 
     /// Notes the prefix and tells the policy. Returns the best match.
     #[inline(never)]
-    fn tell<M: Mode>(self, choice: &M::Choice, request: &RequestView<'_>) -> Option<BestMatch> {
+    fn tell<M: Mode>(
+        self,
+        choice: &M::Choice,
+        request: &RequestView<'_>,
+        reserved: &Reserved<'_>,
+    ) -> Option<BestMatch> {
         let best = request.prefix.and_then(|prefix| {
             let best = self.count_best::<M>(choice, prefix);
-            prefix.remember(M::prompt(choice).worker.slot());
+            let slot = M::prompt(choice).worker.slot();
+            if let Some(note) = prefix.note(slot) {
+                reserved.note(&note);
+            }
+            prefix.remember(slot);
             best
         });
         if self.listens {

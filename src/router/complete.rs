@@ -1,6 +1,7 @@
 //! First token, completion, expiry: give back what was charged, and learn from it.
 
 use super::inner::Inner;
+use super::usage;
 use crate::fleet::{due::CLOCK_SLACK, room::Room};
 use crate::policy::{Completion, FirstToken, Usage};
 use crate::sync::atomic::Ordering::Relaxed;
@@ -54,13 +55,25 @@ impl Inner {
         // Pinned before the step, so that the slot cannot go to another worker between step and callback,
         // even if the request completes in the meantime.
         let seen = self.tickets.peek(ticket).ok_or(TicketError::Unknown)?;
-        let _pin = Pin::new(self.fleet.row(seen.prompt_slot()));
+        let row = self.fleet.row(seen.participants.prompt_slot());
+        let _pin = Pin::new(row);
+        let usage = Usage { cached_tokens, ..Usage::default() };
+        let contradictory = usage::contradicts(&seen, &usage);
+        let cached_tokens = cached_tokens.filter(|_| !contradictory);
         // Read before the step, while the ticket keeps its policy installed.
         let view = self.fleet.view();
         let (charge, charged) = self.tickets.first_token(ticket, cached_tokens.is_some())?;
         let participants = charge.participants;
         let prefill = participants.prefill();
         let _release = self.release_of(prefill.filter(|_| charged));
+        if let Some(row) = row.filter(|_| charged || prefill.is_none()) {
+            if contradictory {
+                row.count_contradictory();
+            } else if let Some(cached) = cached_tokens {
+                row.count_cached(charge.matched_tokens.into(), cached.into());
+                self.tickets.note_cached(ticket, cached);
+            }
+        }
         let Some(installed) = view.policies.get(participants.policy()) else { return Ok(()) };
         installed.counters.mine().count_first_token(now.saturating_sub(charge.dispatched));
         // A worker that has left has computed nothing that its policy could learn from.
@@ -130,13 +143,15 @@ impl Inner {
         let uncharged = prefill.filter(|_| !closed.prefill_charged());
         let _pin = uncharged.map(|slot| Pin::new(self.fleet.row(slot)));
         let computes = prefill.map_or(Some(row), |_| self.prefill_of(closed.participants));
+        let mut ending = *ending;
+        if ending.usage != Usage::default() {
+            ending.usage = self.learn_usage(&closed, (row, computes), &ending);
+        }
+        let ending = &ending;
         if closed.participants.is_simple() {
             self.fleet.observe(row, ending.outcome, now);
         } else {
             self.complete_shared(&closed, (row, computes), ending, now);
-        }
-        if ending.usage != Usage::default() {
-            self.learn_usage(&closed, computes, &ending.usage);
         }
     }
 
@@ -201,19 +216,46 @@ impl Inner {
         });
     }
 
-    /// Cache predictions, length of a token, length of an answer.
-    fn learn_usage(&self, closed: &Closed<'_>, computes: Option<&WorkerState>, usage: &Usage) {
+    /// Cache predictions, length of a token, length of an answer. What of the usage can be believed.
+    fn learn_usage(
+        &self,
+        closed: &Closed<'_>,
+        (answers, computes): (&WorkerState, Option<&WorkerState>),
+        ending: &Ending,
+    ) -> Usage {
+        let Ending { outcome, usage, .. } = ending;
         let (charge, participants) = (closed.charge(), closed.participants);
-        if let (Some(row), Some(cached)) = (computes, usage.cached_tokens) {
+        let Some(usage) = usage::believed(&charge, usage) else {
+            answers.count_contradictory();
+            return Usage::default();
+        };
+        // The first token has told it before, and then of the worker that computed the prompt.
+        if let (Some(row), Some(cached), false) =
+            (computes, usage.cached_tokens, charge.cached_known)
+        {
             row.count_cached(charge.matched_tokens.into(), cached.into());
             self.count_refuted(participants.policy(), charge.matched_tokens.saturating_sub(cached));
         }
+        if let Some((note, first)) = computes.and_then(|_| closed.note()) {
+            let lengths = (charge.prompt_bytes, usage.prompt_tokens);
+            let slot = participants.prompt_slot();
+            if let Some(cached) = usage.cached_tokens.or(first) {
+                self.prompts.correct(slot, &note, cached, lengths);
+            }
+            // Of a pair, it is the decode worker that holds the answer.
+            let answer = usage.completion_tokens.filter(|_| participants.prefill().is_none());
+            if let (Some(tokens), Outcome::Success) = (answer, *outcome) {
+                self.prompts.answered(slot, &note, tokens, lengths);
+            }
+        }
+        let estimates = self.prompts.estimates();
         if let Some(tokens) = usage.prompt_tokens {
-            self.prompts.estimates().learn_prompt(charge.prompt_bytes, tokens);
+            estimates.learn_prompt(answers.means(), charge.prompt_bytes, tokens);
         }
         if let Some(tokens) = usage.completion_tokens.filter(|_| participants.notify()) {
-            self.prompts.estimates().learn_answer(tokens);
+            estimates.learn_answer(answers.means(), tokens);
         }
+        usage
     }
 
     /// A worker held so many tokens fewer than the policy in this place was told.

@@ -76,7 +76,7 @@ impl Inner {
         let body = config.body.options(config.tree.block()?);
         let prompts = PromptReader::new(config.tree.key()?, body);
         let prompts = Arc::new(prompts.with_tree(config.tree.budget_bytes, slots)?);
-        let tickets = Tickets::new(config.max_tickets);
+        let tickets = Tickets::new(config.max_tickets, prompts.tree().is_some());
         let deadline = config.ticket_deadline();
         // The whole table is swept eight times within one deadline.
         let every = (deadline / 8 / tickets.parts() as u64).max(1);

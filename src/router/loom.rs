@@ -43,7 +43,12 @@ impl Model {
         let hook: Hook = Box::new(move || {
             counted.fetch_add(1, Relaxed);
         });
-        Arc::new(Model { tickets: Tickets::new(64), rows, room: Room::new(Some(hook)), told })
+        Arc::new(Model {
+            tickets: Tickets::new(64, false),
+            rows,
+            room: Room::new(Some(hook)),
+            told,
+        })
     }
 
     /// As `commit` does: reserve, charge, open, look at the generation.

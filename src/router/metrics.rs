@@ -27,6 +27,7 @@ impl Inner {
                 outcomes: status.outcomes,
                 predicted_cached_tokens: status.predicted_cached_tokens,
                 reported_cached_tokens: status.reported_cached_tokens,
+                contradictory_reports: status.contradictory_reports,
                 resident_tokens: status.resident_tokens,
                 policy_gauges: self.policy_gauges(&status.info, now),
                 info: status.info,

@@ -23,6 +23,7 @@ mod metrics;
 mod poll;
 mod select;
 pub(crate) mod selection;
+mod usage;
 
 use std::sync::Arc;
 

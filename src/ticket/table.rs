@@ -39,9 +39,10 @@ use super::best_matches::BestMatches;
 use super::charge::{Charge, Participants};
 use super::entry::{
     CACHED_KNOWN, Entry, FREE, HELD, PREFILL_LEFT, STREAMING, WAITING, after, is_open_in, phase_of,
-    refusal, unpack,
+    refusal,
 };
 use super::error::TicketError;
+use super::notes::Notes;
 use super::number::{MAX_TICKETS, Ticket};
 use crate::policy::BestMatch;
 use crate::sync::atomic::{
@@ -72,33 +73,35 @@ pub(crate) struct Tickets {
     /// Of each stripe's share and the shared one, the index of the entry that was given back last, or
     /// [`NONE`].
     returned: Box<Returned>,
-    matches: BestMatches,
+    pub(super) matches: BestMatches,
+    /// What requests have noted for their reports, entry by entry; empty where nothing is noted.
+    pub(super) notes: Notes,
 }
 
 /// An entry that is held but not open yet; given back unopened when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Reserved<'a> {
-    tickets: &'a Tickets,
-    index: usize,
-    entry: &'a Entry,
+    pub(super) tickets: &'a Tickets,
+    pub(super) index: usize,
+    pub(super) entry: &'a Entry,
 }
 
 /// A closed ticket. Its entry is given back when this is dropped; until then it is held, so a policy
 /// that it names is still in use.
 #[derive(Debug)]
 pub(crate) struct Closed<'a> {
-    tickets: &'a Tickets,
-    entry: &'a Entry,
-    ticket: Ticket,
+    pub(super) tickets: &'a Tickets,
+    pub(super) entry: &'a Entry,
+    pub(super) ticket: Ticket,
     pub(crate) participants: Participants,
     /// The one that it was closed in.
-    phase: u64,
+    pub(super) phase: u64,
 }
 
 impl Tickets {
     /// A table for this many open requests, rounded up to a multiple of 64, and a 32nd of them, at least
     /// 64, for threads that find every stripe taken.
-    pub(crate) fn new(capacity: usize) -> Self {
+    pub(crate) fn new(capacity: usize, with_notes: bool) -> Self {
         let capacity = capacity.clamp(1, MAX_TICKETS).next_multiple_of(SWEEP);
         let share = capacity / STRIPES;
         let shared = share.next_multiple_of(SWEEP);
@@ -108,6 +111,7 @@ impl Tickets {
             capacity,
             matches: BestMatches::new(capacity + shared),
             returned: Box::new(std::array::from_fn(|i| AtomicU32::new((i * share) as u32).into())),
+            notes: Notes::new(if with_notes { capacity + shared } else { 0 }),
         }
     }
 
@@ -118,7 +122,10 @@ impl Tickets {
 
     /// Bytes held, whatever the traffic.
     pub(crate) fn bytes(&self) -> usize {
-        size_of_val(&*self.entries) + size_of::<Returned>() + self.matches.bytes()
+        size_of_val(&*self.entries)
+            + size_of::<Returned>()
+            + self.matches.bytes()
+            + self.notes.bytes()
     }
 
     /// Whether no entry of any stripe is free. O(capacity) if so.
@@ -227,11 +234,10 @@ impl Tickets {
         }
     }
 
-    /// The participants of a waiting ticket, before [`Tickets::first_token`] is taken. The values mean
+    /// What a waiting ticket holds, before [`Tickets::first_token`] is taken. The values mean
     /// something only if that then succeeds.
-    pub(crate) fn peek(&self, ticket: Ticket) -> Option<Participants> {
-        let entry = self.entries.get(ticket.index())?;
-        Some(Participants(entry.participants.load(Relaxed)))
+    pub(crate) fn peek(&self, ticket: Ticket) -> Option<Charge> {
+        Some(self.entries.get(ticket.index())?.load())
     }
 
     /// Takes the step to streaming; for the thread that took it, what the ticket holds, and whether its
@@ -265,6 +271,11 @@ impl Tickets {
                 Err(now) => state = now,
             }
         }
+    }
+
+    /// What the first token of a ticket called cached, for the report at its end.
+    pub(crate) fn note_cached(&self, ticket: Ticket, cached: u32) {
+        self.notes.first_token(ticket, cached);
     }
 
     /// Notes that the prefill worker of a waiting ticket has left; whether the calling thread did, which
@@ -337,37 +348,6 @@ impl Tickets {
                 self.give_back(index, entry, after(state));
             }
         }
-    }
-}
-
-impl Reserved<'_> {
-    /// Notes the longest match that the request could have had.
-    pub(crate) fn note_best(&self, best: BestMatch) {
-        let ticket = Ticket::of(self.index, self.entry.state.load(Relaxed));
-        self.tickets.matches.note(ticket, best);
-    }
-}
-
-impl Closed<'_> {
-    pub(crate) fn first_token_seen(&self) -> bool {
-        self.phase == STREAMING
-    }
-
-    /// Whether a prefill worker's load is still to be given back.
-    pub(crate) fn prefill_charged(&self) -> bool {
-        self.phase == WAITING
-    }
-
-    /// All that the ticket held.
-    #[inline]
-    pub(crate) fn charge(&self) -> Charge {
-        self.entry.load()
-    }
-
-    /// KV tokens charged to the slot that serves.
-    #[inline]
-    pub(crate) fn resident_tokens(&self) -> u32 {
-        unpack(self.entry.tokens.load(Relaxed)).1
     }
 }
 

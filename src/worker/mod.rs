@@ -9,6 +9,7 @@
 
 pub(crate) mod change;
 pub(crate) mod health;
+pub(crate) mod means;
 pub(crate) mod proposal;
 pub(crate) mod report;
 pub(crate) mod spec;

@@ -4,6 +4,7 @@
 //! reports write lies on the next.
 
 use super::health::Outcome;
+use super::means::Means;
 use super::report::{LoadReport, Report};
 use crate::sync::atomic::{
     AtomicU32, AtomicU64, AtomicUsize,
@@ -52,6 +53,8 @@ struct Cold {
     outcomes: [AtomicU64; Outcome::COUNT],
     predicted_cached: AtomicU64,
     reported_cached: AtomicU64,
+    contradictory: AtomicU64,
+    means: Means,
     /// Callbacks under way that concern the worker after its load was given back.
     pins: AtomicU32,
     /// End of the pause that an overloaded worker asked for.
@@ -86,6 +89,8 @@ impl WorkerState {
                 outcomes: Default::default(),
                 predicted_cached: AtomicU64::new(0),
                 reported_cached: AtomicU64::new(0),
+                contradictory: AtomicU64::new(0),
+                means: Means::default(),
                 pins: AtomicU32::new(0),
                 paused_until: AtomicU64::new(0),
                 report: Report::new(),
@@ -210,10 +215,12 @@ impl WorkerState {
         // moment, and will undo that.
         let selected = self.requests.load(Relaxed) & !(SELECTED - 1);
         self.inherited.store(selected, Relaxed);
-        for counter in [&self.cold.predicted_cached, &self.cold.reported_cached] {
+        let Cold { predicted_cached, reported_cached, contradictory, .. } = &self.cold;
+        for counter in [predicted_cached, reported_cached, contradictory] {
             counter.store(0, Relaxed);
         }
         self.cold.outcomes.iter().for_each(|outcome| outcome.store(0, Relaxed));
+        self.cold.means.reset();
         self.cold.paused_until.store(0, Relaxed);
         self.forget_report();
         self.set_limit(limit);
@@ -317,6 +324,20 @@ impl WorkerState {
     /// Cached tokens predicted and reported, over the requests whose usage was reported.
     pub(crate) fn cached(&self) -> (u64, u64) {
         (self.cold.predicted_cached.load(Relaxed), self.cold.reported_cached.load(Relaxed))
+    }
+
+    /// Counts a report that contradicts itself.
+    pub(crate) fn count_contradictory(&self) {
+        self.cold.contradictory.fetch_add(1, Relaxed);
+    }
+
+    pub(crate) fn contradictory(&self) -> u64 {
+        self.cold.contradictory.load(Relaxed)
+    }
+
+    /// What it has reported of lengths.
+    pub(crate) fn means(&self) -> &Means {
+        &self.cold.means
     }
 
     /// Stores what the worker says about its own load. Where two threads store at the same time, one

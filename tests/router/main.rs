@@ -14,6 +14,8 @@ mod support;
 #[path = "../engine/messages.rs"]
 mod messages;
 
+mod answers;
+mod breaks;
 mod candidates;
 mod config;
 mod eligibility_model;
@@ -33,3 +35,4 @@ mod regret;
 mod tickets;
 mod tickets_model;
 mod update;
+mod usage;

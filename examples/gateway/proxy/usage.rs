@@ -58,13 +58,13 @@ impl UsageReader {
     /// many were read from the cache or written into it *beside* `input_tokens`.
     pub fn usage(&self) -> Usage {
         let [prompt, input, completion, output, cached, read, written] = self.counts;
-        let whole = |input: u32| {
-            input.saturating_add(read.unwrap_or(0)).saturating_add(written.unwrap_or(0))
-        };
-        Usage {
-            prompt_tokens: prompt.or(input.map(whole)),
-            cached_tokens: cached.or(read),
-            completion_tokens: completion.or(output),
+        match prompt {
+            Some(_) => Usage::including_cached(prompt, cached.or(read), completion.or(output)),
+            // Responses count as chat does: without the names that Messages have, nothing is on top.
+            None => {
+                let usage = Usage::excluding_cached(input, read, written, completion.or(output));
+                Usage { cached_tokens: cached.or(read), ..usage }
+            }
         }
     }
 

@@ -85,6 +85,10 @@ static pointsman_status of_http_status(void) {
     pointsman_completion end = POINTSMAN_COMPLETION_INIT;
     return pointsman_outcome_of_http_status(429, 0, &end);
 }
+static pointsman_status excluding_cached(void) {
+    pointsman_completion end = POINTSMAN_COMPLETION_INIT;
+    return pointsman_usage_excluding_cached(1, 2, 3, 4, &end);
+}
 static pointsman_status body(void) {
     pointsman_body said = POINTSMAN_BODY_INIT;
     return pointsman_fingerprinter_body(host.printer, &said);
@@ -118,6 +122,7 @@ static uint64_t found;
     X(pointsman_in_callback, WORKS, GIVES(pointsman_in_callback() == 1))                            \
     X(pointsman_outcome_string, WORKS, GIVES(strcmp(pointsman_outcome_string(0), "success") == 0))  \
     X(pointsman_outcome_of_http_status, WORKS, of_http_status())                                    \
+    X(pointsman_usage_excluding_cached, WORKS, excluding_cached())                                  \
     X(pointsman_reason_string, WORKS, GIVES(pointsman_reason_string(1)[0] != '\0'))                 \
     X(pointsman_select, CHOOSES, select_one())                                                      \
     X(pointsman_select_pair, CHOOSES, select_two())                                                 \

@@ -305,6 +305,9 @@ static void statuses() {
     CHECK(name(pointsman::outcome{99}) == "unknown" && name(pointsman::reason{99}) == "unknown");
     CHECK(name(pointsman::reason::least_resident) == "least_resident");
     CHECK(of(0).outcome == POINTSMAN_OUTCOME_WORKER_ERROR);
+    pointsman::completion end;
+    const pointsman_completion *counts = end.usage_excluding_cached(30, 64, 6, 7).raw();
+    CHECK(counts->prompt_tokens == 100 && counts->cached_tokens == 64 && counts->completion_tokens == 7);
 }
 
 /* Times are those of any clock that is not set back, or what has passed since any beginning. */

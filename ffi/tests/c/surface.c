@@ -492,8 +492,23 @@ static void http_statuses(void) {
     FAILS(POINTSMAN_INVALID_ARGUMENT, "http_status", pointsman_outcome_of_http_status(70000, 0, &end));
 }
 
+static void usage_excluding_cached(void) {
+    pointsman_completion end = POINTSMAN_COMPLETION_INIT;
+    end.outcome = POINTSMAN_OUTCOME_TIMEOUT;
+    OK(pointsman_usage_excluding_cached(30, 64, 6, 7, &end));
+    CHECK(end.prompt_tokens == 100 && end.cached_tokens == 64 && end.completion_tokens == 7);
+    CHECK(end.size == sizeof end && end.outcome == POINTSMAN_OUTCOME_TIMEOUT);
+    OK(pointsman_usage_excluding_cached(30, POINTSMAN_UNKNOWN, POINTSMAN_UNKNOWN, 7, &end));
+    CHECK(end.prompt_tokens == 30 && end.cached_tokens == POINTSMAN_UNKNOWN);
+    OK(pointsman_usage_excluding_cached(UINT32_MAX - 1, 9, 0, POINTSMAN_UNKNOWN, &end));
+    CHECK(end.prompt_tokens == POINTSMAN_UNKNOWN && end.cached_tokens == 9);
+    CHECK(end.completion_tokens == POINTSMAN_UNKNOWN);
+    FAILS(POINTSMAN_INVALID_ARGUMENT, "completion", pointsman_usage_excluding_cached(1, 1, 1, 1, NULL));
+}
+
 int main(void) {
     http_statuses();
+    usage_excluding_cached();
     versions();
     workers();
     who_may_serve();

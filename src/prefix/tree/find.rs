@@ -80,6 +80,12 @@ impl PrefixTree {
             matches.complete &= was_complete;
             below = Some(visit.start as usize);
         }
+        if !self.answers.is_empty() {
+            self.raise(blocks, matches);
+        }
+        if !self.breaks.is_empty() {
+            self.lower(blocks, matches);
+        }
     }
 
     #[inline]
@@ -331,7 +337,9 @@ impl PrefixTree {
             let record = self.record_of(&visit.node, block, slot);
             if let Some(record) = record.filter(|&record| self.slots.is_resident(record)) {
                 let same = usize::from(visit.node.same);
-                return visit.start + record.length().min(same) as u32;
+                let found = visit.start + record.length().min(same) as u32;
+                let is_whole = self.breaks.is_empty();
+                return if is_whole { found } else { self.lowered(blocks, slot, found) };
             }
         }
         0

@@ -7,14 +7,14 @@ pub(super) const WORDS: usize = 8;
 
 /// One cache line.
 #[repr(C, align(64))]
-pub(super) struct Line(pub(super) [AtomicU64; WORDS]);
+pub(crate) struct Line(pub(crate) [AtomicU64; WORDS]);
 
 /// A fixed number of lines, all zero at first.
 ///
 /// The memory is asked for with a small alignment and the first whole line in it is found here: only
 /// then does the system's allocator hand out fresh pages that cost nothing until they are touched. An
 /// allocation aligned to a line would be cleared, and so made resident, at once.
-pub(super) struct Lines {
+pub(crate) struct Lines {
     #[cfg(not(pointsman_loom))]
     memory: std::ptr::NonNull<u8>,
     /// The first whole line in the memory.
@@ -29,10 +29,10 @@ pub(super) struct Lines {
 #[cfg(not(pointsman_loom))]
 impl Lines {
     /// Bytes taken besides the lines themselves.
-    pub(super) const SLACK: usize = align_of::<Line>();
+    pub(crate) const SLACK: usize = align_of::<Line>();
 
     /// `None` if the system cannot allocate this much.
-    pub(super) fn new(count: usize) -> Option<Lines> {
+    pub(crate) fn new(count: usize) -> Option<Lines> {
         // SAFETY: the layout's size is at least the slack, so it is not zero.
         let memory = unsafe { std::alloc::alloc_zeroed(Self::layout(count)?) };
         let memory = std::ptr::NonNull::new(memory)?;
@@ -80,9 +80,9 @@ unsafe impl Sync for Lines {}
 
 #[cfg(pointsman_loom)]
 impl Lines {
-    pub(super) const SLACK: usize = 0;
+    pub(crate) const SLACK: usize = 0;
 
-    pub(super) fn new(count: usize) -> Option<Lines> {
+    pub(crate) fn new(count: usize) -> Option<Lines> {
         let line = |_| Line(std::array::from_fn(|_| AtomicU64::new(0)));
         Some(Lines { lines: (0..count).map(line).collect() })
     }

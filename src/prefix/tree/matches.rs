@@ -9,6 +9,8 @@ use super::record::MAX_SLOTS;
 pub const MAX_HOLDERS: usize = 64;
 /// Most nodes of a path that a lookup notes.
 pub(super) const MAX_VISITS: usize = 32;
+/// Most workers of which a lookup notes what reports say.
+pub(super) const MAX_CUTS: usize = 8;
 
 /// A worker that probably holds the first `blocks` blocks of the prompt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -30,6 +32,8 @@ pub struct Matches {
     pub(super) complete: bool,
     pub(super) matched: u32,
     pub(super) visits: ArrayVec<Visit, MAX_VISITS>,
+    /// What reports say of holders.
+    pub(super) cuts: ArrayVec<Cut, MAX_CUTS>,
 }
 
 /// A node met on the way down.
@@ -39,6 +43,18 @@ pub(super) struct Visit {
     /// Whether every holder of its blocks is listed.
     pub(super) is_listed: bool,
     pub(super) node: super::table::Found,
+}
+
+/// What lowers, or may soon lower, the belief in one worker for one prompt.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Cut {
+    pub(super) slot: u16,
+    pub(super) entry: u16,
+    pub(super) key: u32,
+    /// Blocks believed without it.
+    pub(super) was: u32,
+    /// Whether the prompt continues the path that was reported about.
+    pub(super) continues: bool,
 }
 
 impl Visit {
@@ -56,6 +72,7 @@ impl Matches {
             complete: true,
             matched: 0,
             visits: ArrayVec::new_const(),
+            cuts: ArrayVec::new_const(),
         }
     }
 
@@ -91,6 +108,7 @@ impl Matches {
         self.complete = true;
         self.matched = 0;
         self.visits.clear();
+        self.cuts.clear();
     }
 
     /// Whether there is no room for another holder.
@@ -118,6 +136,11 @@ impl Matches {
         }
         let slot = usize::from(slot) % MAX_SLOTS;
         self.listed[slot / 64] |= 1 << (slot % 64);
+    }
+
+    /// Puts the holders in order again.
+    pub(super) fn sort(&mut self) {
+        self.holders.sort_unstable_by_key(|holder| std::cmp::Reverse(holder.blocks));
     }
 
     /// Notes a visit.

@@ -63,12 +63,15 @@
 //! number of times. A writer takes one set with one compare-exchange; where that fails, the insert
 //! or touch is skipped and counted. No thread ever holds two sets.
 
+mod answers;
+pub(crate) mod breaks;
 mod find;
-mod line;
+pub(crate) mod line;
 #[cfg(all(test, pointsman_loom))]
 mod loom;
 mod matches;
 mod node;
+mod raise;
 mod record;
 mod remember;
 mod slots;
@@ -82,6 +85,8 @@ pub use slots::Registration;
 pub use stats::TreeStats;
 
 use crate::sync::{AtomicU64, Ordering};
+use answers::Answers;
+use breaks::Breaks;
 use node::RUN;
 use record::MAX_SLOTS;
 use slots::Slots;
@@ -132,6 +137,8 @@ pub struct PrefixTree {
     table: Table,
     slots: Slots,
     counters: Counters,
+    breaks: Breaks,
+    answers: Answers,
     /// Steps of table turnover; advanced by chance, in proportion to the nodes inserted.
     epoch: AtomicU64,
     /// By how many steps an inserted node moves the time on, and the chance of one more, times 2^32.
@@ -146,7 +153,7 @@ impl PrefixTree {
         if !(1..=MAX_SLOTS).contains(&max_workers) {
             return Err(TreeError::Workers { max_workers });
         }
-        let fixed = Counters::BYTES + max_workers * Slots::BYTES;
+        let fixed = Self::fixed_bytes(budget_bytes, max_workers);
         let sets = Table::sets_in(budget_bytes.saturating_sub(fixed));
         if sets < 2 {
             let least = fixed + Table::bytes(2);
@@ -164,6 +171,8 @@ impl PrefixTree {
             steps_per_node: (STEPS_PER_TURNOVER / capacity, rest),
             slots: Slots::new(max_workers),
             counters: Counters::new(),
+            breaks: Breaks::new(budget_bytes),
+            answers: Answers::new(budget_bytes),
             epoch: AtomicU64::new(0),
             budget: budget_bytes,
         })
@@ -175,12 +184,14 @@ impl PrefixTree {
     /// tree's budget. `None` is returned where the slot is not below `max_workers`. Calls for
     /// the same slot must not overlap.
     pub fn register(&self, slot: u16, capacity_blocks: Option<u64>) -> Option<Registration> {
+        self.breaks.clear(slot);
         self.slots.register(slot, capacity_blocks)
     }
 
     /// Ends a worker's residency at once, whatever the tree holds of it.
     pub fn unregister(&self, slot: u16) {
         self.slots.unregister(slot);
+        self.breaks.clear(slot);
     }
 
     /// Changes what the worker's KV cache is believed to hold, in blocks.
@@ -208,7 +219,13 @@ impl PrefixTree {
     /// The bytes that the tree holds: constant, and at most the budget.
     pub fn held_bytes(&self) -> usize {
         let table = Table::bytes(self.table.capacity() / table::WAYS);
-        table + Counters::BYTES + self.slots.len() * Slots::BYTES
+        table + Self::fixed_bytes(self.budget, self.slots.len())
+    }
+
+    /// What it holds besides the table.
+    fn fixed_bytes(budget: usize, workers: usize) -> usize {
+        let reports = Breaks::bytes(budget) + Answers::bytes(budget);
+        Counters::BYTES + workers * Slots::BYTES + reports
     }
 
     /// What the tree did so far.

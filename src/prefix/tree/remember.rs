@@ -58,6 +58,7 @@ impl PrefixTree {
         if !self.slots.is_current(slot, registration) {
             return Remembered::default();
         }
+        self.rejoin(matches, slot);
         let held = self.leading(blocks, matches, slot) as usize;
         let new_blocks = blocks.len().saturating_sub(held);
         let capacity = self.slots.capacity(slot);

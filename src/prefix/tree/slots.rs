@@ -97,6 +97,12 @@ impl Slots {
         }
     }
 
+    /// What the slot's residency began with.
+    pub(super) fn registered_at(&self, slot: u16) -> u64 {
+        let limits = self.limits.get(usize::from(slot));
+        limits.map_or(NOT_REGISTERED, |limits| limits.registered_at.load(Ordering::Relaxed))
+    }
+
     /// `None` where the capacity is not known.
     pub(super) fn capacity(&self, slot: u16) -> Option<u64> {
         let limits = self.limits.get(usize::from(slot))?;
