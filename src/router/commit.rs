@@ -42,7 +42,7 @@ impl<'a> Attempt<'_, 'a> {
         }
         self.count::<M>(choice, request);
         if listens {
-            self.tell::<M>(choice, request, &reserved);
+            self.tell::<M>(choice, request, reserved.index());
         }
         let deadline = self.call.now.saturating_add(inner.deadline);
         let ticket = inner.tickets.open(reserved, charge, deadline);
@@ -102,11 +102,11 @@ impl<'a> Attempt<'_, 'a> {
 
     /// Notes the prefix and tells the policy.
     #[inline(never)]
-    fn tell<M: Mode>(self, choice: &M::Choice, request: &RequestView<'_>, reserved: &Reserved<'_>) {
+    fn tell<M: Mode>(self, choice: &M::Choice, request: &RequestView<'_>, entry: usize) {
         if let Some(prefix) = request.prefix {
             let slot = M::prompt(choice).worker.slot();
             if let Some(note) = prefix.note(slot) {
-                reserved.note(&note);
+                self.call.inner.tickets.note(entry, &note);
             }
             prefix.remember(slot);
         }

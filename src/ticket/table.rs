@@ -206,6 +206,14 @@ impl Tickets {
         ticket
     }
 
+    /// Notes what the report of the ticket that is opened in this reserved entry will need.
+    pub(crate) fn note(&self, index: usize, note: &Note) {
+        if let Some(entry) = self.entries.get(index) {
+            let ticket = Ticket::of(index, entry.state.load(Relaxed));
+            self.notes.write(index, ticket.generation(), note);
+        }
+    }
+
     /// Frees a held entry. Release: a thread that sees the free state also sees that this thread is done
     /// with the fields.
     #[inline]
@@ -364,10 +372,9 @@ impl Closed<'_> {
 }
 
 impl Reserved<'_> {
-    /// Notes what the report of the ticket that is opened here will need.
-    pub(crate) fn note(&self, note: &Note) {
-        let ticket = Ticket::of(self.index, self.entry.state.load(Relaxed));
-        self.tickets.notes.write(self.index, ticket.generation(), note);
+    #[inline(always)]
+    pub(crate) fn index(&self) -> usize {
+        self.index
     }
 }
 
