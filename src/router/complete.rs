@@ -143,11 +143,14 @@ impl Inner {
         let uncharged = prefill.filter(|_| !closed.prefill_charged());
         let _pin = uncharged.map(|slot| Pin::new(self.fleet.row(slot)));
         let computes = prefill.map_or(Some(row), |_| self.prefill_of(closed.participants));
-        let mut ending = *ending;
-        if ending.usage != Usage::default() {
-            ending.usage = self.learn_usage(&closed, (row, computes), &ending);
-        }
-        let ending = &ending;
+        let learned;
+        let ending = if ending.usage == Usage::default() {
+            ending
+        } else {
+            let usage = self.learn_usage(&closed, (row, computes), ending);
+            learned = Ending { usage, ..*ending };
+            &learned
+        };
         if closed.participants.is_simple() {
             self.fleet.observe(row, ending.outcome, now);
         } else {

@@ -30,7 +30,7 @@ use super::matches::{Cut, Matches};
 use crate::sync::Ordering::Relaxed;
 
 /// Words of a note.
-pub(crate) const NOTE_WORDS: usize = 8;
+pub(crate) const NOTE_WORDS: usize = 6;
 
 /// What a request's report needs to know of its path:
 ///
@@ -38,7 +38,7 @@ pub(crate) const NOTE_WORDS: usize = 8;
 ///   0    [ believed blocks : 20 | without breaks : 20 | top mark's index : 8 ]
 ///   1    [ - : 32 | entry : 16 | has one : 1 | continues its path : 1 ]       upper half: the ticket's
 ///   2    [ entry's key : 32 | - : 32 ]                                        lower half: the ticket's
-///   3-7  marks, 32 bits each, the ninth the deepest; the prompt's last block
+///   3-5  marks, 32 bits each, the fifth the deepest; the prompt's last block
 /// ```
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Note(pub(crate) [u64; NOTE_WORDS]);
