@@ -24,7 +24,7 @@ pub struct BodyConfig {
     pub video_tokens: u32,
     /// Tokens that a file counts for; by default 2,048.
     pub file_tokens: u32,
-    /// What of a conversation the engines' chat template renders, and where.
+    /// What of a conversation the engines' chat template renders, and where. By default `auto`: a router learns it.
     pub profile: RenderProfile,
     /// Longest body in bytes; longer ones are refused. 128 MiB by default.
     pub max_bytes: u64,
@@ -38,7 +38,7 @@ impl Default for BodyConfig {
             audio_tokens: 750,
             video_tokens: 4096,
             file_tokens: 2048,
-            profile: RenderProfile::default(),
+            profile: RenderProfile::auto(),
             max_bytes: 128 << 20,
         }
     }

@@ -8,8 +8,11 @@ use super::fields::{Field, PromptField};
 use super::fingerprint::{BodyFingerprint, BodyKind, NoPrefix};
 use super::hasher::PromptHasher;
 use super::profile::{History, RenderProfile, ToolsAt};
+use super::turn::UserTurn;
 use crate::prefix::{Declared, DeclaredAt, Fingerprint, Place, Rendering};
 
+/// Messages of the shortest loop.
+const LOOP: u32 = 3;
 /// Tools that are told apart; the others count as one with the last.
 const TOOLS: usize = 64;
 
@@ -70,6 +73,11 @@ pub(super) struct Facts {
     pub(super) spoke: Option<(Place, usize)>,
     /// Whether there was reasoning since.
     pub(super) reasoned: bool,
+    /// Messages since, and the text up to the end of that word.
+    since: u32,
+    spoken: u64,
+    /// The user's turn that this is, if nobody has spoken since: its places are bytes of text.
+    turn: Option<UserTurn>,
     pub(super) stream: bool,
     max_tokens: Option<u32>,
     old_max_tokens: Option<u32>,
@@ -93,7 +101,7 @@ impl Facts {
             // What was wrong with the other prompt does not matter.
             self.no_prefix = None;
             (self.elements, self.rest_ignored, self.templated) = (0, false, false);
-            (self.head, self.spoke) = (None, None);
+            (self.head, self.spoke, self.turn) = (None, None, None);
         } else if self.prompt_field.is_some() {
             // Told at the end.
             return false;
@@ -118,6 +126,31 @@ impl Facts {
             Field::Answers => self.answers = most(self.answers),
             _ => {}
         }
+    }
+
+    /// The user has spoken: from `begin` to `end` of the text, which end behind so many whole blocks.
+    pub(super) fn user_spoke(&mut self, start: Place, blocks: usize, (begin, end): (u64, u64)) {
+        // A loop has a call, its result and an answer at least.
+        let was_loop = self.spoke.is_some() && self.since >= LOOP;
+        let turn = UserTurn { kept: begin, dropped: self.spoken, reasoned: self.reasoned };
+        self.turn = was_loop.then_some(turn);
+        self.spoke = Some((start, blocks));
+        (self.reasoned, self.since, self.spoken) = (false, 0, end);
+    }
+
+    /// Somebody else has.
+    pub(super) fn other_spoke(&mut self, reasons: bool) {
+        self.reasoned |= reasons;
+        self.since = self.since.saturating_add(1);
+        self.turn = None;
+    }
+
+    /// The user's turn that the prompt is, in bytes of the whole prompt: what is declared stands before the
+    /// text.
+    fn turn_of(&self, written: u64, fingerprint: Option<&Fingerprint<'_>>) -> Option<UserTurn> {
+        let (turn, total) = (self.turn?, fingerprint?.total());
+        let whole = |text: u64| total.saturating_sub(written.saturating_sub(text));
+        Some(UserTurn { kept: whole(turn.kept), dropped: whole(turn.dropped), ..turn })
     }
 
     /// Takes the next tool.
@@ -151,6 +184,7 @@ impl Facts {
         if self.several() {
             self.no_prefix(NoPrefix::SeveralPrompts);
         }
+        let written = prompt.written();
         let fingerprint = match self.no_prefix {
             None if self.prompt_field.is_some() => {
                 self.render(digester, &options.config.profile, namespace, prompt)
@@ -172,6 +206,7 @@ impl Facts {
             stream: self.stream,
             max_tokens: self.max_tokens.or(self.old_max_tokens),
             answers: self.answers.unwrap_or(1).max(1).saturating_mul(prompts),
+            turn: self.turn_of(written, fingerprint.as_ref()),
         }
     }
 

@@ -1,6 +1,7 @@
 //! What a body says to a router.
 
 use super::fields::PromptField;
+use super::turn::UserTurn;
 use crate::prefix::Fingerprint;
 
 /// What a body says to a router.
@@ -20,6 +21,9 @@ pub struct BodyFingerprint<'b> {
     pub max_tokens: Option<u32>,
     /// Answers to be generated: `n` or `best_of` for each prompt of a batch; at least 1.
     pub answers: u32,
+    /// Whether the user speaks after an agent's loop, and what engines hold then. Known under the profile
+    /// `auto` and those that drop history.
+    pub turn: Option<UserTurn>,
 }
 
 impl BodyFingerprint<'_> {

@@ -12,7 +12,7 @@ use super::fingerprint::{BodyFingerprint, NoPrefix};
 use super::hasher::{MESSAGE_SEPARATOR, PART_SEPARATOR, PromptHasher};
 use super::media::Key;
 use super::object::{Entries, Whole};
-use super::profile::{History, ToolsAt};
+use super::profile::ToolsAt;
 use super::scope::{Action, Scope};
 use super::string::StringBuffer;
 use super::turn::{Speaker, Turn};
@@ -46,8 +46,9 @@ pub(super) struct Meaning<'k, 'b> {
     /// Whether the text under way stands before the messages, and how much text there was before it.
     pub(super) first: Option<u64>,
     pub(super) turn: Turn,
-    /// Where the message under way begins.
+    /// Where the message under way begins, and the text before it.
     message_start: Place,
+    message_text: u64,
     pub(super) message: Entries,
     /// Whether the message's content, and the part's text, was seen.
     pub(super) content_seen: bool,
@@ -82,6 +83,7 @@ impl<'k, 'b> Meaning<'k, 'b> {
             first: None,
             turn: Turn::default(),
             message_start: Place::default(),
+            message_text: 0,
             message: Entries::default(),
             content_seen: false,
             text_seen: false,
@@ -150,6 +152,7 @@ impl<'k, 'b> Meaning<'k, 'b> {
     fn begin_message(&mut self) {
         self.message = Entries::default();
         (self.content_seen, self.turn) = (false, Turn::default());
+        self.message_text = self.prompt.written();
         if self.options.config.profile.tools == ToolsAt::LastUser && self.first.is_none() {
             self.message_start = self.prompt.place();
         }
@@ -173,15 +176,15 @@ impl<'k, 'b> Meaning<'k, 'b> {
 
     /// Notes where the user last spoke, and whether there was reasoning since.
     fn end_turn(&mut self) {
-        let profile = &self.options.config.profile;
-        if profile.history == History::Keep && profile.tools != ToolsAt::LastUser {
+        if !self.options.config.profile.follows_turns() {
             return;
         }
         if self.turn.is_users() {
-            self.facts.spoke = Some((self.message_start, self.prompt.place().blocks));
-            self.facts.reasoned = false;
+            let text = (self.message_text, self.prompt.written());
+            let blocks = self.prompt.place().blocks;
+            self.facts.user_spoke(self.message_start, blocks, text);
         } else {
-            self.facts.reasoned |= self.turn.reasons;
+            self.facts.other_spoke(self.turn.reasons);
         }
     }
 

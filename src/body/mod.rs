@@ -40,6 +40,7 @@ pub use config::{BodyConfig, BodyOptions};
 pub use error::BodyError;
 pub use fingerprint::{BodyFingerprint, BodyKind, NoPrefix};
 pub use profile::{History, RenderProfile, ToolsAt};
+pub use turn::UserTurn;
 
 pub use crate::json::{JsonError, JsonErrorKind, MAX_DEPTH, MAX_NUMBER_BYTES};
 

@@ -1,7 +1,9 @@
 //! What of a conversation an engine's chat template renders, and where.
 
+use std::borrow::Cow;
+
 use serde::de::Error;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Whether an engine keeps what an agent did since the user last spoke.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,10 +36,11 @@ pub enum ToolsAt {
 
 /// What of a conversation an engine's chat template renders, and where. In a configuration document it is the
 /// name of a family of models, one of [`names`](Self::names), or its fields.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct RenderProfile {
-    /// Whether what an agent did since the user last spoke is kept.
+    /// Whether what an agent did since the user last spoke is kept. A router whose profile is
+    /// [`auto`](Self::auto) learns it, unless this says that it is not.
     pub history: History,
     /// Where tools stand.
     pub tools: ToolsAt,
@@ -51,6 +54,7 @@ pub struct RenderProfile {
     pub response_format_at_head: bool,
     /// Whether the engine drops a block of the system text that begins with `x-anthropic-billing-header:`.
     pub strip_billing_line: bool,
+    learns: bool,
 }
 
 impl Default for RenderProfile {
@@ -63,6 +67,7 @@ impl Default for RenderProfile {
             tool_choice_at_head: false,
             response_format_at_head: false,
             strip_billing_line: false,
+            learns: false,
         }
     }
 }
@@ -107,9 +112,31 @@ const FAMILIES: &[Family] = &[
     ("mistral-v11", History::Keep, ToolsAt::LastUser, 0),
 ];
 
+/// The name of the profile that is learned.
+const AUTO: &str = "auto";
+
 impl RenderProfile {
-    /// The profile of a family of models. O(families).
+    /// A router learns from what its workers report whether history is kept, and until then takes it to be. A
+    /// body that is read without a router is read so, too.
+    pub fn auto() -> Self {
+        RenderProfile { learns: true, ..RenderProfile::default() }
+    }
+
+    /// Whether a router learns from what its workers report whether history is kept.
+    pub fn is_auto(&self) -> bool {
+        self.learns && self.history == History::Keep
+    }
+
+    /// Whether it matters who speaks when.
+    pub(super) fn follows_turns(&self) -> bool {
+        self.learns || self.history != History::Keep || self.tools == ToolsAt::LastUser
+    }
+
+    /// The profile of a family of models, or [`auto`](Self::auto). O(families).
     pub fn named(name: &str) -> Option<Self> {
+        if name == AUTO {
+            return Some(Self::auto());
+        }
         let &(_, history, tools, head) = FAMILIES.iter().find(|family| family.0 == name)?;
         Some(RenderProfile {
             history,
@@ -120,17 +147,19 @@ impl RenderProfile {
         })
     }
 
-    /// The names of the families.
+    /// The names: `auto`, and those of the families.
     pub fn names() -> impl Iterator<Item = &'static str> {
-        FAMILIES.iter().map(|family| family.0)
+        [AUTO].into_iter().chain(FAMILIES.iter().map(|family| family.0))
     }
 }
 
 /// The fields, of a family's profile or of the default one.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Fields {
-    name: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    name: Option<Cow<'static, str>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     history: Option<History>,
     tools: Option<ToolsAt>,
     thinking_at_head: Option<bool>,
@@ -145,6 +174,22 @@ struct Fields {
 enum Document {
     Name(String),
     Fields(Fields),
+}
+
+impl Serialize for RenderProfile {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        Fields {
+            name: self.is_auto().then_some(AUTO.into()),
+            history: Some(self.history).filter(|_| !self.is_auto()),
+            tools: Some(self.tools),
+            thinking_at_head: Some(self.thinking_at_head),
+            effort_at_head: Some(self.effort_at_head),
+            tool_choice_at_head: Some(self.tool_choice_at_head),
+            response_format_at_head: Some(self.response_format_at_head),
+            strip_billing_line: Some(self.strip_billing_line),
+        }
+        .serialize(serializer)
+    }
 }
 
 impl<'de> Deserialize<'de> for RenderProfile {
@@ -177,6 +222,7 @@ impl Fields {
                 .response_format_at_head
                 .unwrap_or(base.response_format_at_head),
             strip_billing_line: self.strip_billing_line.unwrap_or(base.strip_billing_line),
+            learns: base.learns && self.history.is_none(),
         }
     }
 }

@@ -10,6 +10,20 @@ pub(super) enum Speaker {
     User,
 }
 
+/// The user speaks after an agent's loop: how much of the prompt, in bytes from its beginning, an engine still holds
+/// that was sent the loop's last request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct UserTurn {
+    /// Where it keeps history: nearly all before the user's new word.
+    pub kept: u64,
+    /// Where it renders otherwise what was done since the user spoke last.
+    pub dropped: u64,
+    /// Whether the client returned reasoning of the loop. Where it did not, an engine that drops reasoning only
+    /// renders as before.
+    pub reasoned: bool,
+}
+
 /// What a message says about itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Turn {

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use serde::{Serialize, Serializer};
 
+use crate::body::History;
 use crate::policy::Reason;
 pub use crate::prefix::tree::TreeStats;
 use crate::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -138,6 +139,21 @@ pub struct MetricsSnapshot {
     pub tree: TreeStats,
     /// The tickets.
     pub tickets: TicketMetrics,
+    /// What is learned of the engines' chat template, where the render profile is `auto`.
+    pub profile: Option<ProfileMetrics>,
+}
+
+/// What is learned of the engines' chat template.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ProfileMetrics {
+    /// What the engines are taken to keep once the user speaks.
+    pub history: History,
+    /// Reports at users' turns after loops whose reasoning was returned: how many said that the engine had
+    /// kept the loop, and how many that it had not.
+    pub reasoned: [u64; 2],
+    /// The same after loops whose reasoning was not returned.
+    pub plain: [u64; 2],
 }
 
 /// How often a policy decided so.

@@ -3,6 +3,7 @@
 use std::fmt::{self, Write};
 
 use super::{MetricsSnapshot, PolicyMetrics, WorkerMetrics};
+use crate::body::History;
 use crate::worker::health::Outcome;
 
 /// A number of one worker.
@@ -96,6 +97,7 @@ impl MetricsSnapshot {
         self.write_outcomes(out)?;
         self.write_gauges(out)?;
         self.write_tree(out)?;
+        self.write_profile(out)?;
         self.write_tickets(out)
     }
 
@@ -197,6 +199,30 @@ impl MetricsSnapshot {
         )?;
         let help = "Inserts and touches left out because another thread was writing there.";
         single(out, "tree_skipped", "counter", help, t.skipped as f64)
+    }
+
+    fn write_profile(&self, out: &mut impl Write) -> fmt::Result {
+        let Some(profile) = &self.profile else { return Ok(()) };
+        let help = "1 for what engines are taken to keep of a loop once the user speaks.";
+        family(out, "profile_history", "gauge", help)?;
+        let histories = [
+            (History::Keep, "keep"),
+            (History::DropReturned, "drop_returned"),
+            (History::DropAlways, "drop_always"),
+        ];
+        for (history, name) in histories {
+            let is = f64::from(u8::from(history == profile.history));
+            sample(out, "profile_history", &[("history", name)], is)?;
+        }
+        let help = "Reports at users' turns that tell whether engines keep history.";
+        family(out, "profile_reports", "counter", help)?;
+        for (reasoning, counts) in [("returned", profile.reasoned), ("none", profile.plain)] {
+            for (kept, count) in ["yes", "no"].into_iter().zip(counts) {
+                let labels = [("reasoning", reasoning), ("kept", kept)];
+                sample(out, "profile_reports_total", &labels, count as f64)?;
+            }
+        }
+        Ok(())
     }
 
     fn write_tickets(&self, out: &mut impl Write) -> fmt::Result {

@@ -33,7 +33,8 @@ pub struct FirstToken {
     pub work_tokens: u32,
     /// The decision's `matched_tokens`.
     pub matched_tokens: u32,
-    /// Prompt tokens that the worker says it found in its cache.
+    /// Prompt tokens that the worker says it found in its cache. Not told, here and at the end, where the user
+    /// speaks after an agent's loop and it is not known yet what engines keep of one.
     pub cached_tokens: Option<u32>,
 }
 

@@ -1,12 +1,15 @@
 //! From a request's prompt to a fingerprint, its lengths, and the prefix tree that goes with it.
 //!
 //! - [`estimates`]: what reported usage teaches about lengths.
+//! - [`learned`]: what it teaches about the engines' templates.
 //! - [`once`]: one request's prompt, read when it is first asked for and never again.
 
 pub(crate) mod estimates;
+pub(crate) mod learned;
 pub(crate) mod once;
 
 use self::estimates::Estimates;
+use self::learned::{Learned, TurnNote};
 use crate::body::{BodyFingerprint, BodyOptions, BodyReader, History, read_body, read_value};
 use crate::engine::Drained;
 use crate::policy::error::ConfigError;
@@ -33,6 +36,7 @@ pub(crate) struct PromptReader {
     body: BodyOptions,
     tree: Option<PrefixTree>,
     estimates: Estimates,
+    learned: Learned,
 }
 
 /// A prompt's fingerprint, and what its body says besides.
@@ -43,11 +47,13 @@ pub(crate) struct ReadPrompt<'b> {
     pub(crate) max_tokens: Option<u32>,
     /// Answers that it asks for.
     pub(crate) answers: u32,
+    /// Whether it is a user's turn after an agent's loop.
+    pub(crate) turn: TurnNote,
 }
 
 impl<'b> ReadPrompt<'b> {
     fn plain(fingerprint: Fingerprint<'b>) -> Self {
-        ReadPrompt { fingerprint, max_tokens: None, answers: 1 }
+        ReadPrompt { fingerprint, max_tokens: None, answers: 1, turn: TurnNote::default() }
     }
 
     /// Tokens that will be generated, where the body tells more of it than that an answer has `usual` tokens.
@@ -62,7 +68,8 @@ impl PromptReader {
     /// Without a tree.
     pub(crate) fn new(key: HashKey, body: BodyOptions) -> Self {
         let block = body.block_bytes;
-        PromptReader { key, block, body, tree: None, estimates: Estimates::default() }
+        let (estimates, learned) = (Estimates::default(), Learned::default());
+        PromptReader { key, block, body, tree: None, estimates, learned }
     }
 
     /// With a tree of this many bytes for that many workers.
@@ -168,7 +175,20 @@ impl PromptReader {
     /// The options for a body in this namespace; without one, the body's own fields form it.
     pub(crate) fn body_options(&self, namespace: Option<&str>) -> BodyOptions {
         let namespace = namespace.map(|text| self.namespace_digest(text));
-        BodyOptions { namespace, ..self.body }
+        let mut options = BodyOptions { namespace, ..self.body };
+        options.config.profile.history = self.history();
+        options
+    }
+
+    /// What of a conversation the engines keep: as configured, or as learned so far.
+    fn history(&self) -> History {
+        let profile = &self.body.config.profile;
+        if profile.is_auto() { self.learned.history() } else { profile.history }
+    }
+
+    /// What is learned of it, where the profile says so.
+    pub(crate) fn learned(&self) -> Option<&Learned> {
+        Some(&self.learned).filter(|_| self.body.config.profile.is_auto())
     }
 
     /// The prompt's length in tokens, without reading it; 0 if that is unknown.
@@ -229,7 +249,7 @@ impl PromptReader {
         let tokens = u64::from(tokens.saturating_sub(1));
         let blocks = match (bytes, prompt_tokens) {
             (0, _) => tokens / self.block.units(Unit::Tokens) as u64,
-            _ if self.body.config.profile.history != History::Keep => 0,
+            _ if self.history() != History::Keep => 0,
             (bytes, Some(of)) if of > 0 => {
                 tokens * u64::from(bytes) / u64::from(of) / self.block.bytes() as u64
             }
@@ -294,7 +314,8 @@ impl PromptReader {
     fn of_body<'b>(&self, body: BodyFingerprint<'b>) -> ReadPrompt<'b> {
         let empty = || Fingerprinter::new(&self.key, Unit::Text, self.block, &mut []).finish(0, 0);
         let fingerprint = body.fingerprint.unwrap_or_else(empty);
-        ReadPrompt { fingerprint, max_tokens: body.max_tokens, answers: body.answers }
+        let turn = TurnNote::new(body.turn, fingerprint.total());
+        ReadPrompt { fingerprint, max_tokens: body.max_tokens, answers: body.answers, turn }
     }
 
     fn copy<'b>(

@@ -23,6 +23,7 @@ use crate::policy::{
     BestMatch, Decision, Dispatch, RequestView, mode::Mode, prefix_query::PrefixQuery,
 };
 use crate::pool::candidates::Candidates;
+use crate::prompt::learned::TurnNote;
 use crate::ticket::{Charge, Participants, Reserved, Ticket};
 use crate::worker::{Role, WorkerId, health::Outcome, state::WorkerState};
 
@@ -33,10 +34,10 @@ impl<'a> Attempt<'_, 'a> {
         self,
         choice: &M::Choice,
         request: &RequestView<'_>,
-        prompt_bytes: u32,
+        prompt: (u32, TurnNote),
     ) -> Result<Option<Ticket>, u16> {
         let inner = self.call.inner;
-        let charge = self.charge::<M>(choice, request, prompt_bytes);
+        let charge = self.charge::<M>(choice, request, prompt);
         let Some(reserved) = self.reserve() else { return Ok(None) };
         let charged = Charged::new::<M>(inner, choice, charge.resident_tokens.into())?;
         let listens = self.listens || request.prefix.is_some();
@@ -80,7 +81,7 @@ impl<'a> Attempt<'_, 'a> {
         self,
         choice: &M::Choice,
         request: &RequestView<'_>,
-        prompt_bytes: u32,
+        (prompt_bytes, turn): (u32, TurnNote),
     ) -> Charge {
         let (main, prefill, prompt) = (M::main(choice), M::prefill(choice), M::prompt(choice));
         let listens = self.listens;
@@ -102,6 +103,7 @@ impl<'a> Attempt<'_, 'a> {
             resident_tokens,
             prompt_bytes,
             cached_known: false,
+            turn: turn.0,
         }
     }
 

@@ -4,9 +4,10 @@ use super::inner::Inner;
 use super::usage;
 use crate::fleet::{due::CLOCK_SLACK, room::Room};
 use crate::policy::{Completion, FirstToken, Usage};
+use crate::prompt::learned::TurnNote;
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::ticket::error::TicketError;
-use crate::ticket::{Closed, Participants, Ticket};
+use crate::ticket::{Charge, Closed, Participants, Ticket};
 use crate::worker::{Role, WorkerId, health::Outcome, state::WorkerState};
 
 /// How a request ended.
@@ -85,7 +86,7 @@ impl Inner {
                 dispatched: charge.dispatched.into(),
                 work_tokens: charge.work_tokens,
                 matched_tokens: charge.matched_tokens,
-                cached_tokens,
+                cached_tokens: cached_tokens.filter(|_| !self.is_open(&charge)),
             });
         }
         Ok(())
@@ -228,10 +229,11 @@ impl Inner {
     ) -> Usage {
         let Ending { outcome, usage, .. } = ending;
         let (charge, participants) = (closed.charge(), closed.participants);
-        let Some(usage) = usage::believed(&charge, usage) else {
+        let Some(mut usage) = usage::believed(&charge, usage) else {
             answers.count_contradictory();
             return Usage::default();
         };
+        let is_open = self.is_open(&charge);
         // The first token has told it before, and then of the worker that computed the prompt.
         if let (Some(row), Some(cached), false) =
             (computes, usage.cached_tokens, charge.cached_known)
@@ -244,6 +246,7 @@ impl Inner {
             let slot = participants.prompt_slot();
             if let Some(cached) = usage.cached_tokens.or(first) {
                 self.prompts.correct(slot, &note, cached, lengths);
+                self.learn_turn(&charge, cached, usage.prompt_tokens);
             }
             // Of a pair, it is the decode worker that holds the answer.
             let answer = usage.completion_tokens.filter(|_| participants.prefill().is_none());
@@ -258,7 +261,21 @@ impl Inner {
         if let Some(tokens) = usage.completion_tokens.filter(|_| participants.notify()) {
             estimates.learn_answer(answers.means(), tokens);
         }
+        usage.cached_tokens = usage.cached_tokens.filter(|_| !is_open);
         usage
+    }
+
+    /// Whether the user speaks after an agent's loop, and it is not known yet what engines keep of one: what is
+    /// reported then says nothing about other claims, so policies are not told.
+    fn is_open(&self, charge: &Charge) -> bool {
+        self.prompts.learned().is_some_and(|learned| learned.is_open(TurnNote(charge.turn)))
+    }
+
+    fn learn_turn(&self, charge: &Charge, cached: u32, prompt_tokens: Option<u32>) {
+        let Some(learned) = self.prompts.learned() else { return };
+        let believed = (charge.matched_tokens, charge.prompt_tokens);
+        let found = (cached, prompt_tokens.unwrap_or(charge.prompt_tokens));
+        learned.learn(TurnNote(charge.turn), believed, found);
     }
 
     /// A worker held so many tokens fewer than the policy in this place was told.

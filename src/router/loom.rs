@@ -156,6 +156,7 @@ fn charge(prefill: Option<WorkerId>) -> Charge {
         resident_tokens: 0,
         prompt_bytes: 0,
         cached_known: false,
+        turn: 0,
     }
 }
 

@@ -3,10 +3,12 @@
 use super::inner::Inner;
 use crate::fleet::policies::Counters;
 use crate::metrics::{
-    DecisionCount, MetricsSnapshot, PolicyMetrics, ShadowMetrics, TicketMetrics, WorkerMetrics,
+    DecisionCount, MetricsSnapshot, PolicyMetrics, ProfileMetrics, ShadowMetrics, TicketMetrics,
+    WorkerMetrics,
 };
 use crate::policy::Reason;
 use crate::prefix::PrefixTree;
+use crate::prompt::learned::Learned;
 use crate::sync::atomic::Ordering::Relaxed;
 use crate::worker::{Role, spec::WorkerInfo};
 
@@ -52,8 +54,14 @@ impl Inner {
                 bytes: self.tickets.bytes(),
             },
             workers,
+            profile: self.prompts.learned().map(profile_of),
         }
     }
+}
+
+fn profile_of(learned: &Learned) -> ProfileMetrics {
+    let [reasoned, plain] = learned.counts();
+    ProfileMetrics { history: learned.history(), reasoned, plain }
 }
 
 impl Inner {

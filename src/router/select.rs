@@ -9,7 +9,7 @@ use crate::policy::error::RoutingError;
 use crate::policy::{self, RequestView, mode::Mode, prefix_query::PrefixQuery};
 use crate::pool::{candidates::Candidates, filter::Filter, loads::Loads, set::SlotSet};
 use crate::prefix::Unit;
-use crate::prompt::{ReadPrompt, clamp, once::PromptOnce};
+use crate::prompt::{ReadPrompt, clamp, learned::TurnNote, once::PromptOnce};
 use crate::random;
 use crate::request::Request;
 use crate::sync::atomic::Ordering::SeqCst;
@@ -61,6 +61,8 @@ struct Size {
     tokens: u32,
     /// Of the prompt in bytes, where `tokens` is estimated from them; else 0.
     bytes: u32,
+    /// Whether it is a user's turn after an agent's loop.
+    turn: TurnNote,
     /// Of the answer in tokens, as far as the body limits it.
     output: Option<u32>,
 }
@@ -130,7 +132,7 @@ impl Inner {
         let filter = Filter::of_request(request, &view.pool);
         let candidates = Candidates::new(&view.pool, role, self.loads(), filter.as_ref());
         let tokens = self.prompts.estimated_tokens(request);
-        let size = Size { tokens, bytes: 0, output: None };
+        let size = Size { tokens, bytes: 0, turn: TurnNote::default(), output: None };
         look(&candidates, &self.request_view(request, now, &size, None))
     }
 
@@ -233,7 +235,8 @@ impl<'t, 'a: 't> Attempt<'t, 'a> {
         finish: &impl Fn(Committed<'_, M::Choice>) -> S,
     ) -> Result<S, RoutingError> {
         let tokens = self.call.inner.prompts.estimated_tokens(self.call.request);
-        self.decide_and_commit::<M, S>(Size { tokens, bytes: 0, output: None }, None, lost, finish)
+        let size = Size { tokens, bytes: 0, turn: TurnNote::default(), output: None };
+        self.decide_and_commit::<M, S>(size, None, lost, finish)
     }
 
     #[inline(never)]
@@ -248,6 +251,7 @@ impl<'t, 'a: 't> Attempt<'t, 'a> {
         let size = Size {
             tokens: prompts.tokens_of(&fingerprint),
             bytes: if unit == Unit::Text { clamp(fingerprint.total()) } else { 0 },
+            turn: read.turn,
             output: read.output_tokens(prompts.estimates().answer_tokens()),
         };
         let Some(tree) = prompts.tree() else {
@@ -280,7 +284,7 @@ impl<'t, 'a: 't> Attempt<'t, 'a> {
         }
         let user_data = self.user_data::<M>(choice);
         let compared = self.shadow.map(|shadow| self.compare::<M>(shadow, choice, &request));
-        let committed = self.commit::<M>(choice, &request, size.bytes);
+        let committed = self.commit::<M>(choice, &request, (size.bytes, size.turn));
         if let (Some(shadow), Some(compared), Ok(_)) = (self.shadow, compared, &committed) {
             shadow.counters.shadow.mine().count(compared);
         }

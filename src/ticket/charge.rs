@@ -20,6 +20,8 @@ pub(crate) struct Charge {
     pub(crate) prompt_bytes: u32,
     /// Whether the first token said how much of the prompt was cached.
     pub(crate) cached_known: bool,
+    /// What the prompt says about its turn, in 31 bits.
+    pub(crate) turn: u32,
 }
 
 /// The workers and the policy that a ticket concerns, packed as they are stored:

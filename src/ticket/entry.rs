@@ -8,8 +8,10 @@ use crate::sync::atomic::{
     Ordering::{Acquire, Relaxed},
 };
 
-/// Beside the prompt's length in bytes: the first token said how much of the prompt was cached.
+/// Beside the prompt's length in bytes: the first token said how much of the prompt was cached; and above that,
+/// the prompt's turn.
 pub(super) const CACHED_KNOWN: u64 = 1 << 32;
+const TURN: u32 = 33;
 pub(super) const FREE: u64 = 0;
 /// Owned by the thread that opens or closes it.
 pub(super) const HELD: u64 = 1;
@@ -56,7 +58,8 @@ impl Entry {
         self.deadline.store(deadline, Relaxed);
         self.work.store(pack(charge.work_tokens, charge.matched_tokens), Relaxed);
         self.tokens.store(pack(charge.prompt_tokens, charge.resident_tokens), Relaxed);
-        self.bytes.store(charge.prompt_bytes.into(), Relaxed);
+        let turn = u64::from(charge.turn) << TURN;
+        self.bytes.store(turn | u64::from(charge.prompt_bytes), Relaxed);
     }
 
     #[inline]
@@ -72,6 +75,7 @@ impl Entry {
             resident_tokens,
             prompt_bytes: self.bytes.load(Relaxed) as u32,
             cached_known: self.bytes.load(Relaxed) & CACHED_KNOWN != 0,
+            turn: (self.bytes.load(Relaxed) >> TURN) as u32,
         }
     }
 

@@ -22,6 +22,7 @@ fn open(tickets: &Tickets, tokens: u32) -> Ticket {
         resident_tokens: 0,
         prompt_bytes: 0,
         cached_known: false,
+        turn: 0,
     };
     let reserved = tickets.reserve(Place::numbered(0)).expect("the share has room");
     reserved.note_best(best(tokens));

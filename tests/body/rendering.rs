@@ -1,6 +1,6 @@
 //! What of a body reaches the prompt, and what does not.
 
-use pointsman::body::{BodyOptions, RenderProfile, read_body};
+use pointsman::body::{BodyOptions, RenderProfile, ToolsAt, read_body};
 use serde_json::{Value, json};
 
 use crate::{
@@ -347,8 +347,13 @@ fn a_profile_is_a_name_or_fields() {
     let mut known = RenderProfile::named("qwen3").unwrap();
     known.strip_billing_line = true;
     assert_eq!(profile(json!({"name": "qwen3", "strip_billing_line": true})).unwrap(), known);
-    let written = serde_json::to_value(known).unwrap();
-    assert_eq!(profile(written).unwrap(), known);
-    assert!(profile(json!("gpt-9")).unwrap_err().to_string().contains("known: qwen3"));
+    let mut learning = RenderProfile::auto();
+    learning.tools = ToolsAt::BeforeSystem;
+    for known in [known, learning, RenderProfile::auto(), RenderProfile::default()] {
+        let written = serde_json::to_value(known).unwrap();
+        assert_eq!(profile(written).unwrap(), known);
+    }
+    assert!(!profile(json!({"name": "auto", "history": "keep"})).unwrap().is_auto());
+    assert!(profile(json!("gpt-9")).unwrap_err().to_string().contains("known: auto, qwen3"));
     assert!(profile(json!({"historic": 1})).is_err());
 }

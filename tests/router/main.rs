@@ -22,6 +22,7 @@ mod eligibility_model;
 mod engine_events;
 mod health;
 mod health_model;
+mod learned;
 mod long_prompts;
 mod lost_races;
 mod many_at_once;
