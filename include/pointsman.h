@@ -1067,6 +1067,13 @@ typedef struct pointsman_fingerprint {
     uint64_t total;
     /** The hashes. */
     const uint64_t *hashes;
+    /**
+     * Whether the user speaks after an agent's loop, and what engines hold then, which routers learn by; 0
+     * says that it is not known.
+     */
+    uint32_t turn;
+    /** Must be 0. */
+    uint32_t reserved;
 } pointsman_fingerprint;
 
 /**
@@ -1093,7 +1100,7 @@ pointsman_status pointsman_fingerprint_decode(const void *bytes,
                                               pointsman_fingerprint *fingerprint);
 
 #define POINTSMAN_FINGERPRINT_INIT \
-    {sizeof(pointsman_fingerprint), 0, 0, 0, 0, 0, 0, 0, NULL}
+    {sizeof(pointsman_fingerprint), 0, 0, 0, 0, 0, 0, 0, NULL, 0, 0}
 
 /* ---- Prompts made into fingerprints ---------------------------------------------------------- */
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args, Parser, Subcommand};
 use pointsman::PolicyConfig;
+use pointsman::body::RenderProfile;
 
 use crate::engine::EngineConfig;
 use crate::http::{AnyError, worker_url};
@@ -58,6 +59,10 @@ pub(crate) struct GatewayArgs {
     /// '{"cache_aware": {"rule": "threshold"}}'
     #[arg(long, value_name = "POLICY", requires = "members", default_value_t = PolicyConfig::default().name().to_owned())]
     pub(crate) policy: String,
+    /// The family of models that the engines serve, of docs/bodies.md, by which what they keep of a
+    /// conversation is known; auto learns it
+    #[arg(long, value_name = "NAME", requires = "members", default_value = "auto", value_parser = profile)]
+    pub(crate) profile: RenderProfile,
     /// What of a request counts as its prompt
     #[arg(long, value_enum, default_value_t, requires = "members")]
     pub(crate) prompt: PromptSource,
@@ -95,8 +100,15 @@ impl GatewayArgs {
             ..GatewayConfig::default()
         };
         config.router.policy = policy(&self.policy)?;
+        config.router.body.profile = self.profile;
         Ok(config)
     }
+}
+
+/// A render profile by its name.
+fn profile(name: &str) -> Result<RenderProfile, String> {
+    let known = || RenderProfile::names().collect::<Vec<_>>().join(", ");
+    RenderProfile::named(name).ok_or_else(|| format!("known: {}", known()))
 }
 
 /// A built-in policy by its name, or any by its JSON.

@@ -46,9 +46,14 @@ pub struct pointsman_fingerprint {
     pub total: u64,
     /// The hashes.
     pub hashes: *const u64,
+    /// Whether the user speaks after an agent's loop, and what engines hold then, which routers learn by; 0
+    /// says that it is not known.
+    pub turn: u32,
+    /// Must be 0.
+    pub reserved: u32,
 }
 
-sized!(pointsman_fingerprint);
+sized!(pointsman_fingerprint.reserved);
 
 export! {
     /// Writes a fingerprint as bytes: 32 of header and 8 for each hash, the same on every machine.
@@ -100,6 +105,7 @@ pub(crate) unsafe fn borrowed<'a>(
         namespace: raw.cache_namespace,
         total: raw.total,
         blocks: raw.hash_count,
+        turn: raw.turn,
     };
     let count = raw.hash_count as usize;
     // SAFETY: the caller keeps this function's `# Safety`.
@@ -122,6 +128,8 @@ pub(crate) fn raw_of(fingerprint: &Fingerprint<'_>) -> pointsman_fingerprint {
         cache_namespace: header.namespace,
         total: header.total,
         hashes: fingerprint.blocks().as_ptr(),
+        turn: header.turn,
+        reserved: 0,
     }
 }
 

@@ -267,6 +267,7 @@ function M.usage_of(usage)
     local apart = cached == nil
     cached = cached or counts.read
     prompt = counts.input + (apart and (counts.read or 0) + (counts.written or 0) or 0)
+    if prompt >= UNKNOWN then prompt = nil end
   end
   return prompt, cached, counts.completion
 end

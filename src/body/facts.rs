@@ -191,6 +191,9 @@ impl Facts {
             }
             _ => None,
         };
+        let turn = self.turn_of(written, fingerprint.as_ref());
+        let fingerprint = fingerprint
+            .map(|print| print.with_turn(turn.map_or(0, |turn| turn.packed(print.total()))));
         let prompts = if fingerprint.is_some() { self.elements.max(1) } else { 1 };
         let absent = match self.prompt_field {
             None => NoPrefix::NoPrompt,
@@ -206,7 +209,7 @@ impl Facts {
             stream: self.stream,
             max_tokens: self.max_tokens.or(self.old_max_tokens),
             answers: self.answers.unwrap_or(1).max(1).saturating_mul(prompts),
-            turn: self.turn_of(written, fingerprint.as_ref()),
+            turn,
         }
     }
 

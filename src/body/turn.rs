@@ -24,6 +24,29 @@ pub struct UserTurn {
     pub reasoned: bool,
 }
 
+impl UserTurn {
+    /// Units to the whole of a prompt.
+    pub(crate) const WHOLE: u32 = 0x7fff;
+
+    /// The turn of a prompt of `total` bytes in 31 bits: whether there was reasoning, and the two lengths, 15 bits
+    /// each.
+    pub(super) fn packed(&self, total: u64) -> u32 {
+        let [kept, dropped] = [self.kept, self.dropped].map(|part| Self::share(part, total));
+        u32::from(self.reasoned) << 30 | kept << 15 | dropped
+    }
+
+    /// The two lengths in units of [`UserTurn::WHOLE`], and whether there was reasoning.
+    pub(crate) fn unpacked(packed: u32) -> (u32, u32, bool) {
+        (packed >> 15 & Self::WHOLE, packed & Self::WHOLE, packed >> 30 & 1 == 1)
+    }
+
+    /// A part of a length in units of [`UserTurn::WHOLE`].
+    pub(crate) fn share(part: u64, whole: u64) -> u32 {
+        let units = u128::from(part.min(whole)) * u128::from(Self::WHOLE);
+        (units / u128::from(whole.max(1))) as u32
+    }
+}
+
 /// What a message says about itself.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Turn {

@@ -5,7 +5,7 @@
 //! ```text
 //!  0        1      2             4        8            16       24       28         32
 //!  +--------+------+-------------+--------+------------+--------+--------+----------+-------
-//!  |version | unit | block_bytes | key_id | namespace  | total  | blocks | zero     | hashes
+//!  |version | unit | block_bytes | key_id | namespace  | total  | blocks | turn     | hashes
 //!  +--------+------+-------------+--------+------------+--------+--------+----------+-------
 //! ```
 
@@ -108,7 +108,7 @@ pub enum FingerprintError {
     /// Fewer bytes or hashes than the header announces.
     #[error("fingerprint is shorter than its header announces")]
     Truncated,
-    /// More blocks than the total length can hold, or non-zero padding.
+    /// More blocks than the total length can hold, or a turn of more than 31 bits.
     #[error("fingerprint header contradicts itself")]
     Inconsistent,
     /// The buffer cannot hold the encoded fingerprint.
@@ -137,6 +137,9 @@ pub struct FingerprintHeader {
     pub total: u64,
     /// Number of block hashes that follow.
     pub blocks: u32,
+    /// Whether the user speaks after an agent's loop, and what engines hold then: a
+    /// [`UserTurn`](crate::body::UserTurn) in 31 bits; 0 says that it is not known.
+    pub turn: u32,
 }
 
 impl FingerprintHeader {
@@ -156,6 +159,7 @@ impl FingerprintHeader {
         bytes[8..16].copy_from_slice(&self.namespace.to_le_bytes());
         bytes[16..24].copy_from_slice(&self.total.to_le_bytes());
         bytes[24..28].copy_from_slice(&self.blocks.to_le_bytes());
+        bytes[28..32].copy_from_slice(&self.turn.to_le_bytes());
         bytes
     }
 
@@ -171,9 +175,6 @@ impl FingerprintHeader {
             1 => Unit::Tokens,
             _ => return Err(FingerprintError::Unit),
         };
-        if little_endian(&bytes[28..32]) != 0 {
-            return Err(FingerprintError::Inconsistent);
-        }
         let header = FingerprintHeader {
             version: bytes[0],
             unit,
@@ -182,6 +183,7 @@ impl FingerprintHeader {
             namespace: little_endian(&bytes[8..16]),
             total: little_endian(&bytes[16..24]),
             blocks: little_endian(&bytes[24..28]) as u32,
+            turn: little_endian(&bytes[28..32]) as u32,
         };
         header.validate()?;
         Ok(header)
@@ -192,7 +194,8 @@ impl FingerprintHeader {
             return Err(FingerprintError::Version { found: self.version });
         }
         let size = BlockSize::new(usize::from(self.block_bytes))?;
-        if u64::from(self.blocks) > self.total / size.units(self.unit) as u64 {
+        let too_many = u64::from(self.blocks) > self.total / size.units(self.unit) as u64;
+        if too_many || self.turn >> 31 != 0 {
             return Err(FingerprintError::Inconsistent);
         }
         Ok(())
@@ -257,6 +260,11 @@ impl<'a> Fingerprint<'a> {
             eight.copy_from_slice(&hash.to_le_bytes());
         }
         Ok(needed)
+    }
+
+    /// The same, with what its body says about its turn.
+    pub(crate) fn with_turn(self, turn: u32) -> Self {
+        Fingerprint { header: FingerprintHeader { turn, ..self.header }, ..self }
     }
 
     /// Bytes of the wire form.

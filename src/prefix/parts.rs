@@ -192,6 +192,7 @@ impl<'b> Fingerprinter<'_, 'b> {
             namespace: rendering.namespace,
             total,
             blocks: held as u32,
+            turn: 0,
         };
         Fingerprint { header, blocks: &sheet.out[..held] }
     }

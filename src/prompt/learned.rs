@@ -13,7 +13,7 @@ use crate::body::{History, UserTurn};
 use crate::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 
 /// Units to the whole of a prompt, or of a vote.
-const WHOLE: u32 = 0x7fff;
+const WHOLE: u32 = UserTurn::WHOLE;
 /// How far apart the two lengths must be for a report to tell them apart, and how far from one it may lie.
 const APART: u32 = WHOLE / 10;
 const NEAR: u32 = WHOLE / 25;
@@ -22,29 +22,17 @@ const MOST_VOTES: u32 = 16;
 /// Votes before any of it is believed.
 const ENOUGH: u32 = 3;
 
-/// A user's turn in 31 bits: how much of the prompt is held where history is kept, and where not, in units of
-/// [`WHOLE`], and whether there was reasoning. 0 is none.
+/// A user's turn as fingerprints and tickets carry it: [`UserTurn::packed`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct TurnNote(pub(crate) u32);
 
 impl TurnNote {
-    /// Nothing where the two lengths lie too close together.
-    pub(crate) fn new(turn: Option<UserTurn>, total: u64) -> TurnNote {
-        let Some(turn) = turn.filter(|_| total > 0) else { return TurnNote(0) };
-        let (kept, dropped) = (share(turn.kept, total), share(turn.dropped, total));
-        if kept < dropped.saturating_add(APART) {
-            return TurnNote(0);
-        }
-        TurnNote(u32::from(turn.reasoned) << 30 | kept << 15 | dropped)
-    }
-
+    /// The two lengths, in units of [`WHOLE`], and whether there was reasoning; nothing where the lengths lie too
+    /// close together.
     fn parts(self) -> Option<(u32, u32, bool)> {
-        (self.0 != 0).then_some((self.0 >> 15 & WHOLE, self.0 & WHOLE, self.0 >> 30 & 1 == 1))
+        let (kept, dropped, reasoned) = UserTurn::unpacked(self.0);
+        (kept >= dropped + APART).then_some((kept, dropped, reasoned))
     }
-}
-
-fn share(part: u64, whole: u64) -> u32 {
-    (u128::from(part.min(whole)) * u128::from(WHOLE) / u128::from(whole.max(1))) as u32
 }
 
 /// Reports of one kind of turn.
@@ -115,7 +103,7 @@ impl Learned {
     pub(crate) fn learn(&self, turn: TurnNote, believed: (u32, u32), found: (u32, u32)) {
         let Some((kept, dropped, reasoned)) = turn.parts() else { return };
         let [matched, found] =
-            [believed, found].map(|(part, whole)| share(part.into(), whole.into()));
+            [believed, found].map(|(part, whole)| UserTurn::share(part.into(), whole.into()));
         // It must have been sent the loop.
         if matched + NEAR < dropped {
             return;

@@ -47,13 +47,16 @@ pub(crate) struct ReadPrompt<'b> {
     pub(crate) max_tokens: Option<u32>,
     /// Answers that it asks for.
     pub(crate) answers: u32,
-    /// Whether it is a user's turn after an agent's loop.
-    pub(crate) turn: TurnNote,
 }
 
 impl<'b> ReadPrompt<'b> {
     fn plain(fingerprint: Fingerprint<'b>) -> Self {
-        ReadPrompt { fingerprint, max_tokens: None, answers: 1, turn: TurnNote::default() }
+        ReadPrompt { fingerprint, max_tokens: None, answers: 1 }
+    }
+
+    /// Whether it is a user's turn after an agent's loop.
+    pub(crate) fn turn(&self) -> TurnNote {
+        TurnNote(self.fingerprint.header().turn)
     }
 
     /// Tokens that will be generated, where the body tells more of it than that an answer has `usual` tokens.
@@ -314,8 +317,7 @@ impl PromptReader {
     fn of_body<'b>(&self, body: BodyFingerprint<'b>) -> ReadPrompt<'b> {
         let empty = || Fingerprinter::new(&self.key, Unit::Text, self.block, &mut []).finish(0, 0);
         let fingerprint = body.fingerprint.unwrap_or_else(empty);
-        let turn = TurnNote::new(body.turn, fingerprint.total());
-        ReadPrompt { fingerprint, max_tokens: body.max_tokens, answers: body.answers, turn }
+        ReadPrompt { fingerprint, max_tokens: body.max_tokens, answers: body.answers }
     }
 
     fn copy<'b>(

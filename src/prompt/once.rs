@@ -58,19 +58,19 @@ impl Window {
     ) -> Result<ReadPrompt<'a>, RoutingError> {
         let most = reader.most_blocks();
         self.grow(most.min(reader.likely_blocks(request)));
-        let (header, max_tokens, answers, turn) = loop {
+        let (header, max_tokens, answers) = loop {
             let room = most.min(self.0.len());
             let read = reader.read(request, &mut self.0[..room])?;
             let header = *read.fingerprint.header();
-            let (max_tokens, answers, turn) = (read.max_tokens, read.answers, read.turn);
+            let (max_tokens, answers) = (read.max_tokens, read.answers);
             let units = reader.block().units(header.unit) as u64;
             let needed = most.min((header.total / units) as usize);
             if (header.blocks as usize) < room || !self.grow(needed) {
-                break (header, max_tokens, answers, turn);
+                break (header, max_tokens, answers);
             }
         };
         let fingerprint = Fingerprint::from_parts(header, &self.0[..header.blocks as usize])?;
-        Ok(ReadPrompt { fingerprint, max_tokens, answers, turn })
+        Ok(ReadPrompt { fingerprint, max_tokens, answers })
     }
 
     /// Makes room for this many blocks; whether that took more memory, and it was to be had.

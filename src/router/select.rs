@@ -251,7 +251,7 @@ impl<'t, 'a: 't> Attempt<'t, 'a> {
         let size = Size {
             tokens: prompts.tokens_of(&fingerprint),
             bytes: if unit == Unit::Text { clamp(fingerprint.total()) } else { 0 },
-            turn: read.turn,
+            turn: read.turn(),
             output: read.output_tokens(prompts.estimates().answer_tokens()),
         };
         let Some(tree) = prompts.tree() else {

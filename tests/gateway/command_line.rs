@@ -3,6 +3,7 @@
 use clap::Parser;
 
 use pointsman::Router;
+use pointsman::body::RenderProfile;
 
 use crate::cli::Cli;
 
@@ -46,4 +47,17 @@ fn policies_are_named_or_given_as_json() {
     let message = Router::new(unknown).unwrap_err().to_string();
     assert!(message.contains("fastest") && message.contains("power_of_two"), "{message}");
     assert!(policy("{}").is_err());
+}
+
+#[test]
+fn a_render_profile_is_named() {
+    let worker = ["--worker", "http://127.0.0.1:1"];
+    let profile = |name: &[&str]| {
+        let cli = parse(&[&worker[..], name].concat())?;
+        Ok::<_, clap::Error>(cli.gateway.config().unwrap().router.body.profile)
+    };
+    assert!(profile(&[]).unwrap().is_auto());
+    assert_eq!(profile(&["--profile", "qwen3"]).ok(), RenderProfile::named("qwen3"));
+    let refused = profile(&["--profile", "gpt-9"]).unwrap_err().to_string();
+    assert!(refused.contains("gpt-9") && refused.contains("qwen3"), "{refused}");
 }

@@ -258,7 +258,7 @@ fn what_does_not_fit_is_a_typed_error() {
     assert_eq!(decode(&|b| b[0] = 3), Err(FingerprintError::Version { found: 3 }));
     assert_eq!(decode(&|b| b[1] = 9), Err(FingerprintError::Unit));
     assert_eq!(decode(&|b| b[24] = 200), Err(FingerprintError::Inconsistent));
-    assert_eq!(decode(&|b| b[31] = 1), Err(FingerprintError::Inconsistent));
+    assert_eq!(decode(&|b| b[31] = 128), Err(FingerprintError::Inconsistent));
     assert_eq!(
         Fingerprint::from_parts(header, &print.blocks()[1..]),
         Err(FingerprintError::Truncated)

@@ -86,6 +86,7 @@ fn select(router: &Router, key: u32, prompt: u8, total: u64, at: u64) -> Selecti
         namespace: 0,
         total,
         blocks: blocks.len() as u32,
+        turn: 0,
     };
     let fingerprint = Fingerprint::from_parts(header, &blocks).unwrap();
     router.at(at).select(&Request::fingerprint(fingerprint)).unwrap()
