@@ -265,10 +265,10 @@ function M.usage_of(usage)
   if counts.input then
     -- Chat and Responses count the cached ones among them.
     local apart = cached == nil
-    cached = cached or counts.read
     prompt = counts.input + (apart and (counts.read or 0) + (counts.written or 0) or 0)
     if prompt >= UNKNOWN then prompt = nil end
   end
+  cached = cached or counts.read
   return prompt, cached, counts.completion
 end
 
