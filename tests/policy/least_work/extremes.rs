@@ -114,25 +114,29 @@ proptest! {
         let router = router(2, rule);
         router.add_worker(WorkerSpec::new("http://limited").kv_capacity_tokens(capacity)).unwrap();
         let key = router.fingerprint(&Request::text(""), &mut []).unwrap().header().key_id;
-        // Each with whether its first token has come.
-        let mut open: Vec<(Selection, bool)> = Vec::new();
+        // Each with whether its first token has come, and when it was made.
+        let mut open: Vec<(Selection, bool, u64)> = Vec::new();
+        let mut latest = 0;
         for step in steps {
             match step {
                 Step::Select { prompt, total, at } => {
                     let selection = select(&router, key, prompt, total, at);
                     prop_assert!(selection.score().is_finite() && selection.score() >= 0.0);
                     prop_assert!(u64::from(selection.matched_tokens()) <= total);
-                    open.push((selection, false));
+                    open.push((selection, false, at));
+                    latest = latest.max(at);
                 }
                 Step::FirstToken { nth, cached, at } if !open.is_empty() => {
                     let nth = nth % open.len();
                     let found = router.at(at).first_token(open[nth].0.ticket(), cached);
                     let twice = std::mem::replace(&mut open[nth].1, true);
                     let expected = if twice { Err(TicketError::FirstTokenTwice) } else { Ok(()) };
-                    prop_assert_eq!(found, expected);
+                    let may_expire = latest.saturating_sub(open[nth].2) >= HOUR;
+                    let expired = may_expire && found == Err(TicketError::Closed);
+                    prop_assert!(expired || found == expected, "{:?}, not {:?}", found, expected);
                 }
                 Step::Complete { nth, outcome, usage, at } if !open.is_empty() => {
-                    let (selection, _) = open.swap_remove(nth % open.len());
+                    let (selection, _, made) = open.swap_remove(nth % open.len());
                     let outcome = match outcome {
                         0 => Outcome::Success,
                         1 => Outcome::ClientCancelled,
@@ -142,7 +146,9 @@ proptest! {
                     };
                     let [prompt_tokens, cached_tokens, completion_tokens] = usage;
                     let usage = Usage { prompt_tokens, cached_tokens, completion_tokens };
-                    router.at(at).complete(selection, outcome, usage).unwrap();
+                    let ended = router.at(at).complete(selection, outcome, usage);
+                    let may_expire = latest.saturating_sub(made) >= HOUR;
+                    prop_assert!(ended.is_ok() || may_expire && ended == Err(TicketError::Closed));
                 }
                 Step::FirstToken { .. } | Step::Complete { .. } => {}
             }
