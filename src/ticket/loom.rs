@@ -36,7 +36,7 @@ fn loom_a_best_match_is_that_of_the_ticket() {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
     builder.check(|| {
-        let tickets = Arc::new(Tickets::new(64));
+        let tickets = Arc::new(Tickets::new(64, false));
         let first = open(&tickets, 1);
         let reader = thread::spawn({
             let tickets = Arc::clone(&tickets);
