@@ -23,6 +23,7 @@ use crate::policy::{
     BestMatch, Decision, Dispatch, RequestView, mode::Mode, prefix_query::PrefixQuery,
 };
 use crate::pool::candidates::Candidates;
+use crate::prefix::breaks::Note;
 use crate::prompt::learned::TurnNote;
 use crate::ticket::{Charge, Participants, Reserved, Ticket};
 use crate::worker::{Role, WorkerId, health::Outcome, state::WorkerState};
@@ -46,8 +47,8 @@ impl<'a> Attempt<'_, 'a> {
         }
         self.count::<M>(choice, request);
         if listens {
-            if let Some(best) = self.tell::<M>(choice, request, &reserved) {
-                reserved.note_best(best);
+            if let Some((note, best)) = self.tell::<M>(choice, request) {
+                reserved.note(&note, best);
             }
         }
         let deadline = self.call.now.saturating_add(inner.deadline);
@@ -119,22 +120,19 @@ impl<'a> Attempt<'_, 'a> {
         Some(best)
     }
 
-    /// Notes the prefix and tells the policy. Returns the best match.
+    /// Remembers the prefix and tells the policy. Returns what is to be noted for the report.
     #[inline(never)]
     fn tell<M: Mode>(
         self,
         choice: &M::Choice,
         request: &RequestView<'_>,
-        reserved: &Reserved<'_>,
-    ) -> Option<BestMatch> {
-        let best = request.prefix.and_then(|prefix| {
+    ) -> Option<(Note, Option<BestMatch>)> {
+        let noted = request.prefix.and_then(|prefix| {
             let best = self.count_best::<M>(choice, prefix);
             let slot = M::prompt(choice).worker.slot();
-            if let Some(note) = prefix.note(slot) {
-                reserved.note(&note);
-            }
+            let note = prefix.note(slot);
             prefix.remember(slot);
-            best
+            Some((note?, best))
         });
         if self.listens {
             let policy = &*self.installed.policy;
@@ -143,7 +141,7 @@ impl<'a> Attempt<'_, 'a> {
             }
             policy.on_dispatch(&Dispatch { decision: M::main(choice), role: M::ROLE, request });
         }
-        best
+        noted
     }
 }
 

@@ -71,7 +71,7 @@ impl Inner {
             if contradictory {
                 row.count_contradictory();
             } else if let Some(cached) = cached_tokens {
-                row.count_cached(charge.matched_tokens.into(), cached.into());
+                self.count_cached(row, &charge, cached);
                 self.tickets.note_cached(ticket, cached);
             }
         }
@@ -238,8 +238,7 @@ impl Inner {
         if let (Some(row), Some(cached), false) =
             (computes, usage.cached_tokens, charge.cached_known)
         {
-            row.count_cached(charge.matched_tokens.into(), cached.into());
-            self.count_refuted(participants.policy(), charge.matched_tokens.saturating_sub(cached));
+            self.count_cached(row, &charge, cached);
         }
         if let Some((note, first)) = computes.and_then(|_| closed.note()) {
             let lengths = (charge.prompt_bytes, usage.prompt_tokens);
@@ -278,10 +277,13 @@ impl Inner {
         learned.learn(TurnNote(charge.turn), believed, found);
     }
 
-    /// A worker held so many tokens fewer than the policy in this place was told.
-    fn count_refuted(&self, policy: u16, tokens: u32) {
-        if let Some(installed) = self.fleet.view().policies.get(policy).filter(|_| tokens > 0) {
-            installed.counters.mine().count_refuted(tokens);
+    /// A worker found this much in its cache: once for each request, by whichever report comes first.
+    fn count_cached(&self, row: &WorkerState, charge: &Charge, cached: u32) {
+        row.count_cached(charge.matched_tokens.into(), cached.into());
+        let refuted = charge.matched_tokens.saturating_sub(cached);
+        let view = self.fleet.view();
+        if let Some(installed) = view.policies.get(charge.participants.policy()) {
+            installed.counters.mine().count_refuted(refuted);
         }
     }
 

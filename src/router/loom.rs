@@ -147,17 +147,7 @@ fn other() -> Place {
 }
 
 fn charge(prefill: Option<WorkerId>) -> Charge {
-    Charge {
-        participants: Participants::new(SLOT, prefill, 0, false),
-        dispatched: 0,
-        work_tokens: 0,
-        matched_tokens: 0,
-        prompt_tokens: 0,
-        resident_tokens: 0,
-        prompt_bytes: 0,
-        cached_known: false,
-        turn: 0,
-    }
+    Charge { participants: Participants::new(SLOT, prefill, 0, false), ..Charge::default() }
 }
 
 fn model(test: impl Fn() + Sync + Send + 'static) {

@@ -6,7 +6,7 @@ use crate::worker::WorkerId;
 const GENERATION: u32 = 49;
 
 /// What was charged, and to which workers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Charge {
     pub(crate) participants: Participants,
     /// When the request was dispatched, in nanoseconds.
@@ -27,7 +27,7 @@ pub(crate) struct Charge {
 /// The workers and the policy that a ticket concerns, packed as they are stored:
 /// slot | prefill + 1 | policy, 16 bits each | notify | the lowest 15 bits of the prefill worker's
 /// generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Participants(pub(super) u64);
 
 impl Participants {

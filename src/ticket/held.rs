@@ -9,16 +9,11 @@ use crate::prefix::breaks::Note;
 use crate::sync::atomic::Ordering::Relaxed;
 
 impl Reserved<'_> {
-    /// Notes the longest match that the request could have had.
-    pub(crate) fn note_best(&self, best: BestMatch) {
+    /// Notes what the report of the ticket that is opened here will need, and the longest match that its
+    /// request could have had.
+    pub(crate) fn note(&self, note: &Note, best: Option<BestMatch>) {
         let ticket = Ticket::of(self.index, self.entry.state.load(Relaxed));
-        self.tickets.matches.note(ticket, best);
-    }
-
-    /// Notes what the report of the ticket that is opened here will need.
-    pub(crate) fn note(&self, note: &Note) {
-        let ticket = Ticket::of(self.index, self.entry.state.load(Relaxed));
-        self.tickets.notes.write(self.index, ticket.generation(), note);
+        self.tickets.notes.write(ticket, note, best);
     }
 }
 

@@ -3,8 +3,9 @@
 use loom::sync::Arc;
 use loom::thread;
 
-use super::{Charge, Participants, Ticket, Tickets};
+use super::{Charge, Ticket, Tickets};
 use crate::policy::BestMatch;
+use crate::prefix::breaks::{NOTE_WORDS, Note};
 use crate::sync::stripe::Place;
 use crate::worker::WorkerId;
 
@@ -13,20 +14,9 @@ fn best(tokens: u32) -> BestMatch {
 }
 
 fn open(tickets: &Tickets, tokens: u32) -> Ticket {
-    let charge = Charge {
-        participants: Participants::new(0, None, 0, false),
-        dispatched: 0,
-        work_tokens: 0,
-        matched_tokens: 0,
-        prompt_tokens: 0,
-        resident_tokens: 0,
-        prompt_bytes: 0,
-        cached_known: false,
-        turn: 0,
-    };
     let reserved = tickets.reserve(Place::numbered(0)).expect("the share has room");
-    reserved.note_best(best(tokens));
-    tickets.open(reserved, charge, u64::MAX)
+    reserved.note(&Note([0; NOTE_WORDS]), Some(best(tokens)));
+    tickets.open(reserved, Charge::default(), u64::MAX)
 }
 
 /// Who asks for a ticket that is closed at this moment, and whose entry is opened anew, gets what that ticket
@@ -36,7 +26,7 @@ fn loom_a_best_match_is_that_of_the_ticket() {
     let mut builder = loom::model::Builder::new();
     builder.preemption_bound = Some(3);
     builder.check(|| {
-        let tickets = Arc::new(Tickets::new(64, false));
+        let tickets = Arc::new(Tickets::new(64, true));
         let first = open(&tickets, 1);
         let reader = thread::spawn({
             let tickets = Arc::clone(&tickets);

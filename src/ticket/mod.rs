@@ -7,9 +7,7 @@
 //! - `held`: what can be noted and asked while it is opened or closed.
 //! - `notes`: what a request notes for the report at its end.
 //! - [`table`]: the fixed table of open tickets.
-//! - `best_matches`: beside it, the longest matches that their requests could have had.
 
-mod best_matches;
 pub(crate) mod charge;
 mod entry;
 pub(crate) mod error;

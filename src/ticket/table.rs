@@ -35,7 +35,6 @@
 
 use crossbeam_utils::CachePadded;
 
-use super::best_matches::BestMatches;
 use super::charge::{Charge, Participants};
 use super::entry::{
     CACHED_KNOWN, Entry, FREE, HELD, PREFILL_LEFT, STREAMING, WAITING, after, is_open_in, phase_of,
@@ -73,7 +72,6 @@ pub(crate) struct Tickets {
     /// Of each stripe's share and the shared one, the index of the entry that was given back last, or
     /// [`NONE`].
     returned: Box<Returned>,
-    pub(super) matches: BestMatches,
     /// What requests have noted for their reports, entry by entry; empty where nothing is noted.
     pub(super) notes: Notes,
 }
@@ -109,7 +107,6 @@ impl Tickets {
         Tickets {
             entries: (0..capacity + shared).map(|index| Entry::new(share_of(index))).collect(),
             capacity,
-            matches: BestMatches::new(capacity + shared),
             returned: Box::new(std::array::from_fn(|i| AtomicU32::new((i * share) as u32).into())),
             notes: Notes::new(if with_notes { capacity + shared } else { 0 }),
         }
@@ -122,10 +119,7 @@ impl Tickets {
 
     /// Bytes held, whatever the traffic.
     pub(crate) fn bytes(&self) -> usize {
-        size_of_val(&*self.entries)
-            + size_of::<Returned>()
-            + self.matches.bytes()
-            + self.notes.bytes()
+        size_of_val(&*self.entries) + size_of::<Returned>() + self.notes.bytes()
     }
 
     /// Whether no entry of any stripe is free. O(capacity) if so.
@@ -218,7 +212,7 @@ impl Tickets {
         let entry = self.entries.get(ticket.index())?;
         // Acquire pairs with the release in `open`.
         let is_open = || is_open_in(ticket, entry.state.load(Acquire));
-        let best = if is_open() { self.matches.of(ticket) } else { None };
+        let best = if is_open() { self.notes.best_match(ticket) } else { None };
         // What was read is this ticket's if it is still open.
         fence(Acquire);
         best.filter(|_| is_open())

@@ -94,6 +94,21 @@ fn lost_tokens_are_split_by_cause() {
 }
 
 #[test]
+fn what_the_first_token_refutes_counts_once() {
+    let router = support::router("cache_aware");
+    add_many(&router, Role::Regular, 1);
+    let [first, _] = prompts();
+    drop(router.at(SECOND).select(&Request::text(&first)).unwrap());
+    let selection = router.at(SECOND).select(&Request::text(&first)).unwrap();
+    let matched = u64::from(selection.matched_tokens());
+    selection.first_token(Some(300)).unwrap();
+    assert_eq!(lost(&router)[3], matched - 300);
+    let usage = Usage { cached_tokens: Some(100), ..Usage::default() };
+    router.at(SECOND).complete(selection, Outcome::Success, usage).unwrap();
+    assert_eq!(lost(&router)[3], matched - 300, "it was told before");
+}
+
+#[test]
 fn the_decision_log_shows_the_best_match() {
     use std::sync::{Arc, Mutex};
     let seen = Arc::new(Mutex::new(Vec::new()));
