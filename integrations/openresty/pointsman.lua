@@ -80,8 +80,7 @@ local LONGEST_USAGE = 1024
 
 -- Made once: no request is interrupted between filling and passing them.
 local request, selection = ffi.new("pointsman_request"), ffi.new("pointsman_selection")
-local completion, excluded = ffi.new("pointsman_completion"), ffi.new("uint64_t[16]")
-local MOST_TRIES = 17
+local completion = ffi.new("pointsman_completion")
 
 -- Configuration ------------------------------------------------------------------------------------------
 
@@ -119,8 +118,8 @@ local function check(options)
     refuse("config: stands for policy and budget, too; leave those out")
   end
   local tries = options.tries or 2
-  if tries < 1 or tries > MOST_TRIES or tries % 1 ~= 0 then
-    refuse(string.format("tries: expected a whole number from 1 to %d, got %s", MOST_TRIES, tostring(tries)))
+  if tries < 1 or tries % 1 ~= 0 then
+    refuse(string.format("tries: expected a whole number of at least 1, got %s", tostring(tries)))
   end
 end
 
@@ -162,8 +161,10 @@ function M.new(options)
     raw = ffi.gc(made[0], lib.pointsman_router_free),
     kv_tokens = options.kv_tokens,
     tries = options.tries or 2,
+    -- By the number that the library knows each by, and by address.
     workers = {},
     names = {},
+    last_number = 0,
   }, Router)
   for _, address in ipairs(options.workers or {}) do
     local ok, why = self:add(address)
@@ -191,13 +192,13 @@ function Router:add(address)
   spec.url, spec.url_length = address, #address
   spec.group_length = 0
   spec.kv_capacity_tokens = self.kv_tokens or UNKNOWN64
-  spec.user_data = #self.workers + 1
+  local number = self.last_number + 1
+  spec.user_data = number
   if self.lib.pointsman_worker_add(self.raw, spec, 0, id) ~= OK then
     return nil, "workers: " .. ffi.string(self.lib.pointsman_last_error())
   end
-  local worker = { id = id[0], address = address, host = host, port = tonumber(port) }
-  self.workers[#self.workers + 1] = worker
-  self.names[address] = worker
+  local worker = { id = id[0], number = number, address = address, host = host, port = tonumber(port) }
+  self.last_number, self.workers[number], self.names[address] = number, worker, worker
   return true
 end
 
@@ -217,7 +218,7 @@ Router.drain, Router.resume = change("pointsman_worker_drain"), change("pointsma
 function Router:remove(address)
   local worker = self.names[address]
   if not worker then return nil, string.format("no worker '%s'", tostring(address)) end
-  self.names[address] = nil
+  self.names[address], self.workers[worker.number] = nil, nil
   if self.lib.pointsman_worker_remove(self.raw, worker.id, 0) == OK then return true end
   return nil, ffi.string(self.lib.pointsman_last_error())
 end
@@ -293,6 +294,8 @@ function Router:choose(state)
   if state.body and #state.body > 0 then
     request.prompt_kind, request.prompt, request.prompt_length = PROMPT_JSON, ffi.cast("const char *", state.body), #state.body
   end
+  -- nginx does not count a try that failed on an idle connection, so these may be more than `tries`.
+  local excluded = #state.tried > 0 and ffi.new("uint64_t[?]", #state.tried) or nil
   for number, worker in ipairs(state.tried) do excluded[number - 1] = worker.id end
   request.excluded, request.excluded_count = excluded, #state.tried
   selection.size = ffi.sizeof(selection)
@@ -367,7 +370,9 @@ function Router:header_filter()
   local answered = ngx.var.upstream_header_time:match("([%d.]+)%s*$")
   if not answered then return end
   state.code = ngx.status
-  state.retry_after = tonumber(ngx.header.retry_after)
+  -- Seconds; a date is passed over. The library takes five minutes at most.
+  local seconds = tonumber(ngx.header.retry_after)
+  state.retry_after = seconds and seconds > 0 and math.min(seconds, 3600) or 0
 end
 
 -- In body_filter_by_lua: the first token, and the counts.
@@ -400,7 +405,7 @@ function Router:log()
   elseif not state.complete and not (ngx.req.get_method() == "HEAD") then
     completion.outcome = state.broken and WORKER_ERROR or CLIENT_CANCELLED
   else
-    self.lib.pointsman_outcome_of_http_status(state.code, (state.retry_after or 0) * NANOSECONDS, completion)
+    self.lib.pointsman_outcome_of_http_status(state.code, state.retry_after * NANOSECONDS, completion)
     local prompt, cached, generated = M.usage_of(state.usage or {})
     completion.prompt_tokens, completion.cached_tokens = prompt or UNKNOWN, cached or UNKNOWN
     completion.completion_tokens = generated or UNKNOWN
